@@ -1,0 +1,186 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/catalog.h
+ *	  The rows of tapdata's catalog tables.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_CATALOG_H
+#define TAPDATA_CATALOG_H
+
+#include "postgres.h"
+
+#include "connector.h"
+#include "utils/jsonb.h"
+
+typedef enum TapDirection
+{
+	TAP_PULL,
+	TAP_PUBLISH
+} TapDirection;
+
+/* A row of tapdata.connection. */
+typedef struct TapConnectionRow
+{
+	int32		id;
+	char	   *name;
+	char	   *connector;
+	char	   *uri;			/* with its password */
+	Jsonb	   *options;
+	Oid			owner;
+} TapConnectionRow;
+
+/* A row of tapdata.pipeline and of tapdata.pipeline_state. */
+typedef struct TapPipelineRow
+{
+	int32		id;
+	char	   *name;
+	TapDirection direction;
+	int32		connection;
+	List	   *patterns;		/* of char * */
+	char	   *into_schema;	/* NULL for publish */
+	Jsonb	   *options;
+	Oid			owner;
+	bool		enabled;		/* shall run */
+	bool		failed;			/* stopped by an error; last_error says which */
+	char	   *last_error;		/* or NULL */
+} TapPipelineRow;
+
+/*
+ * How far a table has come, named for what has been achieved.  The letters
+ * are what tapdata.pipeline_table.state holds.
+ */
+typedef enum TapTableState
+{
+	TAP_TABLE_NEW = 'n',		/* nothing copied yet */
+	TAP_TABLE_COPYING = 'c',	/* start_position is set, chunks are planned */
+	TAP_TABLE_COPIED = 'd',		/* all chunks are done, key index missing */
+	TAP_TABLE_CATCHUP = 'u',	/* the log is replayed from start_position until
+								 * end_position */
+	TAP_TABLE_STREAMING = 's',
+	TAP_TABLE_DROPPED = 'x'		/* gone at the source; the hub keeps the rows */
+} TapTableState;
+
+/* A row of tapdata.pipeline_table. */
+typedef struct TapTableRow
+{
+	int32		id;
+	int32		pipeline;
+	TapTableName source;
+	Oid			hub_table;
+	TapTableState state;
+	bool		created;		/* the hub table was made by us */
+	char	   *definition;		/* TapSourceTable.definition at the position */
+	char	   *start_position; /* where its catch-up began, or is now; NULL
+								 * before it is copied */
+	char	   *end_position;	/* catch-up ends when this is covered */
+	bool		exact;			/* start_position is exact: what it covers is in
+								 * the copy, and must not be replayed */
+	char	   *last_error;		/* or NULL */
+} TapTableRow;
+
+/* A row of tapdata.snapshot_chunk. */
+typedef struct TapChunkRow
+{
+	int32		table;			/* pipeline_table.id */
+	int32		number;
+	TapChunk	chunk;
+} TapChunkRow;
+
+/*
+ * All functions need a transaction.  Those that read return rows in the
+ * current context, as of the newest committed state.  Those that write act
+ * with the rights of the extension's owner, so that callers check
+ * permissions first.  None of them touches the search_path.
+ */
+
+/* Whether the extension exists in this database, and is usable now. */
+extern bool tap_catalog_exists(void);
+
+/* The oid of an extension's table; raises an error when it is gone. */
+extern Oid	tap_catalog_relid(const char *name);
+
+extern int32 tap_catalog_insert_connection(const TapConnectionRow *row);
+extern void tap_catalog_update_connection(const TapConnectionRow *row);
+extern void tap_catalog_delete_connection(int32 id);
+
+/*
+ * Find a connection or pipeline by name or id.  missing_ok false raises
+ * ERRCODE_UNDEFINED_OBJECT.  The *_owned forms raise
+ * ERRCODE_INSUFFICIENT_PRIVILEGE too, unless the current user is a member of
+ * the owner, and lock the row until the end of the transaction.
+ */
+extern TapConnectionRow *tap_catalog_connection(const char *name, bool missing_ok);
+extern TapConnectionRow *tap_catalog_connection_by_id(int32 id);
+extern TapConnectionRow *tap_catalog_connection_owned(const char *name);
+extern TapPipelineRow *tap_catalog_pipeline(const char *name, bool missing_ok);
+extern TapPipelineRow *tap_catalog_pipeline_by_id(int32 id, bool missing_ok);
+extern TapPipelineRow *tap_catalog_pipeline_owned(const char *name);
+
+/* List of TapPipelineRow *: all that are enabled and have not failed. */
+extern List *tap_catalog_pipelines_to_run(void);
+
+/* Names (char *) of the pipelines that use a connection. */
+extern List *tap_catalog_pipelines_of_connection(int32 connection);
+
+extern int32 tap_catalog_insert_pipeline(const TapPipelineRow *row);
+extern void tap_catalog_update_pipeline(const TapPipelineRow *row);
+extern void tap_catalog_delete_pipeline(int32 id);
+
+/* Set pipeline_state: enabled, and forget or note an error (NULL: none). */
+extern void tap_catalog_set_enabled(int32 pipeline, bool enabled);
+extern void tap_catalog_set_failed(int32 pipeline, const char *error);
+
+/* List of TapTableRow *, in order of id. */
+extern List *tap_catalog_tables(int32 pipeline);
+extern TapTableRow *tap_catalog_table_by_id(int32 id);
+
+/* The row that fills this hub table, or NULL. */
+extern TapTableRow *tap_catalog_table_by_hub(Oid hub_table);
+extern int32 tap_catalog_insert_table(const TapTableRow *row);
+extern void tap_catalog_update_table(const TapTableRow *row);
+extern void tap_catalog_delete_table(int32 id);
+
+/*
+ * The chunk ledger.  claim returns NULL when no chunk is left that is neither
+ * done nor being copied; a claim lasts as long as the transaction.
+ */
+extern void tap_catalog_insert_chunk(int32 table, int32 number, const TapChunk *chunk);
+extern TapChunkRow *tap_catalog_claim_chunk(int32 table);
+extern void tap_catalog_finish_chunk(const TapChunkRow *chunk, int64 rows);
+extern int64 tap_catalog_chunks_left(int32 table);
+extern void tap_catalog_delete_chunks(int32 table);
+
+/* What the done chunks of a table hold, for progress after a restart. */
+extern int64 tap_catalog_rows_copied(int32 table);
+
+/* A row of tapdata.event; pipeline and table may be NULL. */
+extern void tap_catalog_insert_event(const char *pipeline, const TapTableName *table,
+									 const char *severity, const char *kind,
+									 const char *message);
+
+/* Delete events older than tapdata.event_retention. */
+extern void tap_catalog_trim_events(void);
+
+/* A row of tapdata.dead_letter; change is JSON text. */
+extern void tap_catalog_insert_dead_letter(int32 pipeline, const TapTableName *table,
+										   const char *change, const ErrorData *edata,
+										   const char *position);
+extern int64 tap_catalog_dead_letters(int32 pipeline);
+
+/* Bytes of prepared source transactions, kept until they end. */
+extern void tap_catalog_stage(int32 pipeline, const char *staged_id,
+							  const char *data, Size bytes);
+
+/*
+ * Calls chunk() for each piece in order, one in memory at a time, and deletes
+ * the pieces after.  False: nothing is staged under the id.
+ */
+extern bool tap_catalog_unstage(int32 pipeline, const char *staged_id,
+								void (*chunk) (void *arg, const char *data, Size bytes),
+								void *arg);
+extern void tap_catalog_delete_staged(int32 pipeline, const char *staged_id);
+
+#endif							/* TAPDATA_CATALOG_H */

@@ -1,0 +1,600 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/connector.h
+ *	  The contract between tapdata and a connector.
+ *
+ * This is the one header a connector sees besides its client library; it is
+ * installed, so that a connector can be built out of tree with PGXS.
+ *
+ * A connector is a shared library tapdata_<name>.so with one exported
+ * function, tap_connector_init(), that returns a constant TapConnector.  It
+ * may use PostgreSQL's own functions; what it needs from tapdata comes as a
+ * TapCore of function pointers, so that it needs no symbol of tapdata.so.
+ *
+ * NOTES
+ *	  Memory.  A session lives in TapSessionArgs.context and everything it
+ *	  allocates there is freed with it.  Callbacks are entered with a
+ *	  short-lived CurrentMemoryContext; results go there unless said otherwise.
+ *
+ *	  Errors.  Every callback may ereport(ERROR).  The SQLSTATE decides what
+ *	  the core does: classes 08, 53, 40, 57 are retried, class 22 and 23 are
+ *	  errors of data (on_error), all others stop the pipeline.  After an error
+ *	  the core closes the session, except for an error of data raised by
+ *	  stream_next(), after which the stream must stand behind the event that
+ *	  could not be decoded.
+ *
+ *	  Waiting.  A connector never blocks on a socket by itself: it waits by
+ *	  TapCore.wait_socket() or returns TAP_EVENT_NONE.  C code of a client
+ *	  library must not be jumped over: inside of a client library's callback
+ *	  use wait_socket_quiet(), and check for interrupts after the library has
+ *	  returned.
+ *
+ *	  A position is text to the core: canonical, printable, and compared only
+ *	  by its connector.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_CONNECTOR_H
+#define TAPDATA_CONNECTOR_H
+
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "datatype/timestamp.h"
+#include "executor/tuptable.h"
+#include "nodes/pg_list.h"
+#include "port.h"
+#include "utils/palloc.h"
+
+#define TAP_CONNECTOR_MAGIC		0x54617043
+#define TAP_CONNECTOR_ABI		1
+#define TAP_CONNECTOR_INIT		"tap_connector_init"
+
+/* ---------------------------------------------------------------------
+ * Options
+ * ---------------------------------------------------------------------
+ */
+
+typedef enum TapOptionType
+{
+	TAP_OPTION_BOOL,
+	TAP_OPTION_INT,				/* between minimum and maximum */
+	TAP_OPTION_TEXT,
+	TAP_OPTION_ENUM				/* one of values */
+} TapOptionType;
+
+/* Where an option may be given; a bit mask. */
+#define TAP_SCOPE_CONNECTION	0x01	/* tapdata.connect() */
+#define TAP_SCOPE_PULL			0x02	/* tapdata.pull() */
+#define TAP_SCOPE_PUBLISH		0x04	/* tapdata.publish() */
+
+/*
+ * One option.  Error messages, the reference in doc/ and tapdata.connectors
+ * are made from these tables.
+ */
+typedef struct TapOption
+{
+	const char *name;			/* key in the options; "kafka." with a final dot
+								 * takes any key that begins so */
+	TapOptionType type;
+	int			scope;			/* TAP_SCOPE_* */
+	const char *default_value;	/* as text; NULL: not set */
+	int64		minimum;		/* TAP_OPTION_INT only */
+	int64		maximum;
+	const char *const *values;	/* TAP_OPTION_ENUM only; ends with NULL */
+	bool		secret;			/* never shown */
+	void		(*check) (const char *value);	/* raises an error, or NULL */
+	const char *help;			/* one line */
+} TapOption;
+
+/* The checked options of one connection or pipeline; opaque. */
+typedef struct TapOptions TapOptions;
+
+/* One host of a URI; port is 0 when it was not given. */
+typedef struct TapUriHost
+{
+	char	   *host;
+	int			port;
+} TapUriHost;
+
+/* A parsed URI; parts that were not given are NULL.  Percent-decoded. */
+typedef struct TapUri
+{
+	char	   *scheme;
+	char	   *user;
+	char	   *password;
+	int			nhosts;			/* mysql://a:1,b:2/db has two */
+	TapUriHost *hosts;
+	char	   *path;			/* without the leading slash */
+	char	   *query;			/* undecoded; its keys are options */
+} TapUri;
+
+/* ---------------------------------------------------------------------
+ * Tables and rows
+ * ---------------------------------------------------------------------
+ */
+
+/* A table's name at the source. */
+typedef struct TapTableName
+{
+	char	   *schema;			/* NULL where the source has no such level */
+	char	   *name;
+} TapTableName;
+
+/* One secondary index of a source table, for the hub to have too. */
+typedef struct TapSourceIndex
+{
+	char	   *name;
+	bool		unique;
+	int			ncolumns;
+	AttrNumber *columns;		/* in descriptor, from 1 */
+} TapSourceIndex;
+
+/*
+ * A source table as PostgreSQL sees it.  Made by the connector in the
+ * context that was current; the core never changes it.
+ */
+typedef struct TapSourceTable
+{
+	TapTableName name;
+	TupleDesc	descriptor;		/* PostgreSQL types and names; attnotnull is the
+								 * source's, as far as the mapping can keep it */
+	int			nkeys;			/* 0: the table has no key */
+	AttrNumber *keys;			/* columns of the key, in key order */
+	int			nindexes;
+	TapSourceIndex *indexes;	/* secondary indexes of plain columns */
+	char	   *comment;		/* or NULL */
+	char	  **column_comments;	/* natts entries, each may be NULL */
+	char	  **column_types;	/* natts entries: the source's own type name */
+	double		estimated_rows; /* -1: unknown */
+	double		estimated_bytes;	/* -1: unknown */
+
+	/*
+	 * What the connector needs to make this struct again, later, when the
+	 * source itself knows only a newer format.  Text, kept by the core with
+	 * the pipeline's table in the same transaction as the position.
+	 */
+	char	   *definition;
+	void	   *connector_data; /* the connector's own */
+} TapSourceTable;
+
+/* One part of a table's snapshot; both ends in the connector's own text. */
+typedef struct TapChunk
+{
+	char	   *low;			/* exclusive; NULL: from the first row */
+	char	   *high;			/* inclusive; NULL: to the last row */
+	double		estimated_rows;
+} TapChunk;
+
+/*
+ * Takes the rows of a snapshot.  The connector asks for a slot, fills
+ * tts_values and tts_isnull of all columns of the table's descriptor, calls
+ * ExecStoreVirtualTuple() and hands it back.  By-reference values are
+ * allocated in the context that next_slot() leaves current; the receiver
+ * resets it when it has stored the rows.
+ */
+typedef struct TapRowReceiver TapRowReceiver;
+struct TapRowReceiver
+{
+	TupleTableSlot *(*next_slot) (TapRowReceiver *receiver);
+	void		(*put_slot) (TapRowReceiver *receiver, TupleTableSlot *slot);
+
+	/*
+	 * A row could not be converted (an error of data is being handled, its
+	 * copy in edata).  Returns if the row may be left out, because it is now
+	 * a dead letter; rethrows otherwise.  row is JSON text of what was read.
+	 */
+	void		(*reject_row) (TapRowReceiver *receiver, ErrorData *edata,
+							   const char *row);
+	void	   *core_data;		/* the receiver's own */
+};
+
+/* ---------------------------------------------------------------------
+ * The stream of a source
+ * ---------------------------------------------------------------------
+ */
+
+typedef enum TapEventKind
+{
+	TAP_EVENT_NONE,				/* nothing yet: wait as stream_wait() says */
+	TAP_EVENT_BEGIN,			/* a source transaction begins */
+	TAP_EVENT_CHANGE,			/* one row, or a truncate */
+	TAP_EVENT_COMMIT,			/* it ended; stream_position() is behind it */
+	TAP_EVENT_SCHEMA,			/* a table's format or name changed */
+	TAP_EVENT_HEARTBEAT,		/* no change, but stream_position() moved */
+	TAP_EVENT_STAGE,			/* bytes of a prepared transaction, to be kept */
+	TAP_EVENT_STAGED_COMMIT,	/* the prepared transaction was committed */
+	TAP_EVENT_STAGED_ROLLBACK	/* it was rolled back: forget the bytes */
+} TapEventKind;
+
+typedef enum TapChangeKind
+{
+	TAP_CHANGE_INSERT,
+	TAP_CHANGE_UPDATE,
+	TAP_CHANGE_DELETE,
+	TAP_CHANGE_TRUNCATE
+} TapChangeKind;
+
+typedef enum TapSchemaKind
+{
+	TAP_SCHEMA_CREATED,			/* a new table, empty at this position */
+	TAP_SCHEMA_ALTERED,			/* table is the format from here on */
+	TAP_SCHEMA_RENAMED,			/* old_name is now table->name */
+	TAP_SCHEMA_DROPPED			/* old_name is gone */
+} TapSchemaKind;
+
+/* A column that kept its data under a new name. */
+typedef struct TapColumnRename
+{
+	char	   *from;
+	char	   *to;
+} TapColumnRename;
+
+/* A row; which columns the source sent. */
+typedef struct TapRowImage
+{
+	TupleTableSlot *slot;		/* NULL: the source sent no such row */
+	const bool *present;		/* natts entries; NULL: all columns are there */
+
+	/*
+	 * natts entries, or NULL.  Where not NULL the column's value is a change
+	 * to the old value, and complete_value() makes the new one of it.
+	 */
+	void	  **partial;
+} TapRowImage;
+
+/*
+ * One event.  Everything it points to is valid until the next call of
+ * stream_next().
+ */
+typedef struct TapEvent
+{
+	TapEventKind kind;
+
+	/* TAP_EVENT_CHANGE; table is what table_followed() was told */
+	TapChangeKind change;
+	TapSourceTable *table;
+	void	   *table_data;		/* what table_followed() returned for it */
+	TapRowImage old_row;		/* update: may lack; delete: key at least */
+	TapRowImage new_row;
+
+	/* TAP_EVENT_SCHEMA */
+	TapSchemaKind schema;
+	TapTableName old_name;
+	List	   *renames;		/* of TapColumnRename * */
+	const char *statement;		/* the source's statement, or NULL */
+
+	/* TAP_EVENT_STAGE and following: the prepared transaction's id */
+	const char *staged_id;
+	const char *staged_data;
+	Size		staged_bytes;
+
+	TimestampTz commit_time;	/* the source's clock; 0: unknown */
+	Size		bytes;			/* of the source's log, for the statistics */
+} TapEvent;
+
+/*
+ * What the core gives to a stream.
+ */
+typedef struct TapStreamArgs
+{
+	const char *position;		/* where to begin */
+
+	/*
+	 * Asked once for each table that the stream meets, again after it was
+	 * renamed or created.  Returns NULL when the table's changes are not
+	 * wanted; else a value that comes back as TapEvent.table_data.
+	 * *definition is set to the definition at the stream's position as far as
+	 * the core knows it, else NULL; it stays valid.
+	 */
+	void	   *(*table_followed) (void *core_data, const TapTableName *name,
+								   const char **definition);
+	void	   *core_data;
+} TapStreamArgs;
+
+/* ---------------------------------------------------------------------
+ * What the core offers to a connector
+ * ---------------------------------------------------------------------
+ */
+
+typedef struct TapCore
+{
+	uint32		abi;			/* TAP_CONNECTOR_ABI of the core */
+	uint32		size;			/* of this struct; grows at its end only */
+
+	/*
+	 * The value of an option, or its default.  text: NULL when neither is
+	 * there.  The result lives as long as the options.
+	 */
+	const char *(*option_text) (const TapOptions *options, const char *name);
+	int64		(*option_int) (const TapOptions *options, const char *name);
+	bool		(*option_bool) (const TapOptions *options, const char *name);
+	bool		(*option_given) (const TapOptions *options, const char *name);
+
+	/*
+	 * Wait until the socket is ready (events: WL_SOCKET_READABLE and
+	 * WL_SOCKET_WRITEABLE), or timeout_ms is over (-1: no limit).  Returns
+	 * the events that happened, 0 on timeout.  wait_socket() raises an error
+	 * when the process is told to stop.
+	 */
+	int			(*wait_socket) (pgsocket socket, int events, long timeout_ms);
+
+	/*
+	 * The same, for use inside of a client library's callback: never raises
+	 * an error, returns -1 when the process has been told to stop or its
+	 * query was cancelled.
+	 */
+	int			(*wait_socket_quiet) (pgsocket socket, int events,
+									  long timeout_ms);
+
+	/*
+	 * The password to use now: the URI's, the option "password", or the first
+	 * line of the file named by "password_file", read at each call.  NULL
+	 * when there is none.  In the current context.
+	 */
+	char	   *(*password) (const TapUri *uri, const TapOptions *options);
+
+	/* Writes a row of tapdata.events for the pipeline, at its next commit. */
+	void		(*event) (const char *kind, const TapTableName *table,
+						  const char *message);
+} TapCore;
+
+/* ---------------------------------------------------------------------
+ * What a connector offers
+ * ---------------------------------------------------------------------
+ */
+
+/* What a session is opened for. */
+typedef enum TapPurpose
+{
+	TAP_PURPOSE_TEST,
+	TAP_PURPOSE_DISCOVER,		/* list, describe, current_position */
+	TAP_PURPOSE_SNAPSHOT,		/* plan and copy */
+	TAP_PURPOSE_STREAM,
+	TAP_PURPOSE_SINK
+} TapPurpose;
+
+typedef struct TapSessionArgs
+{
+	const TapUri *uri;
+	const TapOptions *options;	/* of the connection */
+	const TapOptions *pipeline_options; /* NULL without a pipeline */
+	const char *pipeline_name;	/* NULL without a pipeline */
+	int64		pipeline_seed;	/* stable for a pipeline of this database, for
+								 * ids such as MySQL's server_id */
+	TapPurpose	purpose;
+	MemoryContext context;		/* the session's memory; deleted after close */
+} TapSessionArgs;
+
+/* The connector's own. */
+typedef struct TapSession TapSession;
+
+/* One check of test_connection(). */
+typedef struct TapCheck
+{
+	const char *name;
+	bool		ok;
+	bool		required;		/* a pipeline cannot start when it is not ok */
+	char	   *detail;
+	char	   *hint;			/* how to mend it, or NULL */
+	int			sqlstate;		/* for the error that pull() raises, or 0 */
+} TapCheck;
+
+/* How position_compare() relates two positions of one source. */
+typedef enum TapPositionOrder
+{
+	TAP_POSITION_EQUAL,
+	TAP_POSITION_BEFORE,		/* a is wholly covered by b */
+	TAP_POSITION_AFTER,			/* b is wholly covered by a */
+	TAP_POSITION_UNRELATED		/* neither: another history */
+} TapPositionOrder;
+
+/* Where to wait for more of a stream. */
+typedef struct TapWait
+{
+	pgsocket	socket;			/* PGINVALID_SOCKET: none */
+	int			events;			/* WL_SOCKET_* */
+	long		timeout_ms;		/* call again then at the latest; -1: no limit */
+} TapWait;
+
+typedef struct TapSourceCallbacks
+{
+	/* All tables of the source that the user may read.  List of TapTableName *. */
+	List	   *(*list_tables) (TapSession *session);
+
+	/*
+	 * Describe tables (List of TapTableName *), in one round trip where the
+	 * source can.  A table that is gone is left out of the result.  List of
+	 * TapSourceTable *.
+	 */
+	List	   *(*describe_tables) (TapSession *session, List *names);
+
+	/*
+	 * Make a table of its name and TapSourceTable.definition alone, without
+	 * asking the source.
+	 */
+	TapSourceTable *(*table_from_definition) (TapSession *session,
+											  const TapTableName *name,
+											  const char *definition);
+
+	/*
+	 * The source's position now: everything that was committed, and made
+	 * visible, before the call is covered.  Used by wait() and as the end of
+	 * a catch-up.
+	 */
+	char	   *(*current_position) (TapSession *session);
+
+	/*
+	 * A position to begin a catch-up at: every transaction that it covers is
+	 * visible to any snapshot taken after the call.
+	 */
+	char	   *(*safe_position) (TapSession *session);
+
+	/*
+	 * How many bytes of the source's log lie between the position and its
+	 * end; -1: unknown.  May raise ERRCODE_DATA_CORRUPTED-like errors never;
+	 * a position that is no longer in the log gives *purged = true and
+	 * *detail, *hint for the error.
+	 */
+	int64		(*log_behind) (TapSession *session, const char *position,
+							   bool *purged, char **detail, char **hint);
+
+	TapPositionOrder (*position_compare) (const char *a, const char *b);
+
+	/*
+	 * Divide a table into chunks of about chunk_rows rows.  Calls emit() for
+	 * each, in order; together they cover all possible keys.
+	 */
+	void		(*snapshot_plan) (TapSession *session, TapSourceTable *table,
+								  int64 chunk_rows,
+								  void (*emit) (void *core_data,
+												const TapChunk *chunk),
+								  void *core_data);
+
+	/* Copy one chunk.  Each chunk sees at least what safe_position() covers. */
+	void		(*snapshot_copy) (TapSession *session, TapSourceTable *table,
+								  const TapChunk *chunk,
+								  TapRowReceiver *receiver);
+
+	/*
+	 * Copy a whole table under one consistent view and return the position of
+	 * exactly that view, for a table whose replay is not harmless.  May
+	 * return NULL after having copied: then the view's position turned out to
+	 * be ambiguous; the core undoes the copy and calls again.
+	 */
+	char	   *(*snapshot_copy_exact) (TapSession *session,
+										TapSourceTable *table,
+										TapRowReceiver *receiver);
+
+	/* Begin to stream; the session must be of TAP_PURPOSE_STREAM. */
+	void		(*stream_start) (TapSession *session,
+								 const TapStreamArgs *args);
+
+	/* The next event, without waiting for the source. */
+	TapEventKind (*stream_next) (TapSession *session, TapEvent *event);
+
+	/* Where to wait after TAP_EVENT_NONE. */
+	void		(*stream_wait) (TapSession *session, TapWait *wait);
+
+	/* Behind the last COMMIT or HEARTBEAT.  In the current context. */
+	char	   *(*stream_position) (TapSession *session);
+
+	/* Whether the transaction that began last is covered by the position. */
+	bool		(*txn_covered) (TapSession *session, const char *position);
+
+	/* The new value of a column that was sent in part; see TapRowImage. */
+	Datum		(*complete_value) (TapSession *session, TapSourceTable *table,
+								   AttrNumber column, Datum old_value,
+								   bool old_isnull, void *partial,
+								   bool *isnull);
+
+	/*
+	 * Feed bytes of a TAP_EVENT_STAGE back: the next calls of stream_next()
+	 * return their changes, then TAP_EVENT_NONE, then the stream goes on.
+	 */
+	void		(*unstage) (TapSession *session, const char *data, Size bytes);
+
+	/* JSON text of the last event, also when it could not be decoded. */
+	char	   *(*describe_event) (TapSession *session);
+
+	/* The hub has everything up to position; the source may discard it. */
+	void		(*acknowledge) (TapSession *session, const char *position);
+} TapSourceCallbacks;
+
+/* How a batch of changes ends for a sink. */
+typedef enum TapBatchEnd
+{
+	TAP_BATCH_MORE,				/* the hub transaction goes on */
+	TAP_BATCH_COMMIT			/* its last change */
+} TapBatchEnd;
+
+/* One change on its way out. */
+typedef struct TapOutChange
+{
+	TapChangeKind kind;
+	TapSourceTable *table;		/* the hub table, described by the core */
+	TapRowImage old_row;
+	TapRowImage new_row;
+	uint64		lsn;			/* of the change */
+	TimestampTz commit_time;
+} TapOutChange;
+
+typedef struct TapSinkCallbacks
+{
+	/* Create the target of a hub table, or alter it from old (NULL: create). */
+	void		(*prepare_table) (TapSession *session, TapSourceTable *table,
+								  TapSourceTable *old);
+
+	/* A hub transaction begins. */
+	void		(*begin) (TapSession *session, uint32 xid,
+						  TimestampTz commit_time);
+
+	/* Changes in commit order; the sink must have copied what it keeps. */
+	void		(*write) (TapSession *session, const TapOutChange *changes,
+						  int nchanges, TapBatchEnd end,
+						  const char *position);
+
+	/*
+	 * Make everything written durable at the target, as far as can be had
+	 * without waiting longer than timeout_ms (-1: no limit).  Returns the
+	 * position up to which it is, or NULL when nothing is yet.
+	 */
+	char	   *(*flush) (TapSession *session, long timeout_ms);
+
+	/* Where to wait while a flush is under way. */
+	void		(*flush_wait) (TapSession *session, TapWait *wait);
+
+	/* The position the target holds, or NULL when it can hold none. */
+	char	   *(*durable_position) (TapSession *session);
+} TapSinkCallbacks;
+
+/* Capabilities; a bit mask. */
+#define TAP_CAN_SNAPSHOT		0x01	/* has plan and copy */
+#define TAP_CAN_EXACT_COPY		0x02	/* has snapshot_copy_exact */
+#define TAP_CAN_STREAM			0x04
+#define TAP_POLLS				0x08	/* its stream has no socket to wait on */
+#define TAP_ADDS_TABLES			0x10	/* its stream reports new tables */
+#define TAP_HOLDS_POSITION		0x20	/* the sink keeps the position */
+
+typedef struct TapConnector
+{
+	uint32		magic;			/* TAP_CONNECTOR_MAGIC */
+	uint32		abi;			/* TAP_CONNECTOR_ABI */
+	uint32		size;			/* sizeof(TapConnector) */
+	const char *name;
+	const char *description;	/* one line */
+	const char *version;
+	const char *const *uri_schemes; /* ends with NULL; the first is the usual */
+	const TapOption *options;	/* ends with a NULL name */
+	int			capabilities;	/* TAP_CAN_* and so on */
+
+	/* Check a URI when it is given; raises an error. */
+	void		(*check_uri) (const TapUri *uri, const TapOptions *options);
+
+	TapSession *(*open) (const TapSessionArgs *args);
+
+	/* Never raises an error; also called after one. */
+	void		(*close) (TapSession *session);
+
+	/*
+	 * Check everything a pipeline needs.  Never raises an error for what a
+	 * check can say.  tables is a List of TapTableName *, or NIL.  List of
+	 * TapCheck *.  Unlike the others it opens the session by itself.
+	 */
+	List	   *(*test) (const TapSessionArgs *args, List *tables);
+
+	const TapSourceCallbacks *source;	/* NULL: not a source */
+	const TapSinkCallbacks *sink;	/* NULL: not a sink */
+} TapConnector;
+
+/*
+ * The exported function.  The core keeps the result as long as the process
+ * lives; core stays valid as long.
+ */
+typedef const TapConnector *(*TapConnectorInit) (const TapCore *core);
+
+extern PGDLLEXPORT const TapConnector *tap_connector_init(const TapCore *core);
+
+#endif							/* TAPDATA_CONNECTOR_H */

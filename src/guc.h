@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/guc.h
+ *	  The settings tapdata.*.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_GUC_H
+#define TAPDATA_GUC_H
+
+#include "postgres.h"
+
+extern int	tap_guc_max_pipelines;	/* size of shared memory: pipelines */
+extern int	tap_guc_max_tables; /* size of shared memory: tables with counters */
+extern int	tap_guc_event_retention_min;	/* minutes; 0: keep all events */
+extern int	tap_guc_retry_min_ms;	/* first back-off after a failure */
+extern int	tap_guc_retry_max_ms;	/* largest back-off */
+
+/* Define the settings; called once from _PG_init(). */
+extern void tap_guc_define(void);
+
+#endif							/* TAPDATA_GUC_H */

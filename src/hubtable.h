@@ -1,0 +1,58 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/hubtable.h
+ *	  Creates and alters hub tables.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_HUBTABLE_H
+#define TAPDATA_HUBTABLE_H
+
+#include "postgres.h"
+
+#include "connector.h"
+
+/*
+ * All functions need a transaction and act as the current user, by SQL whose
+ * identifiers are quoted.
+ */
+
+/* Create the schema when it is missing. */
+extern void tap_hubtable_create_schema(const char *schema);
+
+/*
+ * Create the table for a source table, with comments, without its key; raises
+ * ERRCODE_DUPLICATE_TABLE with a hint when a relation of the name exists.
+ */
+extern Oid	tap_hubtable_create(const TapSourceTable *source, const char *schema,
+								const char *name);
+
+/*
+ * Add the primary key.  Does nothing when it is there already.  Uses CREATE
+ * UNIQUE INDEX and then the constraint, so that readers are not kept out
+ * while it is built.
+ */
+extern void tap_hubtable_create_key(Oid relid, const TapSourceTable *source);
+
+/*
+ * Add the secondary indexes of the source (option "indexes"); those that
+ * exist are left alone.
+ */
+extern void tap_hubtable_create_indexes(Oid relid, const TapSourceTable *source);
+
+/*
+ * Make the hub table follow from one format of its source table to the next.
+ * Returns what was done, a List of char *, for events.  drop_columns false
+ * keeps columns that vanished, made nullable.
+ */
+extern List *tap_hubtable_alter(Oid relid, const TapSourceTable *before,
+								const TapSourceTable *after, List *renames,
+								bool drop_columns);
+
+extern void tap_hubtable_rename(Oid relid, const char *name);
+extern void tap_hubtable_truncate(Oid relid);
+extern void tap_hubtable_drop(Oid relid);
+
+#endif							/* TAPDATA_HUBTABLE_H */

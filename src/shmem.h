@@ -1,0 +1,143 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/shmem.h
+ *	  What tapdata's processes share.
+ *
+ * NOTES
+ * 	  TapShared.lock (an LWLock) protects which entries are in use.  Fields of
+ * 	  an entry say what protects them.  Nothing is allocated, no catalog is
+ * 	  read and nothing is waited for while it is held.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_SHMEM_H
+#define TAPDATA_SHMEM_H
+
+#include "postgres.h"
+
+#include "port/atomics.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/s_lock.h"
+#include "storage/spin.h"
+
+/* The state column of tapdata.status, in its order. */
+typedef enum TapPipelineState
+{
+	TAP_STATE_STOPPED,
+	TAP_STATE_STARTING,
+	TAP_STATE_SNAPSHOT,
+	TAP_STATE_CATCHUP,
+	TAP_STATE_STREAMING,
+	TAP_STATE_FAILED,
+	TAP_STATE_RETRYING
+} TapPipelineState;
+
+#define TAP_POSITION_MAX_BYTES	4096
+#define TAP_ERROR_MAX_BYTES		1024
+
+/*
+ * The live side of one pipeline.  An entry is claimed by tap_shmem_pipeline()
+ * and freed when the pipeline is dropped; it survives the pipeline's worker.
+ */
+typedef struct TapPipelineShared
+{
+	/* Written under TapShared.lock exclusively; read under it shared. */
+	bool		in_use;
+	Oid			database;
+	int32		pipeline;		/* pipeline.id */
+
+	/* Counters: written by the pipeline's processes, read by anyone. */
+	pg_atomic_uint64 rows_copied;
+	pg_atomic_uint64 rows_estimated;
+	pg_atomic_uint64 inserts;
+	pg_atomic_uint64 updates;
+	pg_atomic_uint64 deletes;
+	pg_atomic_uint64 transactions;
+	pg_atomic_uint64 bytes;
+	pg_atomic_uint64 restarts;	/* written by the supervisor */
+	pg_atomic_uint64 lag_bytes; /* PG_UINT64_MAX: unknown */
+
+	/* All of the rest: written and read under mutex. */
+	slock_t		mutex;
+	TapPipelineState state;		/* written by supervisor and worker */
+	pid_t		worker_pid;		/* 0: none runs */
+	Latch	   *worker_latch;	/* of the worker's PGPROC, NULL: none runs */
+	TimestampTz since;			/* of state */
+	TimestampTz last_commit_at; /* source's clock; of the newest hub commit */
+	TimestampTz applied_at;		/* our clock; when it became visible */
+	bool		behind;			/* the worker has more to read than applied */
+
+	/*
+	 * Everything up to reached_position is applied and committed in the hub;
+	 * it runs ahead of the stored position over transactions that touch no
+	 * table of ours.  Empty: unknown.  Longer ones than fit are stored in the
+	 * catalog at each step, and position_is_stored is set.
+	 */
+	char		reached_position[TAP_POSITION_MAX_BYTES];
+	bool		position_is_stored;
+	char		source_position[TAP_POSITION_MAX_BYTES];	/* as last heard */
+	char		last_error[TAP_ERROR_MAX_BYTES];	/* empty: none */
+
+	/* Broadcast after each change of state or reached_position. */
+	ConditionVariable moved;
+} TapPipelineShared;
+
+/* Counters of one table; the key is (database, pipeline_table.id). */
+typedef struct TapTableShared
+{
+	struct
+	{
+		Oid			database;
+		int32		table;
+	}			key;
+	/* written by the pipeline's processes, read by anyone */
+	pg_atomic_uint64 rows_copied;
+	pg_atomic_uint64 rows_estimated;
+	pg_atomic_uint64 inserts;
+	pg_atomic_uint64 updates;
+	pg_atomic_uint64 deletes;
+	pg_atomic_uint64 truncates;
+} TapTableShared;
+
+/* Install the hooks that reserve and initialize; from _PG_init(). */
+extern void tap_shmem_install(void);
+
+/* Whether shared memory is there, that is, the library was preloaded. */
+extern bool tap_shmem_available(void);
+
+/* Raise an error with a hint when it is not. */
+extern void tap_shmem_require(void);
+
+/*
+ * The entry of a pipeline of this database; created when create is set.
+ * NULL: none.  Raises ERRCODE_CONFIGURATION_LIMIT_EXCEEDED when all
+ * tapdata.max_pipelines are taken.
+ */
+extern TapPipelineShared *tap_shmem_pipeline(int32 pipeline, bool create);
+extern void tap_shmem_forget_pipeline(int32 pipeline);
+
+/* The counters of a table; NULL when tapdata.max_tables are taken. */
+extern TapTableShared *tap_shmem_table(int32 table, bool create);
+extern void tap_shmem_forget_table(int32 table);
+
+/* Set state, and since; wakes those who wait for the pipeline. */
+extern void tap_shmem_set_state(TapPipelineShared *shared, TapPipelineState state);
+extern void tap_shmem_set_error(TapPipelineShared *shared, const char *error);
+extern const char *tap_shmem_state_name(TapPipelineState state);
+
+/*
+ * Requests between processes.  All are safe without a running recipient.
+ */
+
+/*
+ * At commit of the current transaction wake this database's supervisor (or
+ * have the launcher start one), and all workers of its pipelines, so that
+ * they read the catalog again.
+ */
+extern void tap_shmem_wake_at_commit(void);
+
+#endif							/* TAPDATA_SHMEM_H */

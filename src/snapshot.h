@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/snapshot.h
+ *	  Copies tables in chunks.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_SNAPSHOT_H
+#define TAPDATA_SNAPSHOT_H
+
+#include "postgres.h"
+
+#include "catalog.h"
+#include "connector_loader.h"
+
+/*
+ * Copy tables (List of TapTableRow *) that are new or half copied, with up to
+ * the pipeline's "workers" processes, this one included.  Afterwards they
+ * have their key and are in state TAP_TABLE_CATCHUP with start and end
+ * positions set.  Runs its own transactions.
+ */
+extern void tap_snapshot_run(const TapPipelineRow *pipeline,
+							 const TapConnectionRow *connection, List *tables);
+
+/* A snapshot worker: copy chunks of a table until none is left. */
+extern void tap_snapshot_worker_main(int32 pipeline, int32 table);
+
+#endif							/* TAPDATA_SNAPSHOT_H */
