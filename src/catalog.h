@@ -57,8 +57,11 @@ typedef enum TapTableState
 	TAP_TABLE_NEW = 'n',		/* nothing copied yet */
 	TAP_TABLE_COPYING = 'c',	/* start_position is set, chunks are planned */
 	TAP_TABLE_COPIED = 'd',		/* all chunks are done, key index missing */
-	TAP_TABLE_CATCHUP = 'u',	/* the log is replayed from start_position until
-								 * end_position */
+	TAP_TABLE_CATCHUP = 'u',	/* a stream of its own replays the log from
+								 * start_position until at least end_position */
+	TAP_TABLE_JOINED = 'j',		/* the pipeline's stream carries it: skips what
+								 * start_position covers, and is lenient until
+								 * end_position is covered */
 	TAP_TABLE_STREAMING = 's',
 	TAP_TABLE_DROPPED = 'x'		/* gone at the source; the hub keeps the rows */
 } TapTableState;

@@ -284,13 +284,15 @@ typedef struct TapStreamArgs
 
 	/*
 	 * Asked once for each table that the stream meets, again after it was
-	 * renamed or created.  Returns NULL when the table's changes are not
-	 * wanted; else a value that comes back as TapEvent.table_data.
-	 * *definition is set to the definition at the stream's position as far as
-	 * the core knows it, else NULL; it stays valid.
+	 * renamed or created and after stream_refollow().  created is true when
+	 * the log says that the table is created here, empty.  Returns NULL when
+	 * the table's changes are not wanted; else a value that comes back as
+	 * TapEvent.table_data.  *definition is set to the definition at the
+	 * stream's position as far as the core knows it, else NULL; it stays
+	 * valid.  Does not raise an error, reads no catalog.
 	 */
 	void	   *(*table_followed) (void *core_data, const TapTableName *name,
-								   const char **definition);
+								   bool created, const char **definition);
 	void	   *core_data;
 } TapStreamArgs;
 
@@ -472,7 +474,17 @@ typedef struct TapSourceCallbacks
 	void		(*stream_start) (TapSession *session,
 								 const TapStreamArgs *args);
 
-	/* The next event, without waiting for the source. */
+	/*
+	 * Forget what table_followed() said of every table: it is asked again
+	 * when the table is met next.  Called between source transactions.
+	 */
+	void		(*stream_refollow) (TapSession *session);
+
+	/*
+	 * The next event, without waiting for the source.  Transactions without a
+	 * followed change are not reported; before TAP_EVENT_NONE a HEARTBEAT
+	 * tells when they have moved the position.
+	 */
 	TapEventKind (*stream_next) (TapSession *session, TapEvent *event);
 
 	/* Where to wait after TAP_EVENT_NONE. */

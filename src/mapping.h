@@ -43,7 +43,7 @@ extern Datum tap_mapping_value(const TapMapping *mapping, AttrNumber source_colu
 							   Datum value, bool *isnull);
 
 /*
- * Patterns of psql's \\d: "*" and "?", a double-quoted part taken as it is,
+ * Patterns of psql's \d: "*" and "?", a double-quoted part taken as it is,
  * "schema.table" or "table" (any schema), a leading "!" excludes.  Case is
  * significant, as it is in most sources.
  */

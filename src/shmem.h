@@ -82,7 +82,16 @@ typedef struct TapPipelineShared
 	char		source_position[TAP_POSITION_MAX_BYTES];	/* as last heard */
 	char		last_error[TAP_ERROR_MAX_BYTES];	/* empty: none */
 
-	/* Broadcast after each change of state or reached_position. */
+	/*
+	 * A table that was added later is handed over at a moment when the
+	 * pipeline's stream stands still; see pull_sync.c.
+	 */
+	int			join_waiting;	/* sync workers that want to hand over; written
+								 * by them */
+	bool		paused;			/* the stream stands at reached_position and waits
+								 * for them; written by the pipeline worker */
+
+	/* Broadcast after each change of state, reached_position or paused. */
 	ConditionVariable moved;
 } TapPipelineShared;
 
