@@ -36,6 +36,15 @@ typedef enum TapPipelineState
 	TAP_STATE_RETRYING
 } TapPipelineState;
 
+/* How a pipeline worker ended, for the supervisor to decide what is next. */
+typedef enum TapWorkerExit
+{
+	TAP_EXIT_UNKNOWN,			/* it has not, or died without a word */
+	TAP_EXIT_RESTART,			/* start it again at once, if it is to run */
+	TAP_EXIT_RETRY,				/* an error that passes by itself */
+	TAP_EXIT_FAILED				/* an error that a person has to mend */
+} TapWorkerExit;
+
 #define TAP_POSITION_MAX_BYTES	4096
 #define TAP_ERROR_MAX_BYTES		1024
 
@@ -49,6 +58,7 @@ typedef struct TapPipelineShared
 	bool		in_use;
 	Oid			database;
 	int32		pipeline;		/* pipeline.id */
+	int			holds;			/* transactions that keep its processes out */
 
 	/* Counters: written by the pipeline's processes, read by anyone. */
 	pg_atomic_uint64 rows_copied;
@@ -70,6 +80,11 @@ typedef struct TapPipelineShared
 	TimestampTz last_commit_at; /* source's clock; of the newest hub commit */
 	TimestampTz applied_at;		/* our clock; when it became visible */
 	bool		behind;			/* the worker has more to read than applied */
+	TapWorkerExit exit;			/* of the last worker; reset at a start */
+	bool		exit_recorded;	/* its failure is in the catalog already */
+	bool		exit_healthy;	/* it had worked well for a minute */
+	int			helper_sqlstate;	/* packed, of the last error of a sync or
+									 * snapshot worker; 0: none */
 
 	/*
 	 * Everything up to reached_position is applied and committed in the hub;
@@ -127,15 +142,26 @@ extern void tap_shmem_require(void);
  * tapdata.max_pipelines are taken.
  */
 extern TapPipelineShared *tap_shmem_pipeline(int32 pipeline, bool create);
+
+/* Free a pipeline's entry when the current transaction commits. */
 extern void tap_shmem_forget_pipeline(int32 pipeline);
 
 /* The counters of a table; NULL when tapdata.max_tables are taken. */
 extern TapTableShared *tap_shmem_table(int32 table, bool create);
+
+/* Free a table's counters when the current transaction commits. */
 extern void tap_shmem_forget_table(int32 table);
+
+/* Free all entries of a database that is gone, or has no extension. */
+extern void tap_shmem_forget_database(Oid database);
 
 /* Set state, and since; wakes those who wait for the pipeline. */
 extern void tap_shmem_set_state(TapPipelineShared *shared, TapPipelineState state);
+
+/* Set last_error, shortened to what fits; NULL or empty: none. */
 extern void tap_shmem_set_error(TapPipelineShared *shared, const char *error);
+
+/* As the state column shows it; a constant. */
 extern const char *tap_shmem_state_name(TapPipelineState state);
 
 /*
@@ -148,5 +174,13 @@ extern const char *tap_shmem_state_name(TapPipelineState state);
  * they read the catalog again.
  */
 extern void tap_shmem_wake_at_commit(void);
+
+/*
+ * Terminate the processes of a pipeline of this database, wait until they are
+ * gone and have released their locks, and keep the supervisor from starting
+ * new ones until the current transaction ends.  Raises ERRCODE_OBJECT_IN_USE
+ * when one does not end in time.
+ */
+extern void tap_shmem_stop_pipeline(int32 pipeline);
 
 #endif							/* TAPDATA_SHMEM_H */

@@ -1,0 +1,149 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/process.h
+ *	  Who runs where: tapdata's processes, their databases, holds and wakes.
+ *
+ * NOTES
+ *	  Every process of tapdata attaches before it connects to its database and
+ *	  detaches after its transaction has been aborted and its locks released;
+ *	  so "not in the table" means "touches nothing any more".
+ *
+ *	  A hold keeps the processes of a database or pipeline out until the end of
+ *	  the transaction that took it.  A process that attaches while there is a
+ *	  hold leaves at once; one that is attached is sent SIGTERM.  Together they
+ *	  leave no gap: attaching and taking a hold are serialized by the lock.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_PROCESS_H
+#define TAPDATA_PROCESS_H
+
+#include "postgres.h"
+
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+
+#include "shmem.h"
+#include "worker.h"
+
+/* Where the supervisor of a database stands. */
+typedef enum TapSupervisorState
+{
+	TAP_SUPERVISOR_NONE,		/* never ran, or found nothing to run */
+	TAP_SUPERVISOR_STARTING,	/* the launcher has asked for it */
+	TAP_SUPERVISOR_RUNNING,
+	TAP_SUPERVISOR_FAILED		/* ended by an error, or was terminated */
+} TapSupervisorState;
+
+/*
+ * A database that has, or had, something to run.  All fields but changes are
+ * read and written under TapShared.lock.
+ */
+typedef struct TapDatabaseShared
+{
+	bool		in_use;
+	Oid			database;
+	int			holds;			/* transactions that keep processes out */
+	int			users;			/* processes attached */
+	bool		requested;		/* the launcher shall start a supervisor */
+	bool		settled;		/* the supervisor has seen what is to run */
+	TapSupervisorState supervisor;
+	Latch	   *supervisor_latch;	/* NULL: not attached */
+
+	/* Counts calls of tap_shmem_wake_at_commit(); read by anyone. */
+	pg_atomic_uint64 changes;
+} TapDatabaseShared;
+
+/* A running process; all under TapShared.lock. */
+typedef struct TapProcessShared
+{
+	bool		in_use;
+	TapProcessKind kind;
+	pid_t		pid;
+	Oid			database;		/* InvalidOid: the launcher */
+	int32		pipeline;		/* 0: launcher or supervisor */
+	int32		table;			/* sync and snapshot */
+	Latch	   *latch;			/* of its PGPROC */
+} TapProcessShared;
+
+/* The fixed part of shared memory; the arrays follow it. */
+typedef struct TapShared
+{
+	LWLock	   *lock;
+	Latch	   *launcher_latch; /* NULL: not running; under lock */
+	ConditionVariable process_gone; /* broadcast when a process has left */
+	int			npipelines;
+	int			ndatabases;
+	int			nprocesses;
+	TapPipelineShared *pipelines;
+	TapDatabaseShared *databases;
+	TapProcessShared *processes;
+} TapShared;
+
+/* NULL when the library was not preloaded. */
+extern TapShared *tap_shared;
+
+/* Sizes and initial state of the two arrays that process.c looks after. */
+extern int	tap_process_max_databases(void);
+extern int	tap_process_max_processes(void);
+
+/*
+ * Enter this process in the table and register its leaving; call it before
+ * connecting to a database.  False: there is a hold, or this process is one
+ * too many (a second supervisor, a second worker of the pipeline), and has
+ * nothing to do.
+ */
+extern bool tap_process_attach(const TapWorkerArgs *args);
+
+/* This process's database; NULL unless attached to one. */
+extern TapDatabaseShared *tap_process_database;
+
+/*
+ * Whether a process of the kind runs for the pipeline of this database
+ * (table 0: any).
+ */
+extern bool tap_process_runs(TapProcessKind kind, int32 pipeline, int32 table);
+
+/* Whether there is a hold on the pipeline of this database. */
+extern bool tap_process_pipeline_held(int32 pipeline);
+
+/*
+ * A supervisor with nothing left to run leaves, unless something changed
+ * since it read the counter; then false, and it has to look again.
+ */
+extern bool tap_process_supervisor_leave(uint64 seen_changes);
+
+/* The supervisor has seen what is to run; lets the launcher go on. */
+extern void tap_process_supervisor_settled(void);
+
+/*
+ * Keep processes of a database out until the current transaction ends, and
+ * wait until those there are gone, at most timeout_ms.  False on timeout.
+ */
+extern bool tap_process_hold_database(Oid database, long timeout_ms);
+
+/* Have the launcher start a supervisor; false: no room in shared memory. */
+extern bool tap_process_request(Oid database);
+
+/*
+ * The launcher's view: the next database from *index on whose supervisor is
+ * wanted, or has failed.  Returns false when there is none.
+ */
+extern bool tap_process_next_wanted(int *index, Oid *database, bool *failed);
+
+/* The launcher: note that a start is under way, or that there is no need. */
+extern void tap_process_set_supervisor(Oid database, TapSupervisorState state);
+
+/* State and settled of a database's supervisor. */
+extern TapSupervisorState tap_process_supervisor(Oid database, bool *settled);
+
+/* The launcher after its own restart: forget starts nobody will finish. */
+extern void tap_process_reset_starts(void);
+
+/* Install the transaction callbacks; from _PG_init(). */
+extern void tap_process_install(void);
+
+#endif							/* TAPDATA_PROCESS_H */
