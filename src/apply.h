@@ -38,14 +38,20 @@ typedef struct TapTarget TapTarget;
 extern TapApply *tap_apply_create(const TapSourceCallbacks *source,
 								  TapSession *session);
 
+/* The stream was opened again: complete values by this session from now on. */
+extern void tap_apply_set_session(TapApply *apply, TapSession *session);
+
 /*
  * A target for a hub table and the format of its source table.  The table
  * itself is looked at again by the engine whenever its relcache entry was
- * invalidated.  source must live as long as the target.
+ * invalidated.  source must live as long as the target.  ignore_missing:
+ * columns of the source that the hub table lacks are left out, else they are
+ * an error.
  */
 extern TapTarget *tap_apply_target(TapApply *apply, Oid hub_table,
 								   const TapSourceTable *source,
-								   const char *source_name);
+								   const char *source_name,
+								   bool ignore_missing);
 extern void tap_apply_forget_target(TapApply *apply, TapTarget *target);
 
 /* In a transaction that the caller began: open what changes will need. */

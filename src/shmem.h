@@ -161,6 +161,15 @@ extern void tap_shmem_set_state(TapPipelineShared *shared, TapPipelineState stat
 /* Set last_error, shortened to what fits; NULL or empty: none. */
 extern void tap_shmem_set_error(TapPipelineShared *shared, const char *error);
 
+/*
+ * Set the position that is committed in the hub, or the one the source is at;
+ * the first wakes those who wait for the pipeline.
+ */
+extern void tap_shmem_set_reached(TapPipelineShared *shared, const char *position,
+								  TimestampTz source_commit_time, bool behind);
+extern void tap_shmem_set_source_position(TapPipelineShared *shared,
+										  const char *position);
+
 /* As the state column shows it; a constant. */
 extern const char *tap_shmem_state_name(TapPipelineState state);
 
