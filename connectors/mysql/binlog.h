@@ -655,7 +655,10 @@ extern TapBinlogStatus tap_binlog_payload_open(TapBinlogReader *reader,
 extern int	tap_binlog_payload_next(TapBinlogPayload *payload,
 									const uint8_t **packet, size_t *length);
 
-/* Free what tap_binlog_payload_open made; NULL is allowed. */
+/*
+ * Free what tap_binlog_payload_open made; NULL is allowed.  The state of zstd is not in
+ * the reader's memory, so that a caller must get here on every way out.
+ */
 extern void tap_binlog_payload_close(TapBinlogPayload *payload);
 
 /* --- values ---------------------------------------------------------------- */

@@ -1,0 +1,856 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/mysql/binlog_table.c
+ *	  TABLE_MAP events and the cache of tables.
+ *
+ * NOTES
+ *	  A server sends the map of a table again with each statement.  The cache
+ *	  therefore compares the bytes first and keeps the parsed table when they
+ *	  are the same.  A table id is good only within its transaction: entries of
+ *	  former ones stay in the cache, but are not found until they are sent anew.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "binlog_private.h"
+
+/* Types of the optional metadata */
+enum
+{
+	META_SIGNEDNESS = 1,
+	META_DEFAULT_CHARSET,
+	META_COLUMN_CHARSET,
+	META_COLUMN_NAME,
+	META_SET_LABELS,
+	META_ENUM_LABELS,
+	META_GEOMETRY_TYPE,
+	META_SIMPLE_KEY,
+	META_PREFIX_KEY,
+	META_ENUM_SET_DEFAULT_CHARSET,
+	META_ENUM_SET_COLUMN_CHARSET,
+	META_VISIBILITY,
+	META_VECTOR_DIMENSION,
+	META_COUNT
+};
+
+/* What the first pass over a body finds; positions are inside the body. */
+typedef struct MapLayout
+{
+	uint16_t	flags;
+	TapBinlogString schema;
+	TapBinlogString name;
+	uint32_t	column_count;
+	const uint8_t *types;
+	TapBinlogCursor metadata;
+	const uint8_t *nullable;
+	TapBinlogCursor optional[META_COUNT];	/* position NULL = not there */
+	size_t		label_count;
+} MapLayout;
+
+/* Columns that a field of the optional metadata speaks of, in their order */
+typedef bool (*ColumnFilter) (TapBinlogFlavour flavour, const TapBinlogColumn *column);
+
+static TapBinlogStatus
+malformed(TapBinlogReader *reader, const char *what)
+{
+	return tap_binlog_fail(reader, TAP_BINLOG_CORRUPT, "malformed %s in Table_map event", what);
+}
+
+/* --- types --------------------------------------------------------------- */
+
+/* Size of a type's metadata in the event */
+static unsigned
+metadata_bytes(uint8_t type)
+{
+	switch (type)
+	{
+		case TAP_BINLOG_TYPE_FLOAT:
+		case TAP_BINLOG_TYPE_DOUBLE:
+		case TAP_BINLOG_TYPE_TIMESTAMP2:
+		case TAP_BINLOG_TYPE_DATETIME2:
+		case TAP_BINLOG_TYPE_TIME2:
+		case TAP_BINLOG_TYPE_VECTOR:
+		case TAP_BINLOG_TYPE_JSON:
+		case TAP_BINLOG_TYPE_TINY_BLOB:
+		case TAP_BINLOG_TYPE_MEDIUM_BLOB:
+		case TAP_BINLOG_TYPE_LONG_BLOB:
+		case TAP_BINLOG_TYPE_BLOB:
+		case TAP_BINLOG_TYPE_BLOB_COMPRESSED:
+		case TAP_BINLOG_TYPE_GEOMETRY:
+			return 1;
+		case TAP_BINLOG_TYPE_VARCHAR:
+		case TAP_BINLOG_TYPE_VARCHAR_COMPRESSED:
+		case TAP_BINLOG_TYPE_BIT:
+		case TAP_BINLOG_TYPE_NEWDECIMAL:
+		case TAP_BINLOG_TYPE_ENUM:
+		case TAP_BINLOG_TYPE_SET:
+		case TAP_BINLOG_TYPE_VAR_STRING:
+		case TAP_BINLOG_TYPE_STRING:
+			return 2;
+		default:
+			return 0;
+	}
+}
+
+static bool
+set_fixed(TapBinlogColumn *column, unsigned bytes)
+{
+	column->fixed_bytes = (uint8_t) bytes;
+	return true;
+}
+
+/* CHAR, BINARY, ENUM and SET share a type; the metadata tells them apart. */
+static bool
+set_string_type(TapBinlogColumn *column)
+{
+	uint8_t		first = (uint8_t) column->metadata;
+	uint8_t		second = (uint8_t) (column->metadata >> 8);
+	uint8_t		real = first;
+	uint32_t	length = second;
+
+	if ((first & 0x30) != 0x30)
+	{
+		length |= (uint32_t) ((first & 0x30) ^ 0x30) << 4;
+		real = first | 0x30;
+	}
+	column->max_bytes = length;
+	if (real == TAP_BINLOG_TYPE_ENUM || real == TAP_BINLOG_TYPE_SET)
+	{
+		column->type = real;
+		if (length < 1 || length > (real == TAP_BINLOG_TYPE_ENUM ? 2 : 8))
+			return false;
+		return set_fixed(column, length);
+	}
+	column->type = TAP_BINLOG_TYPE_STRING;
+	column->prefix_bytes = length > 255 ? 2 : 1;
+	return true;
+}
+
+static bool
+set_blob_type(TapBinlogColumn *column, uint8_t type)
+{
+	column->type = type;
+	column->prefix_bytes = (uint8_t) column->metadata;
+	return column->prefix_bytes >= 1 && column->prefix_bytes <= 4;
+}
+
+static bool
+set_temporal_type(TapBinlogColumn *column, unsigned bytes)
+{
+	column->scale = (uint8_t) column->metadata;
+	return column->scale <= 6 && set_fixed(column, bytes + (column->scale + 1u) / 2);
+}
+
+static bool
+set_bit_type(TapBinlogColumn *column)
+{
+	unsigned	bits = column->metadata & 0xff;
+	unsigned	bytes = column->metadata >> 8;
+
+	if (bits > 7 || bytes > 8 || bytes * 8 + bits > 64 || bytes + bits == 0)
+		return false;
+	column->max_bytes = bytes * 8 + bits;
+	return set_fixed(column, bytes + (bits > 0));
+}
+
+static bool
+set_decimal_type(TapBinlogColumn *column)
+{
+	column->precision = (uint8_t) column->metadata;
+	column->scale = (uint8_t) (column->metadata >> 8);
+	return set_fixed(column, tap_binlog_decimal_bytes(column->precision, column->scale)) &&
+		column->fixed_bytes > 0;
+}
+
+/* Derive type and sizes from wire_type and metadata; false if impossible. */
+static bool
+set_type(TapBinlogColumn *column)
+{
+	column->type = column->wire_type;
+	switch (column->wire_type)
+	{
+		case TAP_BINLOG_TYPE_TINY:
+		case TAP_BINLOG_TYPE_YEAR:
+			return set_fixed(column, 1);
+		case TAP_BINLOG_TYPE_SHORT:
+			return set_fixed(column, 2);
+		case TAP_BINLOG_TYPE_INT24:
+		case TAP_BINLOG_TYPE_DATE:
+		case TAP_BINLOG_TYPE_NEWDATE:
+		case TAP_BINLOG_TYPE_TIME:
+			return set_fixed(column, 3);
+		case TAP_BINLOG_TYPE_LONG:
+		case TAP_BINLOG_TYPE_FLOAT:
+		case TAP_BINLOG_TYPE_TIMESTAMP:
+			return set_fixed(column, 4);
+		case TAP_BINLOG_TYPE_LONGLONG:
+		case TAP_BINLOG_TYPE_DOUBLE:
+		case TAP_BINLOG_TYPE_DATETIME:
+			return set_fixed(column, 8);
+		case TAP_BINLOG_TYPE_NULL:
+			return true;
+		case TAP_BINLOG_TYPE_TIMESTAMP2:
+			return set_temporal_type(column, 4);
+		case TAP_BINLOG_TYPE_DATETIME2:
+			return set_temporal_type(column, 5);
+		case TAP_BINLOG_TYPE_TIME2:
+			return set_temporal_type(column, 3);
+		case TAP_BINLOG_TYPE_NEWDECIMAL:
+			return set_decimal_type(column);
+		case TAP_BINLOG_TYPE_BIT:
+			return set_bit_type(column);
+		case TAP_BINLOG_TYPE_VARCHAR_COMPRESSED:
+			column->compressed = true;
+			/* FALLTHROUGH */
+		case TAP_BINLOG_TYPE_VARCHAR:
+			column->type = TAP_BINLOG_TYPE_VARCHAR;
+			column->max_bytes = column->metadata;
+			column->prefix_bytes = column->max_bytes > 255 ? 2 : 1;
+			return true;
+		case TAP_BINLOG_TYPE_STRING:
+		case TAP_BINLOG_TYPE_VAR_STRING:
+		case TAP_BINLOG_TYPE_ENUM:
+		case TAP_BINLOG_TYPE_SET:
+			return set_string_type(column);
+		case TAP_BINLOG_TYPE_BLOB_COMPRESSED:
+			column->compressed = true;
+			/* FALLTHROUGH */
+		case TAP_BINLOG_TYPE_TINY_BLOB:
+		case TAP_BINLOG_TYPE_MEDIUM_BLOB:
+		case TAP_BINLOG_TYPE_LONG_BLOB:
+		case TAP_BINLOG_TYPE_BLOB:
+			return set_blob_type(column, TAP_BINLOG_TYPE_BLOB);
+		case TAP_BINLOG_TYPE_JSON:
+		case TAP_BINLOG_TYPE_GEOMETRY:
+		case TAP_BINLOG_TYPE_VECTOR:
+			return set_blob_type(column, column->wire_type);
+		default:
+			return false;
+	}
+}
+
+static bool
+is_numeric(TapBinlogFlavour flavour, const TapBinlogColumn *column)
+{
+	(void) flavour;
+	switch (column->type)
+	{
+		case TAP_BINLOG_TYPE_TINY:
+		case TAP_BINLOG_TYPE_SHORT:
+		case TAP_BINLOG_TYPE_INT24:
+		case TAP_BINLOG_TYPE_LONG:
+		case TAP_BINLOG_TYPE_LONGLONG:
+		case TAP_BINLOG_TYPE_NEWDECIMAL:
+		case TAP_BINLOG_TYPE_FLOAT:
+		case TAP_BINLOG_TYPE_DOUBLE:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+is_character(TapBinlogFlavour flavour, const TapBinlogColumn *column)
+{
+	if (column->type == TAP_BINLOG_TYPE_GEOMETRY)
+		return flavour == TAP_BINLOG_MARIADB;
+	return column->type == TAP_BINLOG_TYPE_STRING || column->type == TAP_BINLOG_TYPE_VARCHAR ||
+		column->type == TAP_BINLOG_TYPE_BLOB;
+}
+
+static bool
+is_enum(TapBinlogFlavour flavour, const TapBinlogColumn *column)
+{
+	(void) flavour;
+	return column->type == TAP_BINLOG_TYPE_ENUM;
+}
+
+static bool
+is_set(TapBinlogFlavour flavour, const TapBinlogColumn *column)
+{
+	(void) flavour;
+	return column->type == TAP_BINLOG_TYPE_SET;
+}
+
+static bool
+is_enum_or_set(TapBinlogFlavour flavour, const TapBinlogColumn *column)
+{
+	return is_enum(flavour, column) || is_set(flavour, column);
+}
+
+static bool
+is_geometry(TapBinlogFlavour flavour, const TapBinlogColumn *column)
+{
+	(void) flavour;
+	return column->type == TAP_BINLOG_TYPE_GEOMETRY;
+}
+
+static bool
+is_vector(TapBinlogFlavour flavour, const TapBinlogColumn *column)
+{
+	(void) flavour;
+	return column->type == TAP_BINLOG_TYPE_VECTOR;
+}
+
+/* The next column from *index on that passes the filter, or NULL */
+static TapBinlogColumn *
+next_column(const TapBinlogReader *reader, TapBinlogTable *table, ColumnFilter filter,
+			uint32_t *index)
+{
+	while (*index < table->column_count)
+	{
+		TapBinlogColumn *column = &table->columns[(*index)++];
+
+		if (filter == NULL || filter(reader->flavour, column))
+			return column;
+	}
+	return NULL;
+}
+
+/* --- first pass ---------------------------------------------------------- */
+
+/* Count labels so that memory can be had in one piece. */
+static size_t
+count_labels(TapBinlogCursor cursor)
+{
+	size_t		total = 0;
+
+	if (cursor.position == NULL)
+		return 0;
+	while (cursor_left(&cursor) > 0 && !cursor.failed)
+	{
+		uint64_t	count = cursor_get_packed(&cursor);
+
+		while (count-- > 0 && !cursor.failed)
+		{
+			cursor_take(&cursor, cursor_get_packed(&cursor));
+			total++;
+		}
+	}
+	return total;
+}
+
+static bool
+find_optional_fields(TapBinlogCursor *cursor, MapLayout *layout)
+{
+	while (cursor_left(cursor) > 0)
+	{
+		uint8_t		type = cursor_get8(cursor);
+		uint64_t	length = cursor_get_packed(cursor);
+		const uint8_t *value = cursor_take(cursor, length);
+
+		if (cursor->failed)
+			return false;
+		if (type > 0 && type < META_COUNT)
+			layout->optional[type] = cursor_over(value, length);
+	}
+	layout->label_count = count_labels(layout->optional[META_SET_LABELS]) +
+		count_labels(layout->optional[META_ENUM_LABELS]);
+	return true;
+}
+
+static TapBinlogStatus
+find_layout(TapBinlogReader *reader, TapBinlogCursor *cursor, MapLayout *layout)
+{
+	uint64_t	count;
+	uint64_t	metadata_length;
+	const uint8_t *metadata;
+
+	layout->flags = cursor_get16(cursor);
+	layout->schema = cursor_get_string(cursor, cursor_get8(cursor));
+	cursor_take(cursor, 1);
+	layout->name = cursor_get_string(cursor, cursor_get8(cursor));
+	cursor_take(cursor, 1);
+	count = cursor_get_packed(cursor);
+	if (cursor->failed)
+		return malformed(reader, "name");
+	if (count > TAP_BINLOG_MAX_COLUMNS)
+		return tap_binlog_fail(reader, TAP_BINLOG_LIMIT,
+							   "%llu columns in Table_map event, more than %d",
+							   (unsigned long long) count, TAP_BINLOG_MAX_COLUMNS);
+	layout->column_count = (uint32_t) count;
+	layout->types = cursor_take(cursor, count);
+	metadata_length = cursor_get_packed(cursor);
+	metadata = cursor_take(cursor, metadata_length);
+	layout->nullable = cursor_take(cursor, (count + 7) / 8);
+	if (cursor->failed)
+		return malformed(reader, "columns");
+	layout->metadata = cursor_over(metadata, metadata_length);
+	if (!find_optional_fields(cursor, layout))
+		return malformed(reader, "optional metadata");
+	return TAP_BINLOG_OK;
+}
+
+/* --- second pass --------------------------------------------------------- */
+
+static TapBinlogStatus
+fill_types(TapBinlogReader *reader, TapBinlogTableEntry *entry, MapLayout *layout)
+{
+	for (uint32_t i = 0; i < layout->column_count; i++)
+	{
+		TapBinlogColumn *column = &entry->table.columns[i];
+
+		column->wire_type = layout->types[i];
+		column->nullable = layout->nullable[i / 8] >> i % 8 & 1;
+		column->visible = true;
+		switch (metadata_bytes(column->wire_type))
+		{
+			case 1:
+				column->metadata = cursor_get8(&layout->metadata);
+				break;
+			case 2:
+				column->metadata = cursor_get16(&layout->metadata);
+				break;
+		}
+		if (layout->metadata.failed)
+			return malformed(reader, "column metadata");
+		if (!set_type(column))
+			return tap_binlog_fail(reader, TAP_BINLOG_UNSUPPORTED,
+								   "column %u of table \"%s.%s\" has type %u with metadata %u",
+								   i + 1, entry->table.schema, entry->table.name,
+								   column->wire_type, column->metadata);
+		if (column->type == TAP_BINLOG_TYPE_JSON)
+			entry->json_columns++;
+	}
+	return TAP_BINLOG_OK;
+}
+
+/* Bitmaps of the optional metadata have the first column in the highest bit. */
+static bool
+get_bit(const TapBinlogCursor *cursor, uint32_t index)
+{
+	return index / 8 < cursor_left(cursor) &&
+		(cursor->position[index / 8] >> (7 - index % 8) & 1);
+}
+
+static void
+fill_bitmaps(const TapBinlogReader *reader, TapBinlogTable *table, const MapLayout *layout)
+{
+	const TapBinlogCursor *signedness = &layout->optional[META_SIGNEDNESS];
+	const TapBinlogCursor *visibility = &layout->optional[META_VISIBILITY];
+	uint32_t	index = 0;
+	uint32_t	bit = 0;
+	TapBinlogColumn *column;
+
+	table->has_signedness = signedness->position != NULL;
+	while (table->has_signedness &&
+		   (column = next_column(reader, table, is_numeric, &index)) != NULL)
+		column->is_unsigned = get_bit(signedness, bit++);
+	table->has_visibility = visibility->position != NULL;
+	if (table->has_visibility)
+	{
+		for (uint32_t i = 0; i < table->column_count; i++)
+			table->columns[i].visible = get_bit(visibility, i);
+	}
+}
+
+/* One collation for all, then exceptions as pairs of index and collation */
+static bool
+fill_default_collation(const TapBinlogReader *reader, TapBinlogTable *table,
+					   ColumnFilter filter, TapBinlogCursor cursor)
+{
+	uint32_t	standard = (uint32_t) cursor_get_packed(&cursor);
+	uint64_t	exception = UINT64_MAX;
+	uint32_t	collation = 0;
+	uint32_t	index = 0;
+	uint64_t	number = 0;
+	TapBinlogColumn *column;
+
+	if (cursor_left(&cursor) > 0)
+	{
+		exception = cursor_get_packed(&cursor);
+		collation = (uint32_t) cursor_get_packed(&cursor);
+	}
+	while ((column = next_column(reader, table, filter, &index)) != NULL)
+	{
+		column->collation = standard;
+		if (number++ != exception)
+			continue;
+		column->collation = collation;
+		exception = UINT64_MAX;
+		if (cursor_left(&cursor) > 0)
+		{
+			exception = cursor_get_packed(&cursor);
+			collation = (uint32_t) cursor_get_packed(&cursor);
+		}
+	}
+	return !cursor.failed && exception == UINT64_MAX;
+}
+
+static bool
+fill_column_collations(const TapBinlogReader *reader, TapBinlogTable *table,
+					   ColumnFilter filter, TapBinlogCursor cursor)
+{
+	uint32_t	index = 0;
+	TapBinlogColumn *column;
+
+	while ((column = next_column(reader, table, filter, &index)) != NULL)
+		column->collation = (uint32_t) cursor_get_packed(&cursor);
+	return !cursor.failed && cursor_left(&cursor) == 0;
+}
+
+static bool
+fill_collations(const TapBinlogReader *reader, TapBinlogTable *table, MapLayout *layout)
+{
+	TapBinlogCursor *field = layout->optional;
+
+	table->has_collations = field[META_DEFAULT_CHARSET].position ||
+		field[META_COLUMN_CHARSET].position;
+	table->has_enum_collations = field[META_ENUM_SET_DEFAULT_CHARSET].position ||
+		field[META_ENUM_SET_COLUMN_CHARSET].position;
+	if (field[META_DEFAULT_CHARSET].position &&
+		!fill_default_collation(reader, table, is_character, field[META_DEFAULT_CHARSET]))
+		return false;
+	if (field[META_COLUMN_CHARSET].position &&
+		!fill_column_collations(reader, table, is_character, field[META_COLUMN_CHARSET]))
+		return false;
+	if (field[META_ENUM_SET_DEFAULT_CHARSET].position &&
+		!fill_default_collation(reader, table, is_enum_or_set,
+								field[META_ENUM_SET_DEFAULT_CHARSET]))
+		return false;
+	return field[META_ENUM_SET_COLUMN_CHARSET].position == NULL ||
+		fill_column_collations(reader, table, is_enum_or_set,
+							   field[META_ENUM_SET_COLUMN_CHARSET]);
+}
+
+static bool
+fill_names(TapBinlogTable *table, TapBinlogCursor cursor, char **free_text)
+{
+	if (cursor.position == NULL)
+		return true;
+	for (uint32_t i = 0; i < table->column_count; i++)
+	{
+		uint64_t	length = cursor_get_packed(&cursor);
+		TapBinlogString name = cursor_get_string(&cursor, length);
+
+		if (cursor.failed)
+			return false;
+		memcpy(*free_text, name.data, name.length);
+		(*free_text)[name.length] = '\0';
+		table->columns[i].name = *free_text;
+		table->columns[i].name_length = name.length;
+		*free_text += name.length + 1;
+	}
+	table->has_names = true;
+	return true;
+}
+
+static bool
+fill_labels(const TapBinlogReader *reader, TapBinlogTable *table, ColumnFilter filter,
+			TapBinlogCursor cursor, TapBinlogString **free_label)
+{
+	uint32_t	index = 0;
+	TapBinlogColumn *column;
+
+	if (cursor.position == NULL)
+		return true;
+	while ((column = next_column(reader, table, filter, &index)) != NULL)
+	{
+		uint64_t	count = cursor_get_packed(&cursor);
+
+		if (cursor.failed || count > cursor_left(&cursor))
+			return false;
+		column->labels = *free_label;
+		column->label_count = (uint32_t) count;
+		while (count-- > 0)
+		{
+			*(*free_label)++ = cursor_get_string(&cursor, cursor_get_packed(&cursor));
+			if (cursor.failed)
+				return false;
+		}
+	}
+	table->has_labels = true;
+	return cursor_left(&cursor) == 0;
+}
+
+static bool
+fill_numbers(const TapBinlogReader *reader, TapBinlogTable *table, const MapLayout *layout)
+{
+	TapBinlogCursor cursor = layout->optional[META_GEOMETRY_TYPE];
+	uint32_t	index = 0;
+	TapBinlogColumn *column;
+
+	while (cursor.position && cursor_left(&cursor) > 0 &&
+		   (column = next_column(reader, table, is_geometry, &index)) != NULL)
+		column->geometry_type = (uint32_t) cursor_get_packed(&cursor);
+	if (cursor.failed)
+		return false;
+	cursor = layout->optional[META_VECTOR_DIMENSION];
+	index = 0;
+	while (cursor.position && cursor_left(&cursor) > 0 &&
+		   (column = next_column(reader, table, is_vector, &index)) != NULL)
+		column->vector_dimension = (uint32_t) cursor_get_packed(&cursor);
+	return !cursor.failed;
+}
+
+static bool
+fill_key(TapBinlogTable *table, const MapLayout *layout, uint32_t *columns, uint32_t *prefixes)
+{
+	bool		prefixed = layout->optional[META_PREFIX_KEY].position != NULL;
+	TapBinlogCursor cursor = layout->optional[prefixed ? META_PREFIX_KEY : META_SIMPLE_KEY];
+
+	if (cursor.position == NULL)
+		return true;
+	while (cursor_left(&cursor) > 0)
+	{
+		uint64_t	ordinal = cursor_get_packed(&cursor);
+		uint64_t	prefix = prefixed ? cursor_get_packed(&cursor) : 0;
+
+		if (cursor.failed || ordinal >= table->column_count || prefix > UINT32_MAX ||
+			table->key_count >= table->column_count)
+			return false;
+		columns[table->key_count] = (uint32_t) ordinal;
+		prefixes[table->key_count++] = (uint32_t) prefix;
+	}
+	table->key_columns = columns;
+	table->key_prefixes = prefixes;
+	table->has_primary_key = table->key_count > 0;
+	return true;
+}
+
+/*
+ * Fill an entry whose memory is zeroed and behind it has room for all parts in the
+ * order of their alignment.
+ */
+static TapBinlogStatus
+fill_entry(TapBinlogReader *reader, TapBinlogTableEntry *entry, MapLayout *layout)
+{
+	TapBinlogTable *table = &entry->table;
+	TapBinlogString *labels;
+	uint32_t   *keys;
+	char	   *text;
+	TapBinlogStatus status;
+
+	table->flags = layout->flags;
+	table->column_count = layout->column_count;
+	table->columns = (TapBinlogColumn *) (entry + 1);
+	labels = (TapBinlogString *) (table->columns + layout->column_count);
+	keys = (uint32_t *) (labels + layout->label_count);
+	text = (char *) (keys + 2 * (size_t) layout->column_count) + entry->body_length;
+
+	table->schema = text;
+	table->schema_length = layout->schema.length;
+	memcpy(text, layout->schema.data, layout->schema.length);
+	text += layout->schema.length + 1;
+	table->name = text;
+	table->name_length = layout->name.length;
+	memcpy(text, layout->name.data, layout->name.length);
+	text += layout->name.length + 1;
+
+	if ((status = fill_types(reader, entry, layout)) != TAP_BINLOG_OK)
+		return status;
+	fill_bitmaps(reader, table, layout);
+	if (!fill_collations(reader, table, layout))
+		return malformed(reader, "collations");
+	if (!fill_names(table, layout->optional[META_COLUMN_NAME], &text))
+		return malformed(reader, "column names");
+	if (!fill_labels(reader, table, is_set, layout->optional[META_SET_LABELS], &labels) ||
+		!fill_labels(reader, table, is_enum, layout->optional[META_ENUM_LABELS], &labels))
+		return malformed(reader, "labels");
+	if (!fill_numbers(reader, table, layout) ||
+		!fill_key(table, layout, keys, keys + layout->column_count))
+		return malformed(reader, "key or dimension");
+	return TAP_BINLOG_OK;
+}
+
+/* Parse a body (after the table id) into a new entry outside the cache. */
+static TapBinlogStatus
+make_entry(TapBinlogReader *reader, const TapBinlogEvent *event, size_t id_bytes,
+		   TapBinlogTableEntry **result)
+{
+	MapLayout	layout = {0};
+	TapBinlogCursor cursor = cursor_over(event->body + id_bytes, event->body_length - id_bytes);
+	TapBinlogTableEntry *entry;
+	size_t		size;
+	uint8_t    *body;
+	TapBinlogStatus status;
+
+	if ((status = find_layout(reader, &cursor, &layout)) != TAP_BINLOG_OK)
+		return status;
+	/* the names are part of the body, so that twice its length holds both */
+	size = sizeof(*entry) + layout.column_count * sizeof(TapBinlogColumn) +
+		layout.label_count * sizeof(TapBinlogString) +
+		2 * layout.column_count * sizeof(uint32_t) +
+		2 * (size_t) event->body_length + layout.column_count + 2;
+	if (size > reader->limit)
+		return tap_binlog_fail(reader, TAP_BINLOG_LIMIT, "Table_map event is too large");
+	entry = tap_binlog_resize(&reader->memory, NULL, size);
+	if (entry == NULL)
+		return tap_binlog_fail(reader, TAP_BINLOG_NO_MEMORY,
+							   "out of memory for %zu bytes", size);
+	memset(entry, 0, size);
+
+	/* parse again from the copy, since labels point into it */
+	body = (uint8_t *) entry + sizeof(*entry) + layout.column_count * sizeof(TapBinlogColumn) +
+		layout.label_count * sizeof(TapBinlogString) +
+		2 * layout.column_count * sizeof(uint32_t);
+	memcpy(body, event->body, event->body_length);
+	entry->body = body;
+	entry->body_length = event->body_length;
+	memset(&layout, 0, sizeof(layout));
+	cursor = cursor_over(body + id_bytes, event->body_length - id_bytes);
+	status = find_layout(reader, &cursor, &layout);
+	if (status == TAP_BINLOG_OK)
+		status = fill_entry(reader, entry, &layout);
+	if (status != TAP_BINLOG_OK)
+	{
+		tap_binlog_release(&reader->memory, entry);
+		return status;
+	}
+	*result = entry;
+	return TAP_BINLOG_OK;
+}
+
+/* --- cache --------------------------------------------------------------- */
+
+static size_t
+bucket_of(const TapBinlogReader *reader, uint64_t table_id)
+{
+	uint64_t	hash = table_id * UINT64_C(0x9e3779b97f4a7c15);
+
+	return (size_t) (hash >> 32) & (reader->bucket_count - 1);
+}
+
+static TapBinlogTableEntry *
+find_entry(const TapBinlogReader *reader, uint64_t table_id)
+{
+	TapBinlogTableEntry *entry = NULL;
+
+	if (reader->bucket_count > 0)
+		entry = reader->buckets[bucket_of(reader, table_id)];
+	while (entry && entry->table.table_id != table_id)
+		entry = entry->next;
+	return entry;
+}
+
+TapBinlogTable *
+tap_binlog_find_table(const TapBinlogReader *reader, uint64_t table_id)
+{
+	TapBinlogTableEntry *entry = find_entry(reader, table_id);
+
+	return entry && entry->generation == reader->generation ? &entry->table : NULL;
+}
+
+static void
+drop_entry(TapBinlogReader *reader, TapBinlogTableEntry **link)
+{
+	TapBinlogTableEntry *entry = *link;
+
+	*link = entry->next;
+	reader->table_count--;
+	if (reader->forget)
+		reader->forget(reader->forget_context, &entry->table);
+	tap_binlog_release(&reader->memory, entry);
+}
+
+void
+tap_binlog_drop_tables(TapBinlogReader *reader, bool stale_only)
+{
+	for (size_t i = 0; i < reader->bucket_count; i++)
+	{
+		TapBinlogTableEntry **link = &reader->buckets[i];
+
+		while (*link)
+		{
+			if (stale_only && (*link)->generation == reader->generation)
+				link = &(*link)->next;
+			else
+				drop_entry(reader, link);
+		}
+	}
+}
+
+static TapBinlogStatus
+grow_buckets(TapBinlogReader *reader)
+{
+	size_t		count = reader->bucket_count ? reader->bucket_count * 4 : 64;
+	TapBinlogTableEntry **old = reader->buckets;
+	size_t		old_count = reader->bucket_count;
+	TapBinlogTableEntry **buckets;
+
+	buckets = tap_binlog_resize(&reader->memory, NULL, count * sizeof(*buckets));
+	if (buckets == NULL)
+		return tap_binlog_fail(reader, TAP_BINLOG_NO_MEMORY, "out of memory for tables");
+	memset(buckets, 0, count * sizeof(*buckets));
+	reader->buckets = buckets;
+	reader->bucket_count = count;
+	for (size_t i = 0; i < old_count; i++)
+	{
+		while (old[i])
+		{
+			TapBinlogTableEntry *entry = old[i];
+			size_t		bucket = bucket_of(reader, entry->table.table_id);
+
+			old[i] = entry->next;
+			entry->next = buckets[bucket];
+			buckets[bucket] = entry;
+		}
+	}
+	tap_binlog_release(&reader->memory, old);
+	return TAP_BINLOG_OK;
+}
+
+static TapBinlogStatus
+add_entry(TapBinlogReader *reader, TapBinlogTableEntry *entry)
+{
+	TapBinlogTableEntry **link;
+
+	if (reader->table_count >= TAP_BINLOG_TABLES_SOFT)
+		tap_binlog_drop_tables(reader, true);
+	if (reader->table_count >= TAP_BINLOG_TABLES_HARD)
+		return tap_binlog_fail(reader, TAP_BINLOG_LIMIT,
+							   "more than %d tables in one transaction",
+							   TAP_BINLOG_TABLES_HARD);
+	if (reader->table_count >= reader->bucket_count)
+	{
+		TapBinlogStatus status = grow_buckets(reader);
+
+		if (status != TAP_BINLOG_OK)
+			return status;
+	}
+	link = &reader->buckets[bucket_of(reader, entry->table.table_id)];
+	for (TapBinlogTableEntry **old = link; *old; old = &(*old)->next)
+	{
+		if ((*old)->table.table_id == entry->table.table_id)
+		{
+			drop_entry(reader, old);
+			break;
+		}
+	}
+	entry->table.serial = ++reader->last_serial;
+	entry->generation = reader->generation;
+	entry->next = *link;
+	*link = entry;
+	reader->table_count++;
+	return TAP_BINLOG_OK;
+}
+
+TapBinlogStatus
+tap_binlog_parse_table_map(TapBinlogReader *reader, TapBinlogEvent *event)
+{
+	size_t		id_bytes = reader->post_header[event->type] == 6 ? 4 : 6;
+	uint64_t	table_id;
+	TapBinlogTableEntry *entry;
+	TapBinlogStatus status;
+
+	if (event->body_length < id_bytes)
+		return malformed(reader, "table id");
+	table_id = id_bytes == 4 ? load32(event->body) : load48(event->body);
+	entry = find_entry(reader, table_id);
+	if (entry && entry->body_length == event->body_length &&
+		memcmp(entry->body, event->body, event->body_length) == 0)
+	{
+		entry->generation = reader->generation;
+		event->u.table = &entry->table;
+		return TAP_BINLOG_OK;
+	}
+	if ((status = make_entry(reader, event, id_bytes, &entry)) != TAP_BINLOG_OK)
+		return status;
+	entry->table.table_id = table_id;
+	if ((status = add_entry(reader, entry)) != TAP_BINLOG_OK)
+	{
+		tap_binlog_release(&reader->memory, entry);
+		return status;
+	}
+	event->u.table = &entry->table;
+	return TAP_BINLOG_OK;
+}
