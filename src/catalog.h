@@ -59,6 +59,8 @@ typedef enum TapTableState
 	TAP_TABLE_COPIED = 'd',		/* all chunks are done, key index missing */
 	TAP_TABLE_CATCHUP = 'u',	/* a stream of its own replays the log from
 								 * start_position until at least end_position */
+	TAP_TABLE_READY = 'r',		/* that stream has ended at start_position, for
+								 * the pipeline's to take over */
 	TAP_TABLE_JOINED = 'j',		/* the pipeline's stream carries it: skips what
 								 * start_position covers, and is lenient until
 								 * end_position is covered */

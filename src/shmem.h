@@ -167,6 +167,13 @@ extern void tap_shmem_set_error(TapPipelineShared *shared, const char *error);
  */
 extern void tap_shmem_set_reached(TapPipelineShared *shared, const char *position,
 								  TimestampTz source_commit_time, bool behind);
+
+/*
+ * The position that is committed in the hub, in the current context; NULL:
+ * unknown.  One that is too long for shared memory is read from the catalog,
+ * in a transaction of its own if there is none.
+ */
+extern char *tap_shmem_reached(TapPipelineShared *shared);
 extern void tap_shmem_set_source_position(TapPipelineShared *shared,
 										  const char *position);
 
