@@ -21,8 +21,7 @@ SQL_PARTS = \
 	sql/catalog.sql \
 	sql/connections.sql \
 	sql/pipelines.sql \
-	sql/views.sql \
-	sql/comments.sql
+	sql/views.sql
 DATA = $(wildcard sql/tapdata--*--*.sql)
 DATA_built = tapdata--$(EXTVERSION).sql
 
