@@ -1,0 +1,441 @@
+# test/lib/Tapdata/Test.pm
+#	  What TAP tests of tapdata share: a hub node, waiting, comparing.
+
+=pod
+
+=head1 NAME
+
+Tapdata::Test - a hub cluster and checks on it
+
+=head1 SYNOPSIS
+
+  use Tapdata::MySQL;
+  use Tapdata::Test;
+  use Test::More;
+
+  for my $flavour (usable_flavours())
+  {
+      my $source = Tapdata::MySQL->start(flavour => $flavour);
+      my $hub = new_hub("hub_$flavour");
+      ...
+      pull($hub, $source, 'shop');
+      caught_up($hub, 'shop');
+      same_rows($source, 'shop.orders', $hub, 'shop.orders', 'orders are the same');
+  }
+  done_testing();
+
+=cut
+
+package Tapdata::Test;
+
+use strict;
+use warnings;
+
+use Carp;
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Tapdata::MySQL;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(
+  new_hub
+  require_flavour
+  usable_flavours
+  pull
+  caught_up
+  wait_for_sql
+  wait_for_state
+  sql_ok
+  sql_fails
+  same_rows
+  source_rows
+  hub_rows
+  worker_pids
+);
+
+my $field_separator = "\x1f";
+my $row_separator = "\x1e";
+my $null = "\x01";
+my $shown_differences = 5;
+
+=pod
+
+=head2 new_hub($name, $config, %init)
+
+A running cluster with tapdata preloaded and created in database postgres. $config
+is appended to postgresql.conf; %init goes to the cluster's init. Unlike in
+PostgreSQL's own tests the server recovers by itself when a backend crashes.
+
+=cut
+
+sub new_hub
+{
+	my ($name, $config, %init) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name || 'hub');
+
+	$node->init(allows_streaming => 'logical', %init);
+	$node->append_conf('postgresql.conf', <<'CONF');
+shared_preload_libraries = 'tapdata'
+max_worker_processes = 64
+max_connections = 100
+restart_after_crash = on
+log_statement = none
+log_line_prefix = '%m [%p] %b %a '
+CONF
+	$node->append_conf('postgresql.conf', $config) if $config;
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION tapdata');
+	return $node;
+}
+
+=pod
+
+=head2 require_flavour($flavour)
+
+True when a server of the flavour ('mariadb', 'mysql') can be had. Otherwise notes
+the reason and is false, or, with TAPDATA_REQUIRE_SERVERS=1 in the environment, is
+a failed test that ends the script.
+
+=head2 usable_flavours()
+
+Those of mariadb and mysql that can be had; skips the whole script when none can.
+TAPDATA_FLAVOURS in the environment ("mariadb mysql") narrows the choice.
+
+=cut
+
+sub require_flavour
+{
+	my ($flavour) = @_;
+	my ($available, $reason) = Tapdata::MySQL->available($flavour);
+
+	return 1 if $available;
+	BAIL_OUT("$flavour is required but: $reason")
+	  if $ENV{TAPDATA_REQUIRE_SERVERS};
+	note "skip $flavour: $reason";
+	return 0;
+}
+
+sub usable_flavours
+{
+	my @wanted = split ' ', $ENV{TAPDATA_FLAVOURS} || 'mariadb mysql';
+	my @usable = grep { require_flavour($_) } @wanted;
+
+	plan skip_all => 'neither MariaDB nor MySQL can be had' unless @usable;
+	if (@usable < @wanted)
+	{
+		my %have = map { $_ => 1 } @usable;
+
+		# as a line of its own in the summary, not only a remark
+	  SKIP:
+		{
+			skip "no server of flavour " . join(', ', grep { !$have{$_} } @wanted), 1;
+		}
+	}
+	return @usable;
+}
+
+=pod
+
+=head2 pull($hub, $source, $name, %arguments)
+
+Connects $source as connection $name and pulls its database $name (or the patterns
+in tables) by a pipeline of the same name. options is the pipeline's options as
+JSON, connection_options those of the connection, port replaces the source's port
+(for a proxy), database names the database of the hub.
+
+=cut
+
+sub pull
+{
+	my ($hub, $source, $name, %arguments) = @_;
+	my $uri = $source->uri('', port => $arguments{port});
+	my $tables = join ',', map { "'$_'" } @{ $arguments{tables} || ["$name.*"] };
+	my $options = $arguments{options} || '{}';
+	my $connection_options = $arguments{connection_options} || '{}';
+
+	$hub->safe_psql($arguments{database} || 'postgres', qq(
+		SELECT tapdata.connect('$name', '$uri', '$connection_options');
+		SELECT tapdata.pull('$name', '$name', ARRAY[$tables], options => '$options');));
+	return;
+}
+
+=pod
+
+=head2 caught_up($hub, $pipeline, $timeout)
+
+Waits until all that the source has committed by now is visible in the hub.
+
+=cut
+
+sub caught_up
+{
+	my ($hub, $pipeline, $timeout, $database) = @_;
+
+	$timeout ||= $PostgreSQL::Test::Utils::timeout_default;
+	my ($code, $out, $err) = $hub->psql($database || 'postgres',
+		"SELECT tapdata.wait('$pipeline', '$timeout s')");
+	return 1 if $code == 0;
+	_explain($hub, $database);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	fail("pipeline $pipeline catches up");
+	diag $err;
+	return 0;
+}
+
+=pod
+
+=head2 wait_for_sql($node, $query, $expected, $timeout, $database)
+
+Polls until the query prints $expected ('t' without it), which survives that the
+server is down for a while. A failed test and the last answer on timeout.
+
+=cut
+
+sub wait_for_sql
+{
+	my ($node, $query, $expected, $timeout, $database) = @_;
+	my $deadline = time + ($timeout || $PostgreSQL::Test::Utils::timeout_default);
+	my ($code, $out, $err);
+
+	$expected = 't' unless defined $expected;
+	do
+	{
+		($code, $out, $err) = $node->psql($database || 'postgres', $query);
+		return 1 if $code == 0 && $out eq $expected;
+		sleep 0.05;
+	} while (time < $deadline);
+
+	_explain($node, $database);
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	fail("$query becomes $expected");
+	diag "last answer: $out";
+	diag $err if $err;
+	return 0;
+}
+
+=pod
+
+=head2 wait_for_state($hub, $pipeline, $state)
+
+Polls until tapdata.status shows the state.
+
+=cut
+
+sub wait_for_state
+{
+	my ($hub, $pipeline, $state, $timeout, $database) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_for_sql($hub,
+		"SELECT state FROM tapdata.status WHERE name = '$pipeline'",
+		$state, $timeout, $database);
+}
+
+# What one wants to see first when something did not happen.
+sub _explain
+{
+	my ($hub, $database) = @_;
+
+	for my $view ('status', 'tables', 'events')
+	{
+		my ($code, $out) = $hub->psql($database || 'postgres',
+			"\\x\nSELECT * FROM (SELECT * FROM tapdata.$view LIMIT 20) shown");
+		diag "tapdata.$view:\n$out" if $code == 0 && $out ne '';
+	}
+	return;
+}
+
+=pod
+
+=head2 sql_ok($node, $query, $expected, $name)
+
+The query succeeds and prints $expected (anything without it).
+
+=head2 sql_fails($node, $query, $sqlstate, $pattern, $name)
+
+The query fails with this SQLSTATE, and its message, detail or hint match $pattern.
+
+=cut
+
+sub sql_ok
+{
+	my ($node, $query, $expected, $name) = @_;
+	my ($code, $out, $err) = $node->psql('postgres', $query);
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$name ||= $query;
+	if ($code != 0)
+	{
+		fail($name);
+		diag $err;
+		return 0;
+	}
+	return defined $expected ? is($out, $expected, $name) : pass($name);
+}
+
+sub sql_fails
+{
+	my ($node, $query, $sqlstate, $pattern, $name) = @_;
+	my ($code, $out, $err) =
+	  $node->psql('postgres', "\\set VERBOSITY verbose\n$query");
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$name ||= $query;
+	if ($code == 0)
+	{
+		fail($name);
+		diag "succeeded and printed: $out";
+		return 0;
+	}
+	if ($err !~ /(?:ERROR|FATAL):\s+$sqlstate:/)
+	{
+		fail($name);
+		diag "expected SQLSTATE $sqlstate, got: $err";
+		return 0;
+	}
+	return like($err, $pattern, $name);
+}
+
+=pod
+
+=head2 same_rows($source, $source_table, $hub, $hub_table, $name, %arguments)
+
+The two tables hold the same rows, whatever their order. Values are compared as
+text, so both sides must print them alike; where they do not, source_columns and
+hub_columns give SQL expressions to compare instead of C<*>. where restricts both.
+
+=cut
+
+sub same_rows
+{
+	my ($source, $source_table, $hub, $hub_table, $name, %arguments) = @_;
+	my $where = $arguments{where} ? "WHERE $arguments{where}" : '';
+	my $source_columns = $arguments{source_columns} || '*';
+	my $hub_columns = $arguments{hub_columns} || '*';
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$name ||= "$hub_table is the same as $source_table";
+	my $expected =
+	  source_rows($source, "SELECT $source_columns FROM $source_table $where");
+	my $found = eval {
+		hub_rows($hub, "SELECT $hub_columns FROM $hub_table $where",
+			$arguments{database});
+	};
+	if (!$found)
+	{
+		fail($name);
+		diag $@;
+		return 0;
+	}
+	return _same($expected, $found, $name);
+}
+
+sub _same
+{
+	my ($expected, $found, $name) = @_;
+	my %difference;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$difference{$_}++ for @$expected;
+	$difference{$_}-- for @$found;
+	my @missing = sort grep { $difference{$_} > 0 } keys %difference;
+	my @extra = sort grep { $difference{$_} < 0 } keys %difference;
+	return pass("$name (" . @$expected . ' rows)') unless @missing || @extra;
+
+	fail($name);
+	diag sprintf('%d rows at the source, %d in the hub; %d missing, %d extra',
+		scalar @$expected, scalar @$found, scalar @missing, scalar @extra);
+	diag '  missing: ' . _shown($_) for @missing[ 0 .. _last_shown(@missing) ];
+	diag '  extra:   ' . _shown($_) for @extra[ 0 .. _last_shown(@extra) ];
+	return 0;
+}
+
+sub _last_shown
+{
+	return (@_ < $shown_differences ? @_ : $shown_differences) - 1;
+}
+
+sub _shown
+{
+	my ($row) = @_;
+
+	$row =~ s/$field_separator/ | /g;
+	$row =~ s/$null/(null)/g;
+	return substr $row, 0, 500;
+}
+
+=pod
+
+=head2 source_rows($source, $query), hub_rows($hub, $query, $database)
+
+The rows of a query as an array of strings that are equal when the rows are.
+
+=cut
+
+sub source_rows
+{
+	my ($source, $query) = @_;
+
+	return [
+		map {
+			join $field_separator,
+			  map { defined $_ ? _bytes($_) : $null } @$_
+		} @{ $source->rows($query) }
+	];
+}
+
+# DBI yields characters, psql bytes.
+sub _bytes
+{
+	my ($value) = @_;
+
+	utf8::encode($value) if utf8::is_utf8($value);
+	return $value;
+}
+
+sub hub_rows
+{
+	my ($hub, $query, $database) = @_;
+	my ($out, $err) = ('', '');
+
+	$hub->psql(
+		$database || 'postgres',
+		$query,
+		stdout => \$out,
+		stderr => \$err,
+		on_error_die => 1,
+		extra_params => [
+			'-F', $field_separator, '-R', $row_separator,
+			'-P', "null=$null"
+		]);
+	return [ split /$row_separator/, $out, -1 ] if $out ne '';
+
+	# a single empty string and no row at all print alike
+	my $count = $hub->safe_psql($database || 'postgres',
+		"SELECT count(*) FROM ($query) counted");
+	return $count ? [''] : [];
+}
+
+=pod
+
+=head2 worker_pids($hub, $pattern)
+
+Process ids of tapdata's processes, whose backend_type matches the LIKE pattern
+('tapdata%' without one).
+
+=cut
+
+sub worker_pids
+{
+	my ($hub, $pattern) = @_;
+
+	$pattern ||= 'tapdata%';
+	return split /\n/,
+	  $hub->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '$pattern' ORDER BY pid"
+	  );
+}
+
+1;
