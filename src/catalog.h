@@ -94,6 +94,23 @@ typedef struct TapChunkRow
 	TapChunk	chunk;
 } TapChunkRow;
 
+/* What the ledger says about one table's snapshot. */
+typedef struct TapChunkTotals
+{
+	int64		chunks;
+	int64		chunks_done;
+	int64		rows_done;
+	int64		rows_estimated;
+} TapChunkTotals;
+
+/* A row of tapdata.dead_letter. */
+typedef struct TapDeadLetterRow
+{
+	int64		id;
+	char	   *source_table;	/* as tap_table_name_text() wrote it, or NULL */
+	Jsonb	   *change;
+} TapDeadLetterRow;
+
 /*
  * All functions need a transaction.  Those that read return rows in the
  * current context, as of the newest committed state.  Those that write act
@@ -127,6 +144,9 @@ extern TapPipelineRow *tap_catalog_pipeline_owned(const char *name);
 /* List of TapPipelineRow *: all that are enabled and have not failed. */
 extern List *tap_catalog_pipelines_to_run(void);
 
+/* List of TapPipelineRow *: all of this database, by name. */
+extern List *tap_catalog_pipelines(void);
+
 /* Names (char *) of the pipelines that use a connection. */
 extern List *tap_catalog_pipelines_of_connection(int32 connection);
 
@@ -137,6 +157,12 @@ extern void tap_catalog_delete_pipeline(int32 id);
 /* Set pipeline_state: enabled, and forget or note an error (NULL: none). */
 extern void tap_catalog_set_enabled(int32 pipeline, bool enabled);
 extern void tap_catalog_set_failed(int32 pipeline, const char *error);
+
+/* When the pipeline failed; 0: it has not. */
+extern TimestampTz tap_catalog_failed_at(int32 pipeline);
+
+/* Whether the current transaction itself has started or stopped it. */
+extern bool tap_catalog_state_is_uncommitted(int32 pipeline);
 
 /* List of TapTableRow *, in order of id. */
 extern List *tap_catalog_tables(int32 pipeline);
@@ -161,6 +187,9 @@ extern void tap_catalog_delete_chunks(int32 table);
 /* What the done chunks of a table hold, for progress after a restart. */
 extern int64 tap_catalog_rows_copied(int32 table);
 
+/* The same for chunks and rows, done and in all. */
+extern void tap_catalog_chunk_totals(int32 table, TapChunkTotals *totals);
+
 /* A row of tapdata.event; pipeline and table may be NULL. */
 extern void tap_catalog_insert_event(const char *pipeline, const TapTableName *table,
 									 const char *severity, const char *kind,
@@ -174,6 +203,13 @@ extern void tap_catalog_insert_dead_letter(int32 pipeline, const TapTableName *t
 										   const char *change, const ErrorData *edata,
 										   const char *position);
 extern int64 tap_catalog_dead_letters(int32 pipeline);
+
+/* The oldest one with a larger id than after, locked; NULL: none. */
+extern TapDeadLetterRow *tap_catalog_next_dead_letter(int32 pipeline, int64 after);
+extern void tap_catalog_delete_dead_letter(int64 id);
+
+/* Delete all of a pipeline; returns how many there were. */
+extern int64 tap_catalog_delete_dead_letters(int32 pipeline);
 
 /* Bytes of prepared source transactions, kept until they end. */
 extern void tap_catalog_stage(int32 pipeline, const char *staged_id,
