@@ -1,0 +1,625 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/pull.c
+ *	  The pull pipeline worker: first copy, then the stream.
+ *
+ * NOTES
+ *	  A worker begins where the stored position and the states of the
+ *	  tables say:
+ *
+ *	  - no position: all tables are copied by this process and its helpers
+ *		(snapshot.c), the position becomes the earliest of the positions
+ *		noted before the copies, and all tables join the stream there;
+ *	  - a position: the stream begins there.  Tables that were added since
+ *		are copied by sync workers and join later (pull_sync.c).
+ *
+ *	  The stream is a state machine over the connector's events, the table
+ *	  transitions[] below.  A hub transaction holds whole source
+ *	  transactions: it is committed when nothing more is there to read, or
+ *	  when it has become too long or too large, always behind a COMMIT of
+ *	  the source, together with the position.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "options.h"
+#include "position.h"
+#include "pull.h"
+#include "pull_private.h"
+#include "snapshot.h"
+#include "worker.h"
+
+/* How often the source is asked how far behind we are, while we are. */
+#define LAG_CHECK_MS	10000
+
+typedef TapPullState (*TapPullHandler) (TapPull *pull, const TapEvent *event);
+
+static TapPullState on_none_idle(TapPull *pull, const TapEvent *event);
+static TapPullState on_none_batch(TapPull *pull, const TapEvent *event);
+static TapPullState on_none_txn(TapPull *pull, const TapEvent *event);
+static TapPullState on_begin(TapPull *pull, const TapEvent *event);
+static TapPullState on_change(TapPull *pull, const TapEvent *event);
+static TapPullState on_commit(TapPull *pull, const TapEvent *event);
+static TapPullState on_schema(TapPull *pull, const TapEvent *event);
+static TapPullState on_heartbeat_idle(TapPull *pull, const TapEvent *event);
+static TapPullState on_heartbeat_batch(TapPull *pull, const TapEvent *event);
+static TapPullState on_stage(TapPull *pull, const TapEvent *event);
+static TapPullState on_staged_commit(TapPull *pull, const TapEvent *event);
+static TapPullState on_staged_rollback(TapPull *pull, const TapEvent *event);
+static TapPullState on_unexpected(TapPull *pull, const TapEvent *event);
+
+/* What happens at each event, by the state it meets. */
+static const TapPullHandler transitions[TAP_PULL_NSTATES][TAP_EVENT_STAGED_ROLLBACK + 1] = {
+	[TAP_PULL_IDLE] = {
+		[TAP_EVENT_NONE] = on_none_idle,
+		[TAP_EVENT_BEGIN] = on_begin,
+		[TAP_EVENT_CHANGE] = on_unexpected,
+		[TAP_EVENT_COMMIT] = on_unexpected,
+		[TAP_EVENT_SCHEMA] = on_unexpected,
+		[TAP_EVENT_HEARTBEAT] = on_heartbeat_idle,
+		[TAP_EVENT_STAGE] = on_unexpected,
+		[TAP_EVENT_STAGED_COMMIT] = on_unexpected,
+		[TAP_EVENT_STAGED_ROLLBACK] = on_unexpected
+	},
+	[TAP_PULL_BATCH] = {
+		[TAP_EVENT_NONE] = on_none_batch,
+		[TAP_EVENT_BEGIN] = on_begin,
+		[TAP_EVENT_CHANGE] = on_unexpected,
+		[TAP_EVENT_COMMIT] = on_unexpected,
+		[TAP_EVENT_SCHEMA] = on_unexpected,
+		[TAP_EVENT_HEARTBEAT] = on_heartbeat_batch,
+		[TAP_EVENT_STAGE] = on_unexpected,
+		[TAP_EVENT_STAGED_COMMIT] = on_unexpected,
+		[TAP_EVENT_STAGED_ROLLBACK] = on_unexpected
+	},
+	[TAP_PULL_TXN] = {
+		[TAP_EVENT_NONE] = on_none_txn,
+		[TAP_EVENT_BEGIN] = on_unexpected,
+		[TAP_EVENT_CHANGE] = on_change,
+		[TAP_EVENT_COMMIT] = on_commit,
+		[TAP_EVENT_SCHEMA] = on_schema,
+		[TAP_EVENT_HEARTBEAT] = on_unexpected,
+		[TAP_EVENT_STAGE] = on_stage,
+		[TAP_EVENT_STAGED_COMMIT] = on_staged_commit,
+		[TAP_EVENT_STAGED_ROLLBACK] = on_staged_rollback
+	}
+};
+
+static void load_options(TapPull *pull);
+static void first_copy(TapPull *pull);
+static void join_copied_tables(TapPull *pull);
+static void between_transactions(TapPull *pull);
+static void report_lag(TapPull *pull);
+static void restart_carefully(TapPull *pull, ErrorData *edata);
+static void context_callback(void *arg);
+
+void
+tap_pull_main(int32 pipeline)
+{
+	TapPull    *pull = tap_pull_create(pipeline, 0);
+	ErrorContextCallback errcallback;
+
+	errcallback.callback = context_callback;
+	errcallback.arg = pull;
+	errcallback.previous = error_context_stack;
+	error_context_stack = &errcallback;
+
+	tap_shmem_set_state(tap_worker_shared, TAP_STATE_STARTING);
+	tap_worker_begin();
+	tap_position_setup_origin(pipeline);
+	tap_worker_commit();
+
+	if (pull->position == NULL)
+		first_copy(pull);
+
+	tap_shmem_set_state(tap_worker_shared, TAP_STATE_CATCHUP);
+	tap_pull_start_stream(pull);
+	pull->position_moved = true;
+	tap_pull_position_moved(pull, false);
+	tap_pull_sync_start(pull);
+	for (;;)
+	{
+		if (!tap_pull_drain(pull))
+			tap_pull_wait(pull, LAG_CHECK_MS);
+	}
+}
+
+TapPull *
+tap_pull_create(int32 pipeline, int32 sync_table)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
+												  "tapdata pull",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	TapPull    *pull = palloc0(sizeof(TapPull));
+
+	pull->context = context;
+	pull->batch_context = AllocSetContextCreate(context, "tapdata pull batch",
+												ALLOCSET_DEFAULT_SIZES);
+	pull->event_context = AllocSetContextCreate(context, "tapdata pull event",
+												ALLOCSET_DEFAULT_SIZES);
+	pull->is_sync = sync_table != 0;
+	pull->sync_table = sync_table;
+
+	tap_worker_begin();
+	MemoryContextSwitchTo(context);
+	pull->pipeline = tap_catalog_pipeline_by_id(pipeline, false);
+	pull->connection = tap_catalog_connection_by_id(pull->pipeline->connection);
+	pull->position = tap_position_read(pipeline);
+	load_options(pull);
+	tap_worker_commit();
+
+	MemoryContextSwitchTo(context);
+	pull->patterns = tap_patterns_compile(pull->pipeline->patterns);
+	MemoryContextSwitchTo(old);
+	return pull;
+}
+
+static void
+load_options(TapPull *pull)
+{
+	const TapConnector *connector = tap_connector_load(pull->connection->connector);
+	const char *ddl;
+
+	pull->source = connector->source;
+	pull->options = tap_options_parse(pull->pipeline->options, NULL, connector,
+									  TAP_SCOPE_PULL, pull->context);
+	pull->batch_ms = tap_options_int(pull->options, "batch_ms");
+	pull->batch_max_bytes = tap_options_int(pull->options, "batch_bytes");
+	pull->ddl_drop = tap_options_bool(pull->options, "ddl_drop");
+	pull->dead_letters =
+		strcmp(tap_options_text(pull->options, "on_error"), "dead_letter") == 0;
+	ddl = tap_options_text(pull->options, "ddl");
+	pull->ddl = strcmp(ddl, "ignore") == 0 ? TAP_PULL_DDL_IGNORE :
+		strcmp(ddl, "stop") == 0 ? TAP_PULL_DDL_STOP : TAP_PULL_DDL_APPLY;
+}
+
+/*
+ * Copy all tables, then let them join the stream that begins where the first
+ * copy did.
+ */
+static void
+first_copy(TapPull *pull)
+{
+	List	   *rows;
+
+	tap_shmem_set_state(tap_worker_shared, TAP_STATE_SNAPSHOT);
+	tap_worker_begin();
+	MemoryContextSwitchTo(pull->batch_context);
+	rows = tap_catalog_tables(pull->pipeline->id);
+	tap_worker_commit();
+
+	tap_snapshot_run(pull->pipeline, pull->connection, rows);
+	MemoryContextReset(pull->batch_context);
+	join_copied_tables(pull);
+}
+
+/*
+ * The stream's start and the states of the tables change together: after a
+ * crash either the copy goes on, or the stream begins.
+ */
+static void
+join_copied_tables(TapPull *pull)
+{
+	char	   *start;
+	ListCell   *cell;
+
+	/* without a table there is nothing to copy, but a position to begin at */
+	start = tap_pull_source_position(pull);
+
+	tap_worker_begin();
+	foreach(cell, tap_catalog_tables(pull->pipeline->id))
+	{
+		TapTableRow *row = lfirst(cell);
+
+		if (row->state != TAP_TABLE_CATCHUP)
+			continue;
+		if (tap_pull_covered(pull->source, row->start_position, start))
+			start = MemoryContextStrdup(pull->context, row->start_position);
+		else if (!tap_pull_covered(pull->source, start, row->start_position))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the source's history changed while table \"%s\" was copied",
+							tap_table_name_text(&row->source)),
+					 errdetail("Position \"%s\" does not follow on \"%s\".",
+							   start, row->start_position),
+					 errhint("Call tapdata.resync('%s') to copy all tables again.",
+							 pull->pipeline->name)));
+		row->state = TAP_TABLE_JOINED;
+		tap_catalog_update_table(row);
+	}
+	tap_position_write(pull->pipeline->id, start);
+	tap_worker_commit();
+	pull->position = start;
+}
+
+/*
+ * A session for one question is opened when it is asked: an idle one would
+ * occupy the source for nothing, and be closed by it some day.
+ */
+TapOpenSession *
+tap_pull_ask(TapPull *pull)
+{
+	MemoryContext old = MemoryContextSwitchTo(pull->context);
+	TapOpenSession *session = tap_session_open(pull->connection, pull->pipeline,
+											   TAP_PURPOSE_DISCOVER);
+
+	MemoryContextSwitchTo(old);
+	return session;
+}
+
+char *
+tap_pull_source_position(TapPull *pull)
+{
+	TapOpenSession *session = tap_pull_ask(pull);
+	char	   *position = pull->source->current_position(session->session);
+
+	position = MemoryContextStrdup(pull->context, position);
+	tap_session_close(session);
+	return position;
+}
+
+void
+tap_pull_start_stream(TapPull *pull)
+{
+	MemoryContext old = MemoryContextSwitchTo(pull->context);
+	TapStreamArgs args = {
+		.position = pull->position,
+		.table_followed = tap_pull_table_followed,
+		.core_data = pull
+	};
+
+	if (pull->session != NULL)
+		tap_session_close(pull->session);
+	pull->session = NULL;
+	pull->session = tap_session_open(pull->connection, pull->pipeline,
+									 TAP_PURPOSE_STREAM);
+	if (pull->apply == NULL)
+		pull->apply = tap_apply_create(pull->source, pull->session->session);
+	else
+		tap_apply_set_session(pull->apply, pull->session->session);
+	tap_pull_tables_load(pull);
+	pull->source->stream_start(pull->session->session, &args);
+	pull->state = TAP_PULL_IDLE;
+	MemoryContextSwitchTo(old);
+}
+
+bool
+tap_pull_drain(TapPull *pull)
+{
+	bool		any = false;
+	MemoryContext old = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		TapEvent	event;
+		TapEventKind kind;
+
+		do
+		{
+			CHECK_FOR_INTERRUPTS();
+			MemoryContextReset(pull->event_context);
+			MemoryContextSwitchTo(pull->event_context);
+			if (pull->state == TAP_PULL_IDLE)
+				between_transactions(pull);
+			if (pull->careful)
+				kind = tap_pull_next_carefully(pull, &event);
+			else
+				kind = pull->source->stream_next(pull->session->session, &event);
+			pull->state = transitions[pull->state][kind] (pull, &event);
+			any |= kind != TAP_EVENT_NONE;
+		} while (kind != TAP_EVENT_NONE);
+		MemoryContextSwitchTo(old);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(old);
+		edata = CopyErrorData();
+		if (!pull->dead_letters || pull->careful ||
+			tap_error_class(edata->sqlerrcode) != TAP_ERROR_DATA)
+			PG_RE_THROW();
+		FlushErrorState();
+		restart_carefully(pull, edata);
+		any = true;
+	}
+	PG_END_TRY();
+	return any;
+}
+
+/*
+ * An error of data under on_error = dead_letter: read again from the last
+ * commit and store change by change, so that only the one at fault is left
+ * out.
+ */
+static void
+restart_carefully(TapPull *pull, ErrorData *edata)
+{
+	ereport(LOG,
+			(errmsg("pipeline \"%s\" looks for the change that cannot be stored",
+					pull->pipeline->name),
+			 errdetail("%s", edata->message)));
+	FreeErrorData(edata);
+	tap_pull_batch_abort(pull);
+	pull->careful = true;
+	pull->careful_rejects = 0;
+	tap_pull_start_stream(pull);
+}
+
+void
+tap_pull_wait(TapPull *pull, long timeout_ms)
+{
+	TapWait		wait = {.socket = PGINVALID_SOCKET,.timeout_ms = -1};
+
+	pull->source->stream_wait(pull->session->session, &wait);
+
+	/* with nothing to do at all no clock wakes us */
+	if (!pull->position_moved && pull->state != TAP_PULL_TXN &&
+		!pull->joining && !pull->sync_pending)
+		timeout_ms = -1;
+	if (wait.timeout_ms >= 0 && (timeout_ms < 0 || wait.timeout_ms < timeout_ms))
+		timeout_ms = wait.timeout_ms;
+	tap_worker_wait(wait.socket, wait.events, timeout_ms);
+}
+
+/* Housekeeping that needs the stream to stand between two transactions. */
+static void
+between_transactions(TapPull *pull)
+{
+	if (pull->is_sync)
+		return;
+	if (tap_worker_catalog_changed())
+	{
+		tap_pull_tables_load(pull);
+		tap_pull_sync_start(pull);
+		pull->source->stream_refollow(pull->session->session);
+	}
+	if (pull->unknown != NIL)
+		tap_pull_tables_take_unknown(pull);
+	else if (pull->sync_pending)
+		tap_pull_sync_start(pull);
+	if (tap_worker_shared->join_waiting > 0)
+		tap_pull_sync_pause(pull);
+}
+
+static TapPullState
+on_none_idle(TapPull *pull, const TapEvent *event)
+{
+	if (pull->joining)
+		tap_pull_tables_joined(pull);
+	tap_pull_position_moved(pull, false);
+	report_lag(pull);
+	return TAP_PULL_IDLE;
+}
+
+static TapPullState
+on_none_batch(TapPull *pull, const TapEvent *event)
+{
+	tap_pull_batch_commit(pull);
+	return on_none_idle(pull, event);
+}
+
+/* The rest of the transaction is still on its way. */
+static TapPullState
+on_none_txn(TapPull *pull, const TapEvent *event)
+{
+	return TAP_PULL_TXN;
+}
+
+static TapPullState
+on_begin(TapPull *pull, const TapEvent *event)
+{
+	tap_pull_batch_begin(pull);
+	if (pull->joining)
+		tap_pull_tables_txn_begins(pull);
+	pull->batch_bytes += event->bytes;
+	return TAP_PULL_TXN;
+}
+
+static TapPullState
+on_change(TapPull *pull, const TapEvent *event)
+{
+	pull->batch_bytes += event->bytes;
+	if (pull->careful)
+		tap_pull_change_carefully(pull, event);
+	else
+		tap_pull_change(pull, event);
+	return TAP_PULL_TXN;
+}
+
+static TapPullState
+on_commit(TapPull *pull, const TapEvent *event)
+{
+	pull->batch_bytes += event->bytes;
+	pull->batch_transactions++;
+	if (event->commit_time != 0)
+		pull->commit_time = event->commit_time;
+	if (!tap_pull_batch_full(pull))
+		return TAP_PULL_BATCH;
+	tap_pull_batch_commit(pull);
+	if (pull->joining)
+		tap_pull_tables_joined(pull);
+	report_lag(pull);
+	return TAP_PULL_IDLE;
+}
+
+static TapPullState
+on_schema(TapPull *pull, const TapEvent *event)
+{
+	tap_pull_schema(pull, event);
+	return TAP_PULL_TXN;
+}
+
+static TapPullState
+on_heartbeat_idle(TapPull *pull, const TapEvent *event)
+{
+	pull->position_moved = true;
+	if (event->commit_time != 0)
+		pull->commit_time = event->commit_time;
+	tap_pull_position_moved(pull, false);
+	return TAP_PULL_IDLE;
+}
+
+/* The commit of the batch will take the position along. */
+static TapPullState
+on_heartbeat_batch(TapPull *pull, const TapEvent *event)
+{
+	return TAP_PULL_BATCH;
+}
+
+static TapPullState
+on_stage(TapPull *pull, const TapEvent *event)
+{
+	tap_catalog_stage(pull->pipeline->id, event->staged_id,
+					  event->staged_data, event->staged_bytes);
+	return TAP_PULL_TXN;
+}
+
+static void
+apply_staged_chunk(void *arg, const char *data, Size bytes)
+{
+	TapPull    *pull = arg;
+	TapEvent	event;
+	TapEventKind kind;
+
+	pull->source->unstage(pull->session->session, data, bytes);
+	while ((kind = pull->source->stream_next(pull->session->session, &event)) != TAP_EVENT_NONE)
+	{
+		CHECK_FOR_INTERRUPTS();
+		pull->state = transitions[TAP_PULL_TXN][kind] (pull, &event);
+	}
+}
+
+static TapPullState
+on_staged_commit(TapPull *pull, const TapEvent *event)
+{
+	char	   *staged_id = pstrdup(event->staged_id);
+
+	if (!tap_catalog_unstage(pull->pipeline->id, staged_id,
+							 apply_staged_chunk, pull) &&
+		!pull->is_sync)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("prepared transaction %s was committed at the source, but its changes are not here",
+						staged_id),
+				 errdetail("It was prepared before this pipeline began to read the log."),
+				 errhint("Call tapdata.resync('%s') to copy the tables again.",
+						 pull->pipeline->name)));
+	return TAP_PULL_TXN;
+}
+
+static TapPullState
+on_staged_rollback(TapPull *pull, const TapEvent *event)
+{
+	tap_catalog_delete_staged(pull->pipeline->id, event->staged_id);
+	return TAP_PULL_TXN;
+}
+
+static TapPullState
+on_unexpected(TapPull *pull, const TapEvent *event)
+{
+	elog(ERROR, "connector returned event %d in state %d of the stream",
+		 (int) event->kind, (int) pull->state);
+	return pull->state;
+}
+
+static void
+count_change(TapTableShared *shared, TapChangeKind kind)
+{
+	switch (kind)
+	{
+		case TAP_CHANGE_INSERT:
+			pg_atomic_fetch_add_u64(&tap_worker_shared->inserts, 1);
+			if (shared)
+				pg_atomic_fetch_add_u64(&shared->inserts, 1);
+			break;
+		case TAP_CHANGE_UPDATE:
+			pg_atomic_fetch_add_u64(&tap_worker_shared->updates, 1);
+			if (shared)
+				pg_atomic_fetch_add_u64(&shared->updates, 1);
+			break;
+		case TAP_CHANGE_DELETE:
+			pg_atomic_fetch_add_u64(&tap_worker_shared->deletes, 1);
+			if (shared)
+				pg_atomic_fetch_add_u64(&shared->deletes, 1);
+			break;
+		case TAP_CHANGE_TRUNCATE:
+			if (shared)
+				pg_atomic_fetch_add_u64(&shared->truncates, 1);
+			break;
+	}
+}
+
+void
+tap_pull_change(TapPull *pull, const TapEvent *event)
+{
+	TapPullTable *table = event->table_data;
+	TapApplyMode mode = TAP_APPLY_STRICT;
+
+	if (!table->carried || table->covered)
+		return;
+	if (table->row.state != TAP_TABLE_STREAMING && !table->row.exact)
+		mode = TAP_APPLY_CATCHUP;
+	if (table->target == NULL)
+		tap_pull_table_target(pull, table, event->table);
+	tap_apply_change(pull->apply, table->target, event, mode);
+	count_change(table->shared, event->change);
+}
+
+/* Publish how far behind the stream is; asks the source only while it is. */
+static void
+report_lag(TapPull *pull)
+{
+	static TimestampTz last_check = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	bool		purged = false;
+	char	   *detail = NULL;
+	char	   *hint = NULL;
+	int64		behind;
+	TapOpenSession *session;
+
+	if (pull->is_sync || !TimestampDifferenceExceeds(last_check, now, LAG_CHECK_MS))
+		return;
+	last_check = now;
+	session = tap_pull_ask(pull);
+	behind = pull->source->log_behind(session->session, pull->position,
+									  &purged, &detail, &hint);
+	tap_shmem_set_source_position(tap_worker_shared,
+								  pull->source->current_position(session->session));
+	tap_session_close(session);
+	if (purged)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source no longer holds its log from the position of pipeline \"%s\" on",
+						pull->pipeline->name),
+				 errdetail("%s", detail),
+				 hint ? errhint("%s", hint) : 0));
+	pg_atomic_write_u64(&tap_worker_shared->lag_bytes,
+						behind < 0 ? PG_UINT64_MAX : (uint64) behind);
+}
+
+static void
+context_callback(void *arg)
+{
+	TapPull    *pull = arg;
+	char	   *change;
+
+	if (pull->apply != NULL && (change = tap_apply_current(pull->apply)) != NULL)
+		errcontext("storing a change of %s", change);
+	if (pull->position != NULL)
+		errcontext("pipeline \"%s\", after position %s",
+				   pull->pipeline->name, pull->position);
+	else
+		errcontext("pipeline \"%s\"", pull->pipeline->name);
+}

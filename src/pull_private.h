@@ -1,0 +1,216 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/pull_private.h
+ *	  What the files of the pull worker share.
+ *
+ * pull.c			the state machine of a stream, and the main function
+ * pull_batch.c		hub transactions: many source transactions share one
+ * pull_tables.c	which tables the stream carries, and how far each is
+ * pull_schema.c	schema changes of the source
+ * pull_careful.c	changes one by one, to find those that cannot be stored
+ * pull_sync.c		tables that join a running stream
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_PULL_PRIVATE_H
+#define TAPDATA_PULL_PRIVATE_H
+
+#include "postgres.h"
+
+#include "apply.h"
+#include "catalog.h"
+#include "connector_loader.h"
+#include "mapping.h"
+#include "shmem.h"
+
+/* What a stream is in the middle of. */
+typedef enum TapPullState
+{
+	TAP_PULL_IDLE,				/* no hub transaction */
+	TAP_PULL_BATCH,				/* hub transaction holds whole source transactions */
+	TAP_PULL_TXN				/* in the middle of a source transaction */
+} TapPullState;
+
+#define TAP_PULL_NSTATES	(TAP_PULL_TXN + 1)
+
+/* What the option "ddl" says. */
+typedef enum TapPullDdl
+{
+	TAP_PULL_DDL_APPLY,
+	TAP_PULL_DDL_IGNORE,
+	TAP_PULL_DDL_STOP
+} TapPullDdl;
+
+/* One table of the pipeline, as the stream sees it. */
+typedef struct TapPullTable
+{
+	TapTableRow row;			/* strings in TapPull.context */
+	char	   *label;			/* "schema.name" of the source */
+	bool		carried;		/* changes of it are ours to apply */
+	bool		covered;		/* the source transaction under way is in the
+								 * table's copy already */
+	TapSourceTable *source;		/* its format now; NULL: not yet seen */
+	MemoryContext format_context;	/* holds source; deleted with each format */
+	TapTarget  *target;			/* NULL: not open */
+	TapTableShared *shared;		/* counters, may be NULL */
+	TimestampTz sync_started_at;	/* its last sync worker; 0: none */
+} TapPullTable;
+
+/* A stream: the pipeline's own, or that of one table that joins it later. */
+typedef struct TapPull
+{
+	TapPipelineRow *pipeline;
+	TapConnectionRow *connection;
+	TapOptions *options;
+	TapPatterns *patterns;
+	bool		is_sync;		/* carries one table, and stores no position of
+								 * the pipeline */
+	int32		sync_table;
+
+	TapOpenSession *session;	/* streams */
+	const TapSourceCallbacks *source;
+	TapApply   *apply;
+
+	List	   *tables;			/* of TapPullTable * */
+	List	   *unknown;		/* of char *: tables that match and are not ours
+								 * yet, met in the log */
+	bool		joining;		/* some carried table is not streaming yet */
+
+	TapPullState state;
+	char	   *position;		/* start, or behind what is committed in the hub */
+	TimestampTz batch_started;
+	Size		batch_bytes;
+	int			batch_transactions;
+	TimestampTz commit_time;	/* the source's, of the newest transaction */
+	TimestampTz position_stored_at;
+	bool		position_moved; /* since it was stored */
+
+	/* after an error of data under on_error = dead_letter */
+	bool		careful;
+	int			careful_rejects;
+
+	/* options, read once */
+	long		batch_ms;
+	Size		batch_max_bytes;
+	TapPullDdl	ddl;
+	bool		ddl_drop;
+	bool		dead_letters;
+
+	List	   *helpers;		/* of TapHelper *: sync workers we started */
+	bool		sync_pending;	/* a table waits for its sync worker to start */
+
+	MemoryContext context;		/* lives as long as the worker */
+	MemoryContext batch_context;	/* reset after each hub transaction */
+	MemoryContext event_context;	/* reset before each event */
+} TapPull;
+
+/* ---- pull.c ---- */
+
+/* Read rows and options, open the apply engine; no session yet. */
+extern TapPull *tap_pull_create(int32 pipeline, int32 sync_table);
+
+/* Open or reopen the streaming session at pull->position. */
+extern void tap_pull_start_stream(TapPull *pull);
+
+/*
+ * Handle events until there is nothing to read; true when at least one was
+ * handled.
+ */
+extern bool tap_pull_drain(TapPull *pull);
+
+/* Wait for more of the stream, or for a wake-up. */
+extern void tap_pull_wait(TapPull *pull, long timeout_ms);
+
+/* Apply one TAP_EVENT_CHANGE and count it. */
+extern void tap_pull_change(TapPull *pull, const TapEvent *event);
+
+/* A new session for questions; the caller closes it. */
+extern TapOpenSession *tap_pull_ask(TapPull *pull);
+
+/* The source's position now, in pull->context. */
+extern char *tap_pull_source_position(TapPull *pull);
+
+/* ---- pull_batch.c ---- */
+
+/* Begin a hub transaction if there is none. */
+extern void tap_pull_batch_begin(TapPull *pull);
+
+/* Whether the batch has to be committed now, though more is there to read. */
+extern bool tap_pull_batch_full(TapPull *pull);
+
+/* Commit the hub transaction with the position; tell those who wait. */
+extern void tap_pull_batch_commit(TapPull *pull);
+
+/* Give up the hub transaction after an error. */
+extern void tap_pull_batch_abort(TapPull *pull);
+
+/*
+ * Without a hub transaction: the position moved over transactions that touch
+ * nothing of ours.  Stored at most every few seconds, and when force is set.
+ */
+extern void tap_pull_position_moved(TapPull *pull, bool force);
+
+/* ---- pull_tables.c ---- */
+
+/* Read pipeline_table again; must be called between source transactions. */
+extern void tap_pull_tables_load(TapPull *pull);
+
+/* See TapStreamArgs.table_followed; core_data is the TapPull. */
+extern void *tap_pull_table_followed(void *core_data, const TapTableName *name,
+									 bool created, const char **definition);
+
+/* Open the target of a table in its newest format. */
+extern TapTarget *tap_pull_table_target(TapPull *pull, TapPullTable *table,
+										TapSourceTable *source);
+
+/* Take over a format: the copy of source lives in the table. */
+extern void tap_pull_table_set_format(TapPull *pull, TapPullTable *table,
+									  const TapSourceTable *source);
+
+/* Note which joining tables already hold the transaction that begins. */
+extern void tap_pull_tables_txn_begins(TapPull *pull);
+
+/* Let tables whose catch-up is over stream; needs no hub transaction. */
+extern void tap_pull_tables_joined(TapPull *pull);
+
+/* Whether position a is covered by b. */
+extern bool tap_pull_covered(const TapSourceCallbacks *source, const char *a,
+							 const char *b);
+
+/* Add tables that turned up in the log and match; start their copies. */
+extern void tap_pull_tables_take_unknown(TapPull *pull);
+
+/* Add the row of a table whose creation is in the log, with its hub table. */
+extern void tap_pull_table_created(TapPull *pull, TapPullTable *table,
+								   const TapSourceTable *source);
+
+/* ---- pull_schema.c ---- */
+
+/* Handle TAP_EVENT_SCHEMA inside of the hub transaction. */
+extern void tap_pull_schema(TapPull *pull, const TapEvent *event);
+
+/* ---- pull_careful.c ---- */
+
+/*
+ * Apply a change in a subtransaction; what cannot be stored becomes a dead
+ * letter.
+ */
+extern void tap_pull_change_carefully(TapPull *pull, const TapEvent *event);
+
+/*
+ * stream_next(), but an event that cannot be decoded becomes a dead letter
+ * and the next one is returned.
+ */
+extern TapEventKind tap_pull_next_carefully(TapPull *pull, TapEvent *event);
+
+/* ---- pull_sync.c ---- */
+
+/* Start sync workers for the tables that need one; notice those that ended. */
+extern void tap_pull_sync_start(TapPull *pull);
+
+/* Stand still, if asked to, while sync workers hand over their tables. */
+extern void tap_pull_sync_pause(TapPull *pull);
+
+#endif							/* TAPDATA_PULL_PRIVATE_H */

@@ -1,0 +1,280 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/pull_sync.c
+ *	  Tables that join a running stream: added later, or copied again.
+ *
+ * NOTES
+ *	  A sync worker copies one table, then replays the source's log for that
+ *	  table alone, while the pipeline's own stream goes on.  The two meet so:
+ *
+ *	  1. The sync worker has passed the end of its catch-up and reached the
+ *		 end of the log.  It counts itself in join_waiting and wakes the
+ *		 pipeline worker.
+ *	  2. The pipeline worker, between two source transactions, sets paused
+ *		 and stands still at reached_position P.
+ *	  3. The sync worker goes on until its own position S covers P, which it
+ *		 does mostly already, commits its table as TAP_TABLE_READY with
+ *		 start_position S, counts itself out and ends.
+ *	  4. The pipeline worker reads the catalog.  Where S covers P the table
+ *		 becomes TAP_TABLE_JOINED: the stream carries it and leaves out the
+ *		 transactions that S covers.
+ *
+ *	  The pipeline worker stands still for PAUSE_MAX_MS at the longest.  If it
+ *	  goes on before step 3, and has thereby passed S, the table goes back to
+ *	  TAP_TABLE_CATCHUP and its sync worker starts again from S.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "helpers.h"
+#include "hubtable.h"
+#include "options.h"
+#include "pull.h"
+#include "pull_private.h"
+#include "snapshot.h"
+#include "worker.h"
+
+#define PAUSE_MAX_MS		5000
+#define RETRY_SYNC_MS		10000
+
+static bool waiting = false;	/* this process is counted in join_waiting */
+
+static void copy_table(TapPull *pull);
+static bool caught_up(TapPull *pull);
+static void build_indexes(TapPull *pull);
+static void set_waiting(bool on);
+static void stop_waiting(int code, Datum arg);
+static bool try_hand_over(TapPull *pull);
+static bool needs_sync(const TapTableRow *row);
+
+void
+tap_pull_sync_main(int32 pipeline, int32 table)
+{
+	TapPull    *pull = tap_pull_create(pipeline, table);
+	bool		indexed = false;
+
+	before_shmem_exit(stop_waiting, (Datum) 0);
+	copy_table(pull);
+	if (pull->position == NULL)
+		return;
+	tap_pull_start_stream(pull);
+	for (;;)
+	{
+		if (tap_pull_drain(pull))
+			continue;
+		if (caught_up(pull))
+		{
+			if (!indexed)
+			{
+				build_indexes(pull);
+				indexed = true;
+				continue;
+			}
+			set_waiting(true);
+			if (try_hand_over(pull))
+				return;
+		}
+		tap_pull_wait(pull, waiting ? 1000 : -1);
+	}
+}
+
+/* Copy the table; pull->position is where to replay from, NULL if it is gone. */
+static void
+copy_table(TapPull *pull)
+{
+	TapTableRow *row;
+
+	tap_worker_begin();
+	MemoryContextSwitchTo(pull->context);
+	row = tap_catalog_table_by_id(pull->sync_table);
+	tap_worker_commit();
+
+	pull->position = NULL;
+	if (row == NULL || !needs_sync(row))
+		return;
+	if (row->state != TAP_TABLE_CATCHUP)
+		tap_snapshot_run(pull->pipeline, pull->connection, list_make1(row));
+
+	tap_worker_begin();
+	MemoryContextSwitchTo(pull->context);
+	row = tap_catalog_table_by_id(pull->sync_table);
+	tap_worker_commit();
+	if (row != NULL && row->state == TAP_TABLE_CATCHUP)
+		pull->position = row->start_position;
+}
+
+static bool
+caught_up(TapPull *pull)
+{
+	TapPullTable *table = linitial(pull->tables);
+
+	return tap_pull_covered(pull->source, table->row.end_position, pull->position);
+}
+
+/* While nothing is replayed, and all rows are of one moment. */
+static void
+build_indexes(TapPull *pull)
+{
+	TapPullTable *table = linitial(pull->tables);
+
+	if (!tap_options_bool(pull->options, "indexes"))
+		return;
+	tap_worker_begin();
+	MemoryContextSwitchTo(pull->event_context);
+	if (table->source == NULL)
+		tap_pull_table_set_format(pull, table,
+								  pull->source->table_from_definition(pull->session->session,
+																	  &table->row.source,
+																	  table->row.definition));
+	tap_hubtable_create_indexes(table->row.hub_table, table->source);
+	tap_worker_commit();
+}
+
+static void
+set_waiting(bool on)
+{
+	TapPipelineShared *shared = tap_worker_shared;
+
+	if (waiting == on)
+		return;
+	waiting = on;
+	SpinLockAcquire(&shared->mutex);
+	shared->join_waiting += on ? 1 : -1;
+	if (shared->worker_latch != NULL)
+		SetLatch(shared->worker_latch);
+	SpinLockRelease(&shared->mutex);
+}
+
+static void
+stop_waiting(int code, Datum arg)
+{
+	set_waiting(false);
+}
+
+static bool
+try_hand_over(TapPull *pull)
+{
+	TapPullTable *table = linitial(pull->tables);
+	char	   *stream_position;
+	bool		paused;
+
+	SpinLockAcquire(&tap_worker_shared->mutex);
+	paused = tap_worker_shared->paused;
+	SpinLockRelease(&tap_worker_shared->mutex);
+	if (!paused)
+		return false;
+	stream_position = tap_shmem_reached(tap_worker_shared);
+	if (stream_position == NULL ||
+		!tap_pull_covered(pull->source, stream_position, pull->position))
+		return false;
+
+	table->row.state = TAP_TABLE_READY;
+	table->row.exact = true;
+	table->row.start_position = pull->position;
+	table->row.end_position = pull->position;
+	tap_worker_begin();
+	tap_catalog_update_table(&table->row);
+	tap_shmem_wake_at_commit();
+	tap_worker_commit();
+	set_waiting(false);
+	return true;
+}
+
+static bool
+needs_sync(const TapTableRow *row)
+{
+	return row->state == TAP_TABLE_NEW || row->state == TAP_TABLE_COPYING ||
+		row->state == TAP_TABLE_COPIED || row->state == TAP_TABLE_CATCHUP;
+}
+
+/*
+ * Start as many as "workers" allows.  A helper that ended without success is
+ * not started again before RETRY_SYNC_MS are over.
+ */
+void
+tap_pull_sync_start(TapPull *pull)
+{
+	int			limit = tap_options_int(pull->options, "workers");
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *cell;
+
+	foreach(cell, pull->helpers)
+	{
+		TapHelper  *helper = lfirst(cell);
+
+		if (!tap_helper_running(helper))
+		{
+			tap_helper_forget(helper);
+			pull->helpers = foreach_delete_current(pull->helpers, cell);
+		}
+	}
+
+	pull->sync_pending = false;
+	foreach(cell, pull->tables)
+	{
+		TapPullTable *table = lfirst(cell);
+		TapHelper  *helper = NULL;
+		ListCell   *other;
+		MemoryContext old;
+
+		if (table->row.id == 0 || !needs_sync(&table->row))
+			continue;
+		foreach(other, pull->helpers)
+		{
+			if (tap_helper_table(lfirst(other)) == table->row.id)
+				helper = lfirst(other);
+		}
+		if (helper != NULL)
+			continue;
+		pull->sync_pending = true;
+		if (list_length(pull->helpers) >= limit ||
+			(table->sync_started_at != 0 &&
+			 !TimestampDifferenceExceeds(table->sync_started_at, now, RETRY_SYNC_MS)))
+			continue;
+		table->sync_started_at = now;
+		helper = tap_helper_start(TAP_PROCESS_SYNC, table->row.id,
+								  pull->pipeline->name);
+		if (helper == NULL)
+			continue;
+		old = MemoryContextSwitchTo(pull->context);
+		pull->helpers = lappend(pull->helpers, helper);
+		MemoryContextSwitchTo(old);
+	}
+}
+
+/*
+ * Nothing is open here: no hub transaction, no row of the source half read.
+ */
+void
+tap_pull_sync_pause(TapPull *pull)
+{
+	TapPipelineShared *shared = tap_worker_shared;
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MAX_MS);
+	long		left;
+
+	SpinLockAcquire(&shared->mutex);
+	shared->paused = true;
+	SpinLockRelease(&shared->mutex);
+
+	while (shared->join_waiting > 0 &&
+		   (left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end)) > 0)
+	{
+		ListCell   *cell;
+
+		foreach(cell, pull->helpers)
+			tap_helper_wake(lfirst(cell));
+		tap_worker_wait(PGINVALID_SOCKET, 0, left);
+	}
+
+	SpinLockAcquire(&shared->mutex);
+	shared->paused = false;
+	SpinLockRelease(&shared->mutex);
+}

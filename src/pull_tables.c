@@ -1,0 +1,429 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/pull_tables.c
+ *	  Which tables a pull stream carries, and how far each of them is.
+ *
+ * NOTES
+ *	  A table that joins the stream (TAP_TABLE_JOINED) was copied while the
+ *	  source went on.  Transactions that its start_position covers are in the
+ *	  copy and are skipped; those up to its end_position may be in it, wholly
+ *	  or in part, and are applied so that rows which are newer already do no
+ *	  harm.  When the stream has passed end_position the table is what the
+ *	  source was at that moment, and streams.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "hubtable.h"
+#include "options.h"
+#include "position.h"
+#include "pull.h"
+#include "pull_private.h"
+#include "worker.h"
+
+static TapPullTable *find_table(TapPull *pull, const TapTableName *name);
+static TapPullTable *add_table(TapPull *pull, const TapTableRow *row);
+static void copy_row(TapPull *pull, TapPullTable *table, const TapTableRow *row);
+static void close_target(TapPull *pull, TapPullTable *table);
+static bool carries(const TapPull *pull, const TapTableRow *row);
+static void take_over(TapPull *pull, TapTableRow *row);
+
+bool
+tap_pull_covered(const TapSourceCallbacks *source, const char *a, const char *b)
+{
+	TapPositionOrder order = source->position_compare(a, b);
+
+	return order == TAP_POSITION_EQUAL || order == TAP_POSITION_BEFORE;
+}
+
+static TapPullTable *
+find_table(TapPull *pull, const TapTableName *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, pull->tables)
+	{
+		TapPullTable *table = lfirst(cell);
+
+		if (strcmp(table->row.source.name, name->name) == 0 &&
+			(name->schema == NULL ||
+			 strcmp(table->row.source.schema, name->schema) == 0))
+			return table;
+	}
+	return NULL;
+}
+
+static bool
+carries(const TapPull *pull, const TapTableRow *row)
+{
+	if (pull->is_sync)
+		return row->id == pull->sync_table;
+	return row->state == TAP_TABLE_JOINED || row->state == TAP_TABLE_STREAMING;
+}
+
+/* A copy of a row in the pipeline's context; the old strings stay until exit. */
+static void
+copy_row(TapPull *pull, TapPullTable *table, const TapTableRow *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(pull->context);
+	TapTableRow *copy = &table->row;
+
+	*copy = *row;
+	copy->source.schema = row->source.schema ? pstrdup(row->source.schema) : NULL;
+	copy->source.name = pstrdup(row->source.name);
+	copy->definition = row->definition ? pstrdup(row->definition) : NULL;
+	copy->start_position = row->start_position ? pstrdup(row->start_position) : NULL;
+	copy->end_position = row->end_position ? pstrdup(row->end_position) : NULL;
+	copy->last_error = NULL;
+	table->label = tap_table_name_text(&copy->source);
+	MemoryContextSwitchTo(old);
+}
+
+static TapPullTable *
+add_table(TapPull *pull, const TapTableRow *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(pull->context);
+	TapPullTable *table = palloc0(sizeof(TapPullTable));
+
+	pull->tables = lappend(pull->tables, table);
+	MemoryContextSwitchTo(old);
+	copy_row(pull, table, row);
+	return table;
+}
+
+/*
+ * Tables are never freed: the connector holds pointers to them.  One that was
+ * removed is just not carried any more.
+ */
+void
+tap_pull_tables_load(TapPull *pull)
+{
+	List	   *rows;
+	ListCell   *cell;
+	MemoryContext old = CurrentMemoryContext;
+
+	/* what is not read again below was removed, or never came to be */
+	foreach(cell, pull->tables)
+	{
+		TapPullTable *table = lfirst(cell);
+
+		close_target(pull, table);
+		table->carried = false;
+		table->row.id = 0;
+		table->row.hub_table = InvalidOid;
+		table->row.state = TAP_TABLE_DROPPED;
+	}
+
+	tap_worker_begin();
+	MemoryContextSwitchTo(pull->batch_context);
+	rows = tap_catalog_tables(pull->pipeline->id);
+	tap_worker_commit();
+	MemoryContextSwitchTo(old);
+
+	pull->joining = false;
+	foreach(cell, rows)
+	{
+		TapTableRow *row = lfirst(cell);
+		TapPullTable *table;
+
+		if (pull->is_sync && row->id != pull->sync_table)
+			continue;
+		if (row->state == TAP_TABLE_READY && !pull->is_sync)
+			take_over(pull, row);
+		table = find_table(pull, &row->source);
+		if (table == NULL)
+			table = add_table(pull, row);
+		else
+			copy_row(pull, table, row);
+		table->carried = carries(pull, row);
+		table->shared = tap_shmem_table(row->id, true);
+		if (table->carried && row->state == TAP_TABLE_JOINED)
+			pull->joining = true;
+	}
+	MemoryContextReset(pull->batch_context);
+}
+
+/*
+ * A sync worker has handed over a table.  If our stream has passed its
+ * position meanwhile there would be a gap: then its catch-up goes on.
+ */
+static void
+take_over(TapPull *pull, TapTableRow *row)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	row->state = tap_pull_covered(pull->source, pull->position, row->start_position) ?
+		TAP_TABLE_JOINED : TAP_TABLE_CATCHUP;
+	tap_worker_begin();
+	tap_catalog_update_table(row);
+	tap_worker_commit();
+	MemoryContextSwitchTo(old);
+}
+
+void *
+tap_pull_table_followed(void *core_data, const TapTableName *name,
+						bool created, const char **definition)
+{
+	TapPull    *pull = core_data;
+	TapPullTable *table = find_table(pull, name);
+	TapTableRow row = {0};
+	MemoryContext old;
+
+	*definition = NULL;
+	if (table != NULL && table->carried)
+	{
+		*definition = table->row.definition;
+		return table;
+	}
+	if (pull->is_sync || !tap_patterns_match(pull->patterns, name))
+		return NULL;
+
+	/* a table under this name was known: its contents are copied anew */
+	if (table != NULL && table->row.state != TAP_TABLE_DROPPED)
+		return NULL;
+	if (created)
+	{
+		if (table != NULL)
+			return table;
+		row.pipeline = pull->pipeline->id;
+		row.source = *name;
+		row.state = TAP_TABLE_STREAMING;
+		return add_table(pull, &row);
+	}
+	old = MemoryContextSwitchTo(pull->context);
+	pull->unknown = lappend(pull->unknown, tap_table_name_text(name));
+	MemoryContextSwitchTo(old);
+	return NULL;
+}
+
+static void
+close_target(TapPull *pull, TapPullTable *table)
+{
+	if (table->target != NULL)
+		tap_apply_forget_target(pull->apply, table->target);
+	table->target = NULL;
+	if (table->format_context != NULL)
+		MemoryContextDelete(table->format_context);
+	table->format_context = NULL;
+	table->source = NULL;
+}
+
+void
+tap_pull_table_set_format(TapPull *pull, TapPullTable *table,
+						  const TapSourceTable *source)
+{
+	MemoryContext old;
+
+	close_target(pull, table);
+	table->format_context = AllocSetContextCreate(pull->context,
+												  "tapdata table format",
+												  ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(table->format_context);
+	table->source = tap_source_table_copy(source);
+
+	/*
+	 * The connector knows its own structs by connector_data, when it is asked
+	 * to complete a value.
+	 */
+	table->source->connector_data = source->connector_data;
+	MemoryContextSwitchTo(old);
+}
+
+TapTarget *
+tap_pull_table_target(TapPull *pull, TapPullTable *table, TapSourceTable *source)
+{
+	if (table->source == NULL)
+		tap_pull_table_set_format(pull, table, source);
+	table->target = tap_apply_target(pull->apply, table->row.hub_table,
+									 table->source, table->label,
+									 pull->ddl == TAP_PULL_DDL_IGNORE);
+	return table->target;
+}
+
+void
+tap_pull_tables_txn_begins(TapPull *pull)
+{
+	ListCell   *cell;
+
+	foreach(cell, pull->tables)
+	{
+		TapPullTable *table = lfirst(cell);
+
+		table->covered = table->carried &&
+			table->row.state != TAP_TABLE_STREAMING &&
+			table->row.start_position != NULL &&
+			pull->source->txn_covered(pull->session->session,
+									  table->row.start_position);
+	}
+}
+
+/*
+ * Indexes other than the key are built only now: replayed changes may meet
+ * each other in a unique one.
+ */
+void
+tap_pull_tables_joined(TapPull *pull)
+{
+	bool		joining = false;
+	ListCell   *cell;
+	MemoryContext old = CurrentMemoryContext;
+
+	foreach(cell, pull->tables)
+	{
+		TapPullTable *table = lfirst(cell);
+
+		if (!table->carried || table->row.state != TAP_TABLE_JOINED)
+			continue;
+		if (!tap_pull_covered(pull->source, table->row.end_position, pull->position))
+		{
+			joining = true;
+			continue;
+		}
+		tap_worker_begin();
+		if (tap_options_bool(pull->options, "indexes"))
+		{
+			MemoryContextSwitchTo(pull->event_context);
+			if (table->source == NULL)
+				tap_pull_table_set_format(pull, table,
+										  pull->source->table_from_definition(pull->session->session,
+																			  &table->row.source,
+																			  table->row.definition));
+			tap_hubtable_create_indexes(table->row.hub_table, table->source);
+		}
+		table->row.state = TAP_TABLE_STREAMING;
+		table->row.start_position = NULL;
+		table->row.end_position = NULL;
+		table->row.exact = false;
+		table->covered = false;
+		tap_catalog_update_table(&table->row);
+		tap_catalog_insert_event(pull->pipeline->name, &table->row.source, "info",
+								 "snapshot done", "the table is copied and streams");
+		tap_worker_commit();
+		MemoryContextSwitchTo(old);
+	}
+	pull->joining = joining;
+	if (!joining)
+		tap_shmem_set_state(tap_worker_shared, TAP_STATE_STREAMING);
+}
+
+/*
+ * Tables turned up that are not new in the log, but new to us: renamed so
+ * that they match now, or just granted.
+ */
+void
+tap_pull_tables_take_unknown(TapPull *pull)
+{
+	TapOpenSession *session = tap_pull_ask(pull);
+	ListCell   *cell;
+
+	tap_worker_begin();
+	foreach(cell, tap_catalog_tables(pull->pipeline->id))
+	{
+		TapTableRow *row = lfirst(cell);
+		ListCell   *name;
+
+		/* one that was gone is back under its name: copy it again */
+		foreach(name, pull->unknown)
+		{
+			if (row->state == TAP_TABLE_DROPPED &&
+				strcmp(tap_table_name_text(&row->source), lfirst(name)) == 0)
+			{
+				row->state = TAP_TABLE_NEW;
+				tap_catalog_update_table(row);
+			}
+		}
+	}
+	tap_pull_add_matching(pull->pipeline, session);
+	tap_worker_commit();
+	tap_session_close(session);
+
+	list_free_deep(pull->unknown);
+	pull->unknown = NIL;
+	tap_pull_tables_load(pull);
+	tap_pull_sync_start(pull);
+}
+
+void
+tap_pull_table_created(TapPull *pull, TapPullTable *table,
+					   const TapSourceTable *source)
+{
+	TapTableRow *row = &table->row;
+
+	if (row->hub_table == InvalidOid)
+	{
+		row->hub_table = tap_hubtable_create(source, pull->pipeline->into_schema,
+											 source->name.name);
+		row->created = true;
+	}
+	else
+		tap_hubtable_truncate(row->hub_table);
+	tap_hubtable_create_key(row->hub_table, source);
+	if (tap_options_bool(pull->options, "indexes"))
+		tap_hubtable_create_indexes(row->hub_table, source);
+
+	row->state = TAP_TABLE_STREAMING;
+	row->definition = MemoryContextStrdup(pull->context, source->definition);
+	if (row->id == 0)
+		row->id = tap_catalog_insert_table(row);
+	else
+		tap_catalog_update_table(row);
+	table->carried = true;
+	table->shared = tap_shmem_table(row->id, true);
+	tap_pull_table_set_format(pull, table, source);
+}
+
+int
+tap_pull_add_matching(const TapPipelineRow *pipeline, TapOpenSession *session)
+{
+	TapPatterns *patterns = tap_patterns_compile(pipeline->patterns);
+	List	   *known = tap_catalog_tables(pipeline->id);
+	List	   *wanted = NIL;
+	ListCell   *cell;
+	int			added = 0;
+
+	foreach(cell, session->source->list_tables(session->session))
+	{
+		TapTableName *name = lfirst(cell);
+		ListCell   *other;
+		bool		is_known = false;
+
+		foreach(other, known)
+		{
+			TapTableRow *row = lfirst(other);
+
+			if (strcmp(row->source.name, name->name) == 0 &&
+				strcmp(row->source.schema, name->schema) == 0)
+				is_known = true;
+		}
+		if (!is_known && tap_patterns_match(patterns, name))
+			wanted = lappend(wanted, name);
+	}
+	if (wanted == NIL)
+		return 0;
+
+	foreach(cell, session->source->describe_tables(session->session, wanted))
+	{
+		TapSourceTable *source = lfirst(cell);
+		TapTableRow row = {0};
+
+		row.pipeline = pipeline->id;
+		row.source = source->name;
+		row.hub_table = tap_hubtable_create(source, pipeline->into_schema,
+											source->name.name);
+		row.state = TAP_TABLE_NEW;
+		row.created = true;
+		row.definition = source->definition;
+		row.id = tap_catalog_insert_table(&row);
+		tap_catalog_insert_event(pipeline->name, &row.source, "info", "table added",
+								 "the table will be copied");
+		added++;
+	}
+	return added;
+}
