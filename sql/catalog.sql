@@ -81,7 +81,7 @@ CREATE TABLE tapdata.pipeline_table (
     source_schema text,
     source_name text NOT NULL,
     hub_table regclass NOT NULL UNIQUE,
-    state "char" NOT NULL CHECK (state IN ('n', 'c', 'd', 'u', 's', 'x')),
+    state "char" NOT NULL CHECK (state IN ('n', 'c', 'd', 'u', 'r', 'j', 's', 'x')),
     created boolean NOT NULL,
     definition text,
     start_position text,
@@ -100,7 +100,7 @@ COMMENT ON COLUMN tapdata.pipeline_table.pipeline IS 'tapdata.pipeline.id';
 COMMENT ON COLUMN tapdata.pipeline_table.source_schema IS 'schema or database at the source; NULL where it has none';
 COMMENT ON COLUMN tapdata.pipeline_table.source_name IS 'table at the source';
 COMMENT ON COLUMN tapdata.pipeline_table.hub_table IS 'table in the hub';
-COMMENT ON COLUMN tapdata.pipeline_table.state IS 'n new, c copying, d copied, u catching up, s streaming, x dropped at the source';
+COMMENT ON COLUMN tapdata.pipeline_table.state IS 'n new, c copying, d copied, u catching up by itself, r ready to be taken over, j catching up in the pipeline''s stream, s streaming, x dropped at the source';
 COMMENT ON COLUMN tapdata.pipeline_table.created IS 'the hub table was made by tapdata';
 COMMENT ON COLUMN tapdata.pipeline_table.definition IS 'format of the source table at the position, in the terms of the connector';
 COMMENT ON COLUMN tapdata.pipeline_table.start_position IS 'position before the copy, or of the catch-up';
