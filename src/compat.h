@@ -15,8 +15,177 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "executor/executor.h"
+#include "utils/acl.h"
+#include "utils/wait_event.h"
+
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 200000
 #error "tapdata needs PostgreSQL 15 to 19"
+#endif
+
+/*
+ * The number of a named wait event; before 17 extensions share one that has
+ * no name.  Looked up at each call: not for hot paths.
+ */
+static inline uint32
+tap_compat_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* Ownership checks; one function for all kinds of object since 16. */
+static inline bool
+tap_compat_owns_database(Oid database, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, role);
+#else
+	return pg_database_ownercheck(database, role);
+#endif
+}
+
+static inline bool
+tap_compat_owns_extension(Oid extension, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(ExtensionRelationId, extension, role);
+#else
+	return pg_extension_ownercheck(extension, role);
+#endif
+}
+
+/* Since 17 a worker can connect as a role without LOGIN. */
+#if PG_VERSION_NUM >= 170000
+#define TAP_COMPAT_CONNECT_FLAGS	BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define TAP_COMPAT_CONNECT_FLAGS	0
+#endif
+
+/* ----------------
+ * Roles
+ * ----------------
+ */
+
+/* Whether the member could SET ROLE to the other. */
+static inline bool
+tap_compat_can_set_role(Oid member, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return member_can_set_role(member, role);
+#else
+	return is_member_of_role(member, role);
+#endif
+}
+
+/* ----------------
+ * Table and index access
+ * ----------------
+ */
+
+/* Which indexes need a new entry after an update. */
+typedef enum TapIndexUpdate
+{
+	TAP_INDEX_UPDATE_NONE,
+	TAP_INDEX_UPDATE_ALL,
+	TAP_INDEX_UPDATE_SUMMARIZING	/* BRIN and its like only; 16 and later */
+} TapIndexUpdate;
+
+static inline TM_Result
+tap_compat_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot,
+						CommandId cid, Snapshot snapshot,
+						TM_FailureData *failure, TapIndexUpdate *indexes)
+{
+	LockTupleMode lockmode;
+	TM_Result	result;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes update = TU_None;
+#else
+	bool		update = false;
+#endif
+
+#if PG_VERSION_NUM >= 190000
+	result = table_tuple_update(rel, tid, slot, cid, 0, snapshot,
+								InvalidSnapshot, true, failure, &lockmode,
+								&update);
+#else
+	result = table_tuple_update(rel, tid, slot, cid, snapshot,
+								InvalidSnapshot, true, failure, &lockmode,
+								&update);
+#endif
+#if PG_VERSION_NUM >= 160000
+	*indexes = update == TU_All ? TAP_INDEX_UPDATE_ALL :
+		update == TU_Summarizing ? TAP_INDEX_UPDATE_SUMMARIZING :
+		TAP_INDEX_UPDATE_NONE;
+#else
+	*indexes = update ? TAP_INDEX_UPDATE_ALL : TAP_INDEX_UPDATE_NONE;
+#endif
+	return result;
+}
+
+static inline TM_Result
+tap_compat_tuple_delete(Relation rel, ItemPointer tid, CommandId cid,
+						Snapshot snapshot, TM_FailureData *failure)
+{
+#if PG_VERSION_NUM >= 190000
+	return table_tuple_delete(rel, tid, cid, 0, snapshot, InvalidSnapshot,
+							  true, failure);
+#else
+	return table_tuple_delete(rel, tid, cid, snapshot, InvalidSnapshot, true,
+							  failure, false);
+#endif
+}
+
+static inline List *
+tap_compat_insert_index_tuples(ResultRelInfo *result, EState *estate,
+							   TupleTableSlot *slot, TapIndexUpdate indexes,
+							   bool update)
+{
+#if PG_VERSION_NUM >= 190000
+	uint32		flags = (update ? EIIT_IS_UPDATE : 0) |
+		(indexes == TAP_INDEX_UPDATE_SUMMARIZING ? EIIT_ONLY_SUMMARIZING : 0);
+
+	return ExecInsertIndexTuples(result, estate, flags, slot, NIL, NULL);
+#elif PG_VERSION_NUM >= 160000
+	return ExecInsertIndexTuples(result, slot, estate, update, false, NULL,
+								 NIL, indexes == TAP_INDEX_UPDATE_SUMMARIZING);
+#else
+	(void) indexes;
+	return ExecInsertIndexTuples(result, slot, estate, update, false, NULL,
+								 NIL);
+#endif
+}
+
+static inline IndexScanDesc
+tap_compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot,
+						   int nkeys)
+{
+#if PG_VERSION_NUM >= 190000
+	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0, 0);
+#elif PG_VERSION_NUM >= 180000
+	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(heap, index, snapshot, nkeys, 0);
+#endif
+}
+
+/* A pipeline's owner must have LOGIN where that cannot be bypassed. */
+#define TAP_COMPAT_OWNER_NEEDS_LOGIN	(PG_VERSION_NUM < 170000)
+
+/* Since 16 one origin can be shared by processes; we do not. */
+#if PG_VERSION_NUM >= 160000
+#define tap_compat_replorigin_session_setup(origin) \
+	replorigin_session_setup((origin), 0)
+#else
+#define tap_compat_replorigin_session_setup(origin) \
+	replorigin_session_setup(origin)
 #endif
 
 #endif							/* TAPDATA_COMPAT_H */

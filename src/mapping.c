@@ -116,19 +116,27 @@ create_cast(Relation hub, Form_pg_attribute from, Form_pg_attribute to)
 
 static void
 map_column(TapMapping *mapping, const TapSourceTable *source, Relation hub,
-		   AttrNumber column)
+		   AttrNumber column, bool ignore_missing)
 {
 	Form_pg_attribute from = TupleDescAttr(source->descriptor, column - 1);
 	Form_pg_attribute to;
 	AttrNumber	number;
 
 	number = find_column(RelationGetDescr(hub), NameStr(from->attname));
+	if (number == InvalidAttrNumber && ignore_missing)
+	{
+		mapping->identity = false;
+		return;
+	}
 	if (number == InvalidAttrNumber)
 		report_missing_column(source, hub, from);
 
 	to = TupleDescAttr(RelationGetDescr(hub), number - 1);
 	if (to->attgenerated != '\0')
+	{
+		mapping->identity = false;
 		return;
+	}
 
 	mapping->hub_of_source[column - 1] = number;
 	mapping->source_of_hub[number - 1] = column;
@@ -150,16 +158,18 @@ map_key(TapMapping *mapping, const TapSourceTable *source, Relation hub)
 		if (mapping->keys[i] == InvalidAttrNumber)
 			ereport(ERROR,
 					(errcode(ERRCODE_GENERATED_ALWAYS),
-					 errmsg("key column \"%s\" is a generated column of hub table \"%s\"",
+					 errmsg("key column \"%s\" cannot be stored in hub table \"%s\"",
 							NameStr(TupleDescAttr(source->descriptor, column - 1)->attname),
 							RelationGetRelationName(hub)),
+					 errdetail("The hub table lacks the column, or generates it."),
 					 errhint("Make it an ordinary column, or call tapdata.resync() for the table."),
 					 errtable(hub)));
 	}
 }
 
 TapMapping *
-tap_mapping_create(const TapSourceTable *source, Relation hub)
+tap_mapping_create(const TapSourceTable *source, Relation hub,
+				   bool ignore_missing)
 {
 	TapMapping *mapping = palloc0(sizeof(TapMapping));
 	int			nsource = source->descriptor->natts;
@@ -177,7 +187,7 @@ tap_mapping_create(const TapSourceTable *source, Relation hub)
 		if (TupleDescAttr(source->descriptor, i)->attisdropped)
 			mapping->identity = false;
 		else
-			map_column(mapping, source, hub, i + 1);
+			map_column(mapping, source, hub, i + 1, ignore_missing);
 	}
 
 	/* A dropped, generated or additional hub column spoils the identity. */

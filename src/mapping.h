@@ -26,7 +26,8 @@ typedef struct TapMapping
 {
 	int			nsource;		/* columns of the source's descriptor */
 	int			nhub;			/* of the hub's, dropped ones included */
-	AttrNumber *hub_of_source;	/* [nsource]; 0: generated in the hub */
+	AttrNumber *hub_of_source;	/* [nsource]; 0: not stored, for it is
+								 * generated in the hub, or left out */
 	AttrNumber *source_of_hub;	/* [nhub]; 0: not from the source */
 	bool		identity;		/* same columns, order and types: a source row is
 								 * a hub row as it stands */
@@ -35,8 +36,12 @@ typedef struct TapMapping
 	AttrNumber *keys;			/* hub columns of the key */
 } TapMapping;
 
-/* In the current context. */
-extern TapMapping *tap_mapping_create(const TapSourceTable *source, Relation hub);
+/*
+ * In the current context.  ignore_missing: source columns that the hub table
+ * lacks are left out.
+ */
+extern TapMapping *tap_mapping_create(const TapSourceTable *source, Relation hub,
+									  bool ignore_missing);
 
 /* One source value as the hub column's type, in the current context. */
 extern Datum tap_mapping_value(const TapMapping *mapping, AttrNumber source_column,

@@ -1,0 +1,706 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/apply.c
+ *	  Interface of the apply engine: targets, choice of path, error context.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+#include "apply_private.h"
+#include "compat.h"
+#include "hubtable.h"
+
+/* Bytes of a value in a described key. */
+#define DESCRIBED_VALUE_BYTES	64
+
+/* All engines of this process, for the relcache callback. */
+static TapApply *engines = NULL;
+
+/* ---------------------------------------------------------------------
+ * Engines and targets
+ * ---------------------------------------------------------------------
+ */
+
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	for (TapApply *apply = engines; apply != NULL; apply = apply->next)
+	{
+		ListCell   *cell;
+
+		foreach(cell, apply->targets)
+		{
+			TapTarget  *target = lfirst(cell);
+
+			if (relid == InvalidOid || target->relid == relid)
+				target->mapping_valid = false;
+		}
+	}
+}
+
+static void
+engine_deleted(void *arg)
+{
+	for (TapApply **link = &engines; *link != NULL; link = &(*link)->next)
+	{
+		if (*link == arg)
+		{
+			*link = (*link)->next;
+			return;
+		}
+	}
+}
+
+TapApply *
+tap_apply_create(const TapSourceCallbacks *source, TapSession *session)
+{
+	static bool callback_registered = false;
+	MemoryContext context;
+	MemoryContext oldcontext;
+	MemoryContextCallback *callback;
+	TapApply   *apply;
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "tapdata apply",
+									ALLOCSET_DEFAULT_SIZES);
+	oldcontext = MemoryContextSwitchTo(context);
+
+	apply = palloc0(sizeof(TapApply));
+	apply->source = source;
+	apply->session = session;
+	apply->context = context;
+	apply->row_context = AllocSetContextCreate(context, "tapdata apply row",
+											   ALLOCSET_DEFAULT_SIZES);
+
+	callback = palloc0(sizeof(MemoryContextCallback));
+	callback->func = engine_deleted;
+	callback->arg = apply;
+	MemoryContextRegisterResetCallback(context, callback);
+	apply->next = engines;
+	engines = apply;
+
+	if (!callback_registered)
+	{
+		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+		callback_registered = true;
+	}
+
+	MemoryContextSwitchTo(oldcontext);
+	return apply;
+}
+
+void
+tap_apply_set_session(TapApply *apply, TapSession *session)
+{
+	apply->session = session;
+}
+
+TapTarget *
+tap_apply_target(TapApply *apply, Oid hub_table, const TapSourceTable *source,
+				 const char *source_name, bool ignore_missing)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(apply->context);
+	TapTarget  *target = palloc0(sizeof(TapTarget));
+
+	target->apply = apply;
+	target->relid = hub_table;
+	target->source = source;
+	target->source_name = pstrdup(source_name);
+	target->ignore_missing = ignore_missing;
+	target->mapping_context = AllocSetContextCreate(apply->context,
+													"tapdata mapping",
+													ALLOCSET_SMALL_SIZES);
+	target->open_context = AllocSetContextCreate(apply->context,
+												 "tapdata target",
+												 ALLOCSET_DEFAULT_SIZES);
+	apply->targets = lappend(apply->targets, target);
+	MemoryContextSwitchTo(oldcontext);
+	return target;
+}
+
+static void
+forget_mapping(TapTarget *target)
+{
+	tap_sql_forget(target);
+	MemoryContextReset(target->mapping_context);
+	target->mapping = NULL;
+	target->mapping_valid = false;
+}
+
+/* ---------------------------------------------------------------------
+ * Opening and closing
+ * ---------------------------------------------------------------------
+ */
+
+void
+tap_apply_enter(TapTarget *target, TapSavedUser *saved)
+{
+	saved->switched = OidIsValid(target->other_owner);
+	if (!saved->switched)
+		return;
+	GetUserIdAndSecContext(&saved->userid, &saved->context);
+	SetUserIdAndSecContext(target->other_owner,
+						   saved->context | SECURITY_RESTRICTED_OPERATION |
+						   SECURITY_LOCAL_USERID_CHANGE);
+}
+
+void
+tap_apply_leave(const TapSavedUser *saved)
+{
+	if (saved->switched)
+		SetUserIdAndSecContext(saved->userid, saved->context);
+}
+
+static void
+check_relation_kind(Relation rel)
+{
+	switch (rel->rd_rel->relkind)
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+		case RELKIND_FOREIGN_TABLE:
+		case RELKIND_VIEW:
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("\"%s\" cannot be a hub table",
+							RelationGetRelationName(rel)),
+					 errdetail("It is neither a table nor a view."),
+					 errtable(rel)));
+	}
+}
+
+/*
+ * A pipeline writes with the rights of the table's owner, so its own user
+ * must be able to become that.
+ */
+static void
+check_owner(TapTarget *target)
+{
+	Oid			owner = target->rel->rd_rel->relowner;
+
+	target->other_owner = InvalidOid;
+	if (owner == GetUserId())
+		return;
+	if (!tap_compat_can_set_role(GetUserId(), owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("hub table \"%s\" belongs to role \"%s\", which role \"%s\" cannot become",
+						RelationGetRelationName(target->rel),
+						GetUserNameFromId(owner, false),
+						GetUserNameFromId(GetUserId(), false)),
+				 errhint("Make the pipeline's owner a member of that role, or the owner of the table."),
+				 errtable(target->rel)));
+	target->other_owner = owner;
+}
+
+static void
+check_privileges(Relation rel)
+{
+	AclMode		wanted = ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE;
+	Oid			relid = RelationGetRelid(rel);
+
+	if (pg_class_aclmask(relid, GetUserId(), wanted, ACLMASK_ALL) != wanted)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for hub table \"%s\"",
+						RelationGetRelationName(rel)),
+				 errhint("Grant SELECT, INSERT, UPDATE and DELETE on it to role \"%s\".",
+						 GetUserNameFromId(GetUserId(), false)),
+				 errtable(rel)));
+}
+
+static void
+open_mapping(TapTarget *target)
+{
+	MemoryContext oldcontext;
+
+	if (target->mapping_valid && target->mapping != NULL)
+		return;
+	forget_mapping(target);
+
+	/*
+	 * Valid from here on: an invalidation that comes while the mapping is
+	 * built can only be one of the past, for the table is locked.
+	 */
+	target->mapping_valid = true;
+	oldcontext = MemoryContextSwitchTo(target->mapping_context);
+	target->mapping = tap_mapping_create(target->source, target->rel,
+										 target->ignore_missing);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+static void
+open_target(TapTarget *target)
+{
+	TapApply   *apply = target->apply;
+	TapSavedUser saved;
+	MemoryContext oldcontext;
+
+	if (!apply->active)
+		elog(ERROR, "tap_apply_begin() was not called");
+
+	oldcontext = MemoryContextSwitchTo(target->open_context);
+	target->rel = table_open(target->relid, RowExclusiveLock);
+	target->open = true;
+	target->next_open = apply->open_targets;
+	apply->open_targets = target;
+
+	check_relation_kind(target->rel);
+	check_owner(target);
+	tap_apply_enter(target, &saved);
+	check_privileges(target->rel);
+	open_mapping(target);
+	target->direct = tap_direct_possible(target->rel) &&
+		check_enable_rls(target->relid, InvalidOid, true) != RLS_ENABLED;
+	target->identity_checked = false;
+	if (target->direct)
+		tap_direct_open(target);
+	tap_apply_leave(&saved);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+/* What is waiting must have been written. */
+static void
+close_target(TapTarget *target)
+{
+	TapApply   *apply = target->apply;
+	TapTarget **link = &apply->open_targets;
+
+	if (target->direct)
+		tap_direct_close(target);
+	table_close(target->rel, NoLock);
+	target->rel = NULL;
+	target->open = false;
+	MemoryContextReset(target->open_context);
+
+	while (*link != target)
+		link = &(*link)->next_open;
+	*link = target->next_open;
+}
+
+static void
+flush_target(TapTarget *target)
+{
+	TapSavedUser saved;
+
+	if (target->buffer.nrows == 0)
+		return;
+	tap_apply_enter(target, &saved);
+	target->apply->current_target = target;
+	tap_insert_flush(target);
+	target->apply->current_target = NULL;
+	tap_apply_leave(&saved);
+}
+
+void
+tap_apply_forget_target(TapApply *apply, TapTarget *target)
+{
+	if (target->open)
+	{
+		flush_target(target);
+		close_target(target);
+	}
+	forget_mapping(target);
+	apply->targets = list_delete_ptr(apply->targets, target);
+	MemoryContextDelete(target->mapping_context);
+	MemoryContextDelete(target->open_context);
+	pfree(target->source_name);
+	pfree(target);
+}
+
+void
+tap_apply_begin(TapApply *apply)
+{
+	Assert(!apply->active && apply->open_targets == NULL);
+
+	/* Functions of expressions, and TOAST, want an active snapshot. */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	apply->active = true;
+	apply->buffered_bytes = 0;
+	apply->current_target = NULL;
+}
+
+/* Write what waits, in all targets or all others than one. */
+static void
+flush_all(TapApply *apply)
+{
+	for (TapTarget *target = apply->open_targets; target; target = target->next_open)
+		flush_target(target);
+}
+
+void
+tap_apply_flush(TapApply *apply)
+{
+	if (!apply->active)
+		return;
+	flush_all(apply);
+	for (TapTarget *target = apply->open_targets; target; target = target->next_open)
+	{
+		if (target->direct)
+			tap_direct_unpin(target);
+	}
+}
+
+void
+tap_apply_end(TapApply *apply)
+{
+	if (!apply->active)
+		return;
+	flush_all(apply);
+	while (apply->open_targets != NULL)
+		close_target(apply->open_targets);
+	PopActiveSnapshot();
+	apply->active = false;
+}
+
+void
+tap_apply_abort(TapApply *apply)
+{
+	/* Relations, scans, pins and the snapshot went with the transaction. */
+	while (apply->open_targets != NULL)
+	{
+		TapTarget  *target = apply->open_targets;
+
+		apply->open_targets = target->next_open;
+		target->open = false;
+		target->rel = NULL;
+		memset(&target->buffer, 0, sizeof(TapInsertBuffer));
+		MemoryContextReset(target->open_context);
+	}
+	apply->active = false;
+	apply->buffered_bytes = 0;
+	apply->current_target = NULL;
+	apply->current_slot = NULL;
+	MemoryContextReset(apply->row_context);
+}
+
+/* ---------------------------------------------------------------------
+ * Changes
+ * ---------------------------------------------------------------------
+ */
+
+static void
+truncate_target(TapTarget *target)
+{
+	TapSavedUser saved;
+
+	flush_all(target->apply);
+	tap_apply_enter(target, &saved);
+	close_target(target);		/* TRUNCATE refuses a table that is in use */
+	tap_hubtable_truncate(target->relid);
+	tap_apply_leave(&saved);
+}
+
+static void
+change_target(TapTarget *target, const TapEvent *event, TapApplyMode mode)
+{
+	TapApply   *apply = target->apply;
+	TapSavedUser saved;
+
+	if (event->change == TAP_CHANGE_TRUNCATE)
+	{
+		truncate_target(target);
+		return;
+	}
+
+	if (!target->direct)
+		flush_all(apply);		/* what it runs may look at other hub tables */
+	else if (apply->buffered_bytes > TAP_INSERT_TOTAL_BYTES)
+		flush_all(apply);
+
+	apply->current_target = target;
+	apply->current_slot = tap_apply_key_image(target, event)->slot;
+	apply->current_is_hub = false;
+
+	tap_apply_enter(target, &saved);
+	if (target->direct)
+		tap_direct_change(target, event, mode);
+	else
+		tap_sql_change(target, event, mode);
+	tap_apply_leave(&saved);
+}
+
+void
+tap_apply_change(TapApply *apply, TapTarget *target, const TapEvent *event,
+				 TapApplyMode mode)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(apply->row_context);
+
+	if (!target->open)
+		open_target(target);
+	change_target(target, event, mode);
+
+	apply->current_target = NULL;
+	apply->current_slot = NULL;
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextReset(apply->row_context);
+}
+
+/* ---------------------------------------------------------------------
+ * Row images
+ * ---------------------------------------------------------------------
+ */
+
+bool
+tap_image_complete(const TapTarget *target, const TapRowImage *image)
+{
+	int			natts = target->source->descriptor->natts;
+
+	if (image->slot == NULL)
+		return false;
+	if (image->present == NULL && image->partial == NULL)
+		return true;
+	for (int i = 0; i < natts; i++)
+	{
+		if (image->present != NULL && !image->present[i])
+			return false;
+		if (image->partial != NULL && image->partial[i] != NULL)
+			return false;
+	}
+	return true;
+}
+
+const TapRowImage *
+tap_apply_key_image(const TapTarget *target, const TapEvent *event)
+{
+	const TapSourceTable *source = target->source;
+
+	if (event->change == TAP_CHANGE_INSERT || event->old_row.slot == NULL)
+		return &event->new_row;
+	if (event->change == TAP_CHANGE_UPDATE)
+	{
+		for (int i = 0; i < source->nkeys; i++)
+		{
+			if (!tap_image_has(&event->old_row, source->keys[i]))
+				return &event->new_row;
+		}
+	}
+	return &event->old_row;
+}
+
+Datum
+tap_apply_complete(TapTarget *target, const TapEvent *event, AttrNumber column,
+				   Datum old_value, bool old_isnull, bool *isnull)
+{
+	TapApply   *apply = target->apply;
+	void	   *partial = event->new_row.partial[column - 1];
+	Form_pg_attribute att = TupleDescAttr(target->source->descriptor, column - 1);
+
+	if (tap_image_has(&event->old_row, column))
+	{
+		old_value = event->old_row.slot->tts_values[column - 1];
+		old_isnull = event->old_row.slot->tts_isnull[column - 1];
+	}
+	else if (target->mapping->casts[column - 1] != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of hub table \"%s\" must have the source's type %s",
+						NameStr(att->attname), RelationGetRelationName(target->rel),
+						format_type_with_typemod(att->atttypid, att->atttypmod)),
+				 errdetail("The source sends changes to a part of its value."),
+				 errtable(target->rel)));
+	else if (!old_isnull && att->attlen == -1)
+		old_value = PointerGetDatum(PG_DETOAST_DATUM(old_value));
+
+	return apply->source->complete_value(apply->session, event->table, column,
+										 old_value, old_isnull, partial, isnull);
+}
+
+/* ---------------------------------------------------------------------
+ * Messages
+ * ---------------------------------------------------------------------
+ */
+
+static void
+append_value(StringInfo text, Form_pg_attribute att, Datum value, bool isnull)
+{
+	Oid			function;
+	bool		varlena;
+	char	   *string;
+	int			length;
+
+	if (isnull)
+	{
+		appendStringInfoString(text, "null");
+		return;
+	}
+	getTypeOutputInfo(att->atttypid, &function, &varlena);
+	string = OidOutputFunctionCall(function, value);
+	length = strlen(string);
+	if (length <= DESCRIBED_VALUE_BYTES)
+		appendStringInfoString(text, string);
+	else
+	{
+		length = pg_mbcliplen(string, length, DESCRIBED_VALUE_BYTES);
+		appendBinaryStringInfo(text, string, length);
+		appendStringInfoString(text, "...");
+	}
+}
+
+char *
+tap_apply_describe_key(TapTarget *target, TupleTableSlot *slot, bool hub)
+{
+	const TapSourceTable *source = target->source;
+	TupleDesc	descriptor = slot->tts_tupleDescriptor;
+	int			ncolumns = source->nkeys > 0 ? source->nkeys : descriptor->natts;
+	StringInfoData names;
+	StringInfoData values;
+
+	initStringInfo(&names);
+	initStringInfo(&values);
+	slot_getallattrs(slot);
+	for (int i = 0; i < ncolumns; i++)
+	{
+		AttrNumber	column = i + 1;
+		Form_pg_attribute att;
+
+		if (source->nkeys > 0)
+			column = hub ? target->mapping->keys[i] : source->keys[i];
+		att = TupleDescAttr(descriptor, column - 1);
+		if (att->attisdropped)
+			continue;
+		if (names.len > 0)
+		{
+			appendStringInfoString(&names, ", ");
+			appendStringInfoString(&values, ", ");
+		}
+		appendStringInfoString(&names, NameStr(att->attname));
+		append_value(&values, att, slot->tts_values[column - 1],
+					 slot->tts_isnull[column - 1]);
+	}
+	return psprintf("(%s)=(%s)", names.data, values.data);
+}
+
+void
+tap_apply_report_missing(TapTarget *target, const char *verb,
+						 TupleTableSlot *slot)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION),
+			 errmsg("row to %s is missing in hub table \"%s\"",
+					verb, RelationGetRelationName(target->rel)),
+			 errdetail("%s %s.", target->source->nkeys > 0 ? "Key" : "Row",
+					   tap_apply_describe_key(target, slot, false)),
+			 errhint("Somebody else changed the hub table; call tapdata.resync() to copy it again."),
+			 errtable(target->rel)));
+}
+
+char *
+tap_apply_current(TapApply *apply)
+{
+	TapTarget  *target = apply->current_target;
+	TupleTableSlot *slot = apply->current_slot;
+
+	if (target == NULL)
+		return NULL;
+	if (slot == NULL || TTS_EMPTY(slot))
+		return psprintf("table %s", target->source_name);
+	return psprintf("table %s, %s %s", target->source_name,
+					target->source->nkeys > 0 ? "key" : "row",
+					tap_apply_describe_key(target, slot, apply->current_is_hub));
+}
+
+/* ---------------------------------------------------------------------
+ * Snapshots
+ * ---------------------------------------------------------------------
+ */
+
+typedef struct TapReceiver
+{
+	TapRowReceiver receiver;
+	TapTarget  *target;
+	TupleTableSlot *slot;
+	MemoryContext outer;		/* current outside of next_slot/put_slot */
+	int64		nrows;
+} TapReceiver;
+
+static TupleTableSlot *
+receiver_next_slot(TapRowReceiver *receiver)
+{
+	TapReceiver *state = receiver->core_data;
+	MemoryContext context = state->target->apply->row_context;
+
+	state->outer = MemoryContextSwitchTo(context);
+	if (state->outer == context)	/* the slot before was not put back */
+		state->outer = state->target->apply->context;
+	ExecClearTuple(state->slot);
+	return state->slot;
+}
+
+static void
+receiver_put_slot(TapRowReceiver *receiver, TupleTableSlot *slot)
+{
+	TapReceiver *state = receiver->core_data;
+	TapTarget  *target = state->target;
+	TapRowImage image = {.slot = slot};
+	TapSavedUser saved;
+
+	MemoryContextSwitchTo(target->apply->row_context);
+	if (!target->open)
+		open_target(target);
+
+	target->apply->current_target = target;
+	target->apply->current_slot = slot;
+	target->apply->current_is_hub = false;
+	tap_apply_enter(target, &saved);
+	if (target->direct)
+	{
+		tap_direct_build_insert(target, &image);
+		tap_insert_add(target);
+	}
+	else
+		tap_sql_insert(target, &image);
+	tap_apply_leave(&saved);
+	target->apply->current_target = NULL;
+	target->apply->current_slot = NULL;
+
+	state->nrows++;
+	MemoryContextSwitchTo(state->outer);
+	MemoryContextReset(target->apply->row_context);
+}
+
+static void
+receiver_reject_row(TapRowReceiver *receiver, ErrorData *edata, const char *row)
+{
+	ReThrowError(edata);
+}
+
+TapRowReceiver *
+tap_apply_receiver(TapApply *apply, TapTarget *target)
+{
+	TapReceiver *state = palloc0(sizeof(TapReceiver));
+
+	state->receiver.next_slot = receiver_next_slot;
+	state->receiver.put_slot = receiver_put_slot;
+	state->receiver.reject_row = receiver_reject_row;
+	state->receiver.core_data = state;
+	state->target = target;
+	state->slot = MakeSingleTupleTableSlot(target->source->descriptor,
+										   &TTSOpsVirtual);
+	return &state->receiver;
+}
+
+int64
+tap_apply_received(TapRowReceiver *receiver)
+{
+	return ((TapReceiver *) receiver->core_data)->nrows;
+}

@@ -1,0 +1,187 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/apply_insert.c
+ *	  Inserts of the direct path, collected for table_multi_insert().
+ *
+ * NOTES
+ *	  Waiting rows are in the table for nobody, so whoever looks for a row
+ *	  must have them written first, if the row may be among them.  A filter of
+ *	  key hashes tells that without a look at each row.
+ *
+ *	  That waiting inserts are overtaken by updates and deletes of other rows
+ *	  is harmless: at the source the rows were there together, so none of
+ *	  them can take a unique value from the other.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/hio.h"
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "storage/bufmgr.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "apply_private.h"
+#include "compat.h"
+
+static void
+open_buffer(TapTarget *target)
+{
+	TapInsertBuffer *buffer = &target->buffer;
+	bool		hashable = target->key_index != NULL && !target->key_hashes_row;
+
+	buffer->context = AllocSetContextCreate(target->open_context,
+											"tapdata inserts",
+											ALLOCSET_DEFAULT_SIZES);
+	buffer->slots = MemoryContextAllocZero(target->open_context,
+										   sizeof(TupleTableSlot *) * TAP_INSERT_ROWS);
+
+	/*
+	 * COPY's small ring of buffers is right for a table that nobody looks at
+	 * soon; rows of a stream are updated soon after.  So only the pin on the
+	 * current page is wanted of the bulk state.
+	 */
+	buffer->bulk = GetBulkInsertState();
+	FreeAccessStrategy(buffer->bulk->strategy);
+	buffer->bulk->strategy = NULL;
+
+	for (int i = 0; i < target->nkeys && hashable; i++)
+		hashable = target->key_columns[i].hash != NULL;
+	if (hashable)
+		buffer->filter = MemoryContextAllocZero(target->open_context,
+												TAP_INSERT_FILTER_BITS / 8);
+}
+
+static TupleTableSlot *
+next_buffer_slot(TapTarget *target)
+{
+	TapInsertBuffer *buffer = &target->buffer;
+
+	if (buffer->slots == NULL)
+		open_buffer(target);
+	if (buffer->nrows == buffer->nslots)
+	{
+		MemoryContext oldcontext = MemoryContextSwitchTo(target->open_context);
+		TupleTableSlot *slot;
+
+		slot = MakeSingleTupleTableSlot(RelationGetDescr(target->rel),
+										&TTSOpsHeapTuple);
+		slot->tts_tableOid = target->relid;
+		buffer->slots[buffer->nslots++] = slot;
+		MemoryContextSwitchTo(oldcontext);
+	}
+	return buffer->slots[buffer->nrows];
+}
+
+void
+tap_insert_add(TapTarget *target)
+{
+	TapInsertBuffer *buffer = &target->buffer;
+	TupleTableSlot *slot = next_buffer_slot(target);
+	MemoryContext oldcontext = MemoryContextSwitchTo(buffer->context);
+	HeapTuple	tuple;
+
+	/*
+	 * Formed here, once: the slot owns the tuple, so that heap_multi_insert()
+	 * has no reason to copy it.
+	 */
+	tuple = heap_form_tuple(RelationGetDescr(target->rel),
+							target->work->tts_values,
+							target->work->tts_isnull);
+	ExecStoreHeapTuple(tuple, slot, true);
+	MemoryContextSwitchTo(oldcontext);
+
+	if (buffer->filter != NULL)
+	{
+		uint32		bit = tap_lookup_hash(target, target->work) % TAP_INSERT_FILTER_BITS;
+
+		buffer->filter[bit / 8] |= 1 << (bit % 8);
+	}
+
+	buffer->nrows++;
+	buffer->bytes += tuple->t_len;
+	target->apply->buffered_bytes += tuple->t_len;
+	if (buffer->nrows == TAP_INSERT_ROWS || buffer->bytes >= TAP_INSERT_BYTES)
+		tap_insert_flush(target);
+}
+
+bool
+tap_insert_may_hold(const TapTarget *target, uint32 hash)
+{
+	const TapInsertBuffer *buffer = &target->buffer;
+	uint32		bit = hash % TAP_INSERT_FILTER_BITS;
+
+	if (buffer->nrows == 0)
+		return false;
+	if (buffer->filter == NULL)
+		return true;
+	return (buffer->filter[bit / 8] & (1 << (bit % 8))) != 0;
+}
+
+static void
+insert_index_entries(TapTarget *target)
+{
+	TapInsertBuffer *buffer = &target->buffer;
+	TapApply   *apply = target->apply;
+	TupleTableSlot *outer_slot = apply->current_slot;
+	bool		outer_is_hub = apply->current_is_hub;
+
+	/* A duplicate key is an error of the row at hand, not of the last one. */
+	apply->current_is_hub = true;
+	for (int i = 0; i < buffer->nrows; i++)
+	{
+		apply->current_slot = buffer->slots[i];
+		list_free(tap_compat_insert_index_tuples(target->result, target->estate,
+												 buffer->slots[i],
+												 TAP_INDEX_UPDATE_ALL, false));
+		ResetPerTupleExprContext(target->estate);
+	}
+	apply->current_slot = outer_slot;
+	apply->current_is_hub = outer_is_hub;
+}
+
+void
+tap_insert_flush(TapTarget *target)
+{
+	TapInsertBuffer *buffer = &target->buffer;
+	MemoryContext oldcontext;
+
+	if (buffer->nrows == 0)
+		return;
+
+	/* heap_multi_insert() leaks */
+	oldcontext = MemoryContextSwitchTo(buffer->context);
+	table_multi_insert(target->rel, buffer->slots, buffer->nrows,
+					   GetCurrentCommandId(true), 0, buffer->bulk);
+	MemoryContextSwitchTo(GetPerTupleMemoryContext(target->estate));
+	if (target->result->ri_NumIndices > 0)
+		insert_index_entries(target);
+	MemoryContextSwitchTo(oldcontext);
+
+	for (int i = 0; i < buffer->nrows; i++)
+		ExecClearTuple(buffer->slots[i]);
+	MemoryContextReset(buffer->context);
+	if (buffer->filter != NULL)
+		memset(buffer->filter, 0, TAP_INSERT_FILTER_BITS / 8);
+	target->apply->buffered_bytes -= buffer->bytes;
+	buffer->bytes = 0;
+	buffer->nrows = 0;
+}
+
+void
+tap_insert_close(TapTarget *target)
+{
+	TapInsertBuffer *buffer = &target->buffer;
+
+	Assert(buffer->nrows == 0);
+	if (buffer->bulk != NULL)
+	{
+		table_finish_bulk_insert(target->rel, 0);
+		FreeBulkInsertState(buffer->bulk);
+	}
+	memset(buffer, 0, sizeof(TapInsertBuffer));
+}

@@ -1,0 +1,271 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/apply_private.h
+ *	  What the files of the apply engine share.
+ *
+ * NOTES
+ *	  A target is "open" from its first change in a hub transaction to
+ *	  tap_apply_end(): the relation is locked, its indexes, executor state and
+ *	  key scan are kept, for building these for each row is most of the cost
+ *	  of an ordinary apply.  Everything of that time lives in open_context.
+ *	  Only the mapping outlives the transaction, until the relcache entry of
+ *	  the table is invalidated.
+ *
+ *	  Visibility.  Rows are looked up under SnapshotSelf, which sees what this
+ *	  transaction has written even in the current command; so the command
+ *	  counter is moved only when a row is changed that the current command
+ *	  has written itself.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_APPLY_PRIVATE_H
+#define TAPDATA_APPLY_PRIVATE_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/relscan.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+
+#include "apply.h"
+
+/* Rows that wait for table_multi_insert(), at most. */
+#define TAP_INSERT_ROWS			1000
+
+/* Bytes of one target's waiting rows. */
+#define TAP_INSERT_BYTES		(256 * 1024)
+
+/* Bytes of the waiting rows of all targets together. */
+#define TAP_INSERT_TOTAL_BYTES	(4 * 1024 * 1024)
+
+/* Bits that tell which keys may be among the waiting rows. */
+#define TAP_INSERT_FILTER_BITS	16384
+
+/* Waiting rows of one target. */
+typedef struct TapInsertBuffer
+{
+	MemoryContext context;		/* of the tuples */
+	TupleTableSlot **slots;		/* TAP_INSERT_ROWS, made when first used */
+	int			nslots;			/* made */
+	int			nrows;			/* waiting */
+	Size		bytes;
+	BulkInsertState bulk;
+	uint8	   *filter;			/* NULL: keys cannot be hashed */
+} TapInsertBuffer;
+
+/* One column of the index that finds a row. */
+typedef struct TapKeyColumn
+{
+	AttrNumber	source;			/* 0: an expression */
+	AttrNumber	hub;
+	FmgrInfo   *hash;			/* of the type, for the filter; or NULL */
+	Oid			collation;
+} TapKeyColumn;
+
+/* A prepared statement of the SQL path. */
+typedef struct TapSqlPlan
+{
+	struct TapSqlPlan *next;
+	TapChangeKind kind;
+	bool		select;			/* reads the row instead of changing it */
+	Bitmapset  *set;			/* source columns that are stored */
+	Bitmapset  *match;			/* source columns that find the row */
+	SPIPlanPtr	plan;
+	int			nparameters;
+	AttrNumber *parameters;		/* source column; negative: of the old row */
+} TapSqlPlan;
+
+struct TapTarget
+{
+	TapApply   *apply;
+	Oid			relid;
+	const TapSourceTable *source;
+	char	   *source_name;
+	bool		ignore_missing; /* of tap_apply_target() */
+
+	/* until the table is altered */
+	bool		mapping_valid;
+	MemoryContext mapping_context;
+	TapMapping *mapping;
+	TapSqlPlan *plans;			/* of the SQL path */
+
+	/* while open */
+	bool		open;
+	TapTarget  *next_open;
+	MemoryContext open_context;
+	Relation	rel;
+	Oid			other_owner;	/* owner of the table, if not the current user */
+	bool		direct;			/* apply_direct.c serves it */
+	bool		identity_checked;	/* CheckCmdReplicaIdentity() was passed */
+	EState	   *estate;
+	ResultRelInfo *result;
+	TupleTableSlot *work;		/* virtual, the hub row to store */
+	TupleTableSlot *found;		/* the row in the hub */
+	TupleTableSlot *other;		/* a second one, for changed keys */
+	ExprState **defaults;		/* [nhub]; NULL: none, or from the source */
+	Relation	key_index;		/* NULL: none */
+	bool		key_hashes_row; /* it is the index of a table without a key */
+	IndexScanDesc key_scan;
+	int			nkeys;			/* of the index */
+	TapKeyColumn *key_columns;
+	ScanKey		scan_keys;
+	TapInsertBuffer buffer;
+};
+
+struct TapApply
+{
+	const TapSourceCallbacks *source;
+	TapSession *session;
+	MemoryContext context;
+	MemoryContext row_context;	/* reset after each change */
+	List	   *targets;
+	TapApply   *next;			/* all engines of this process */
+
+	bool		active;			/* between begin and end */
+	TapTarget  *open_targets;
+	Size		buffered_bytes;
+
+	/* for error contexts; NULL: none */
+	TapTarget  *current_target;
+	TupleTableSlot *current_slot;	/* in the hub's or the source's format */
+	bool		current_is_hub;
+};
+
+/* Who the code of a table runs as; see tap_apply_enter(). */
+typedef struct TapSavedUser
+{
+	bool		switched;
+	Oid			userid;
+	int			context;
+} TapSavedUser;
+
+/* ----------------
+ * apply.c
+ * ----------------
+ */
+
+/*
+ * Become the owner of the table, if that is somebody else: expressions of its
+ * indexes, defaults and checks must not run with more than the rights of
+ * whom wrote them.
+ */
+extern void tap_apply_enter(TapTarget *target, TapSavedUser *saved);
+extern void tap_apply_leave(const TapSavedUser *saved);
+
+/*
+ * "(id)=(5)" of a row's key, or of the row for a table without one.  In the
+ * current context.  hub: the slot has the hub's format.
+ */
+extern char *tap_apply_describe_key(TapTarget *target, TupleTableSlot *slot,
+									bool hub);
+
+/* Raise the error for a row that should have been in the hub. */
+extern void tap_apply_report_missing(TapTarget *target, const char *verb,
+									 TupleTableSlot *slot) pg_attribute_noreturn();
+
+/* Whether the image has the source's column. */
+static inline bool
+tap_image_has(const TapRowImage *image, AttrNumber column)
+{
+	return image->slot != NULL &&
+		(image->present == NULL || image->present[column - 1]);
+}
+
+/* Whether the image has all columns, none of them in part. */
+extern bool tap_image_complete(const TapTarget *target, const TapRowImage *image);
+
+/* The image to find the hub's row with: the old one, if it has the key. */
+extern const TapRowImage *tap_apply_key_image(const TapTarget *target,
+											  const TapEvent *event);
+
+/*
+ * The new value of a source column that was sent in part, in the source's
+ * type.  old_value is the hub's.
+ */
+extern Datum tap_apply_complete(TapTarget *target, const TapEvent *event,
+								AttrNumber column, Datum old_value,
+								bool old_isnull, bool *isnull);
+
+/* ----------------
+ * apply_direct.c
+ * ----------------
+ */
+
+/* Whether the direct path can serve the table of an opened relation. */
+extern bool tap_direct_possible(Relation rel);
+
+/* Make and free executor state, scans and buffers; the relation is open. */
+extern void tap_direct_open(TapTarget *target);
+extern void tap_direct_close(TapTarget *target);
+
+extern void tap_direct_change(TapTarget *target, const TapEvent *event,
+							  TapApplyMode mode);
+
+/* Let go of buffer pins. */
+extern void tap_direct_unpin(TapTarget *target);
+
+/*
+ * Fill target->work with the hub row for an insert; checked and with defaults
+ * and generated columns.
+ */
+extern void tap_direct_build_insert(TapTarget *target, const TapRowImage *image);
+
+/* ----------------
+ * apply_lookup.c
+ * ----------------
+ */
+
+/* Choose the index to find rows by and begin a scan of it. */
+extern void tap_lookup_open(TapTarget *target);
+extern void tap_lookup_close(TapTarget *target);
+
+/*
+ * Find the hub row that has the image's key, or that equals it in a table
+ * without one; it is in slot then.  Waiting rows are written first if one of
+ * them may be it.
+ */
+extern bool tap_lookup_row(TapTarget *target, const TapRowImage *image,
+						   TupleTableSlot *slot);
+
+/*
+ * The same for a row that was not found: wait for the transactions of others
+ * that may hide it, and look again.
+ */
+extern bool tap_lookup_again(TapTarget *target, const TapRowImage *image,
+							 TupleTableSlot *slot);
+
+/* Hash of the key in the hub row; for the filter. */
+extern uint32 tap_lookup_hash(TapTarget *target, TupleTableSlot *hub_row);
+
+/* ----------------
+ * apply_insert.c
+ * ----------------
+ */
+
+/* Take the row in target->work. */
+extern void tap_insert_add(TapTarget *target);
+extern void tap_insert_flush(TapTarget *target);
+extern void tap_insert_close(TapTarget *target);
+
+/* Whether a row with this hash of its key may be waiting. */
+extern bool tap_insert_may_hold(const TapTarget *target, uint32 hash);
+
+/* ----------------
+ * apply_sql.c
+ * ----------------
+ */
+extern void tap_sql_change(TapTarget *target, const TapEvent *event,
+						   TapApplyMode mode);
+
+/* Insert one complete row; for the snapshot. */
+extern void tap_sql_insert(TapTarget *target, const TapRowImage *image);
+
+/* Free the plans. */
+extern void tap_sql_forget(TapTarget *target);
+
+#endif							/* TAPDATA_APPLY_PRIVATE_H */
