@@ -38,8 +38,16 @@ REGRESS_OPTS = --inputdir=test
 override with_llvm = no
 
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+ifneq ($(PGXS),)
 include $(PGXS)
+else
+# "make test" and "make demo" can still be asked for: they install what is missing.
+all install installcheck: no-postgres
+no-postgres:
+	@echo "there are no server headers of PostgreSQL for $(PG_CONFIG); install" >&2; \
+	echo "postgresql-server-dev-NN, or name another one with make PG_CONFIG=PATH" >&2; false
+endif
 
 $(OBJS): $(wildcard src/*.h)
 

@@ -1,0 +1,82 @@
+# test/targets.mk
+#	  Targets beside those of PGXS; the top Makefile includes this at its end.
+#
+#   make test           installs what tests need, builds, installs, runs everything
+#   make test TESTS=... runs only these: "regress", test/t/*.pl, test/unit/*_unit
+#   make chaos KILLS=N  the crash test with N kills (200)
+#   make demo           a hub and a shop of its own to look at; make demo-stop removes it
+#   make bench          measures speed; see test/bench/README.md
+#   make indent         formats the C sources; make check-format only checks
+#
+# All of them work as root and as a user with sudo.
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+SERVICES := test/services
+KILLS ?= 200
+BUILD_JOBS ?= 2
+RUN_TESTS = PG_CONFIG='$(PG_CONFIG)' REGRESS='$(REGRESS)' REGRESS_OPTS='$(REGRESS_OPTS)' test/run.sh
+
+.PHONY: test test-packages test-build test-run chaos demo demo-stop bench indent check-format \
+	unit clean-unit
+
+# Another make reads the Makefile again, now that pg_config is there for it.
+test: test-packages
+	@$(MAKE) --no-print-directory test-build
+	@$(MAKE) --no-print-directory test-run
+
+test-packages:
+	@$(SERVICES)/install.sh build test
+	@$(SERVICES)/chroot.sh sid || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
+
+test-build:
+	@$(MAKE) --no-print-directory -j$(BUILD_JOBS) all unit
+	@$(SUDO) $(MAKE) --no-print-directory -s install PG_CONFIG='$(PG_CONFIG)'
+
+test-run:
+	@$(RUN_TESTS) $(TESTS)
+
+chaos: test-packages
+	@$(MAKE) --no-print-directory test-build
+	@TAPDATA_CHAOS_KILLS=$(KILLS) $(RUN_TESTS) $(wildcard test/t/*chaos*.pl)
+
+demo:
+	@$(SERVICES)/install.sh build demo
+	@$(MAKE) --no-print-directory -s -j$(BUILD_JOBS) all
+	@$(SUDO) $(MAKE) --no-print-directory -s install PG_CONFIG='$(PG_CONFIG)'
+	@PG_CONFIG='$(PG_CONFIG)' test/demo/start.sh
+
+demo-stop:
+	@test/demo/stop.sh
+
+bench:
+	@$(SERVICES)/install.sh build bench
+	@$(MAKE) --no-print-directory -s -j$(BUILD_JOBS) all
+	@$(SUDO) $(MAKE) --no-print-directory -s install PG_CONFIG='$(PG_CONFIG)'
+	@PG_CONFIG='$(PG_CONFIG)' test/bench/run.sh $(BENCH)
+
+indent:
+	@$(SERVICES)/install.sh format
+	@PG_CONFIG='$(PG_CONFIG)' test/format.sh
+
+check-format:
+	@$(SERVICES)/install.sh format
+	@PG_CONFIG='$(PG_CONFIG)' test/format.sh --check
+
+# ---------------------------------------------------------------------
+# Unit tests: programs that print TAP, for code that needs no server.
+# ---------------------------------------------------------------------
+
+UNIT_PROGRAMS = $(patsubst %.c,%,$(wildcard test/unit/*_unit.c))
+BINLOG_SOURCES = $(wildcard connectors/mysql/binlog_*.c connectors/mysql/gtid*.c)
+UNIT_CFLAGS = -std=c11 -D_GNU_SOURCE -O1 -g -Wall -Wextra $(if $(WERROR),-Werror) \
+	-fsanitize=address,undefined -fno-sanitize-recover=all
+
+unit: $(UNIT_PROGRAMS)
+
+test/unit/binlog_unit: test/unit/binlog_unit.c $(BINLOG_SOURCES) $(wildcard connectors/mysql/*.h)
+	$(CC) $(UNIT_CFLAGS) -Iconnectors/mysql -o $@ $< $(BINLOG_SOURCES) -lz -lzstd -lm
+
+clean: clean-unit
+
+clean-unit:
+	@rm -f $(UNIT_PROGRAMS)
