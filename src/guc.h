@@ -18,6 +18,8 @@ extern int	tap_guc_event_retention_min;	/* minutes; 0: keep all events */
 extern int	tap_guc_retry_min_ms;	/* first back-off after a failure */
 extern int	tap_guc_retry_max_ms;	/* largest back-off */
 
+extern bool tap_guc_enabled;	/* off: no pipeline runs */
+
 /* Define the settings; called once from _PG_init(). */
 extern void tap_guc_define(void);
 

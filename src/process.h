@@ -86,7 +86,7 @@ typedef struct TapShared
 /* NULL when the library was not preloaded. */
 extern TapShared *tap_shared;
 
-/* Sizes and initial state of the two arrays that process.c looks after. */
+/* How many entries the two arrays need that process.c looks after. */
 extern int	tap_process_max_databases(void);
 extern int	tap_process_max_processes(void);
 
@@ -100,6 +100,12 @@ extern bool tap_process_attach(const TapWorkerArgs *args);
 
 /* This process's database; NULL unless attached to one. */
 extern TapDatabaseShared *tap_process_database;
+
+/*
+ * The entry of a pipeline; for a process that is not connected yet, others
+ * call tap_shmem_pipeline().  NULL: none.
+ */
+extern TapPipelineShared *tap_process_pipeline_entry(Oid database, int32 pipeline);
 
 /*
  * Whether a process of the kind runs for the pipeline of this database
@@ -137,11 +143,21 @@ extern bool tap_process_next_wanted(int *index, Oid *database, bool *failed);
 /* The launcher: note that a start is under way, or that there is no need. */
 extern void tap_process_set_supervisor(Oid database, TapSupervisorState state);
 
+/* Wake the launcher, if it runs. */
+extern void tap_process_wake_launcher(void);
+
 /* State and settled of a database's supervisor. */
 extern TapSupervisorState tap_process_supervisor(Oid database, bool *settled);
 
 /* The launcher after its own restart: forget starts nobody will finish. */
 extern void tap_process_reset_starts(void);
+
+/*
+ * The parts of shmem.c that act at the end of a transaction: free an entry
+ * that has no hold, or the counters of a table, now.
+ */
+extern void tap_shmem_free_pipeline(int32 pipeline);
+extern void tap_shmem_free_table(int32 table);
 
 /* Install the transaction callbacks; from _PG_init(). */
 extern void tap_process_install(void);

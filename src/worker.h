@@ -31,7 +31,7 @@ extern PGDLLEXPORT void tap_supervisor_main(Datum main_arg);
 extern PGDLLEXPORT void tap_worker_main(Datum main_arg);
 
 /*
- * What a pipeline, sync or snapshot worker is told in bgw_extra.
+ * What a supervisor, pipeline, sync or snapshot worker is told in bgw_extra.
  */
 typedef struct TapWorkerArgs
 {
@@ -43,6 +43,12 @@ typedef struct TapWorkerArgs
 	pid_t		leader_pid;		/* sync and snapshot: who started it */
 } TapWorkerArgs;
 
+/*
+ * How a pipeline worker's main function ends: by an error, whose class tells
+ * the supervisor what to do; or by returning, which means that the pipeline
+ * shall be started again at once with its newest options, if it is to run.
+ */
+
 /* The arguments of this process; NULL in an ordinary backend. */
 extern const TapWorkerArgs *tap_worker_args;
 
@@ -51,11 +57,26 @@ extern TapPipelineShared *tap_worker_shared;
 
 /*
  * Start a dynamic background worker that notifies this process.  Returns
- * NULL when no slot of max_worker_processes is free.
+ * NULL when no slot of max_worker_processes is free.  pipeline_name: NULL for
+ * a supervisor.  The handle is palloc'd in TopMemoryContext; who starts a
+ * worker has to terminate it when this process ends.
  */
 struct BackgroundWorkerHandle;
 extern struct BackgroundWorkerHandle *tap_worker_start(const TapWorkerArgs *args,
 													   const char *pipeline_name);
+
+/* Install the signal handlers; signals are still blocked. */
+extern void tap_worker_signals(void);
+
+/* The pause before the next try, after so many failures in a row before. */
+extern int	tap_worker_backoff_ms(int failures);
+
+/*
+ * Raise the error that a sync or snapshot worker of this pipeline has ended
+ * with since the last call, as an error of this process; returns when there
+ * was none.
+ */
+extern void tap_worker_raise_helper_error(void);
 
 /*
  * Wait until the latch is set, the socket (PGINVALID_SOCKET: none) is ready or

@@ -1,0 +1,587 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/worker.c
+ *	  What every background process of tapdata does alike.
+ *
+ * NOTES
+ *	  How a pipeline worker ended is left in TapPipelineShared.exit for the
+ *	  supervisor, who does not get to see exit codes.  An error is written to
+ *	  the catalog by the worker itself, in a transaction of its own; if that
+ *	  is not possible, the supervisor does it from shared memory.  Errors
+ *	  before the worker is connected are FATAL and cannot be caught: they are
+ *	  seen by way of emit_log_hook.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "catalog.h"
+#include "compat.h"
+#include "errors.h"
+#include "guc.h"
+#include "miscadmin.h"
+#include "options.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "process.h"
+#include "pull.h"
+#include "snapshot.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "worker.h"
+
+/* A worker that worked for so long was healthy: the back-off starts anew. */
+#define HEALTHY_MS		60000
+
+const TapWorkerArgs *tap_worker_args = NULL;
+TapPipelineShared *tap_worker_shared = NULL;
+
+/* The pipeline's name once it is known; in TopMemoryContext. */
+static char *pipeline_name = NULL;
+
+/* TapDatabaseShared.changes as tap_worker_catalog_changed() last saw it. */
+static uint64 seen_changes = 0;
+
+/* Of the caller of tap_worker_begin(). */
+static MemoryContext begin_context = NULL;
+
+static TimestampTz started_at = 0;
+static emit_log_hook_type previous_emit_log_hook = NULL;
+
+/* ---------------------------------------------------------------------
+ * Starting processes
+ * ---------------------------------------------------------------------
+ */
+
+static const char *
+process_type(TapProcessKind kind)
+{
+	switch (kind)
+	{
+		case TAP_PROCESS_LAUNCHER:
+			return "tapdata launcher";
+		case TAP_PROCESS_SUPERVISOR:
+			return "tapdata supervisor";
+		case TAP_PROCESS_PIPELINE:
+			return "tapdata pipeline";
+		case TAP_PROCESS_SYNC:
+			return "tapdata sync";
+		case TAP_PROCESS_SNAPSHOT:
+			return "tapdata snapshot";
+	}
+	return "tapdata";
+}
+
+BackgroundWorkerHandle *
+tap_worker_start(const TapWorkerArgs *args, const char *name)
+{
+	BackgroundWorker worker = {0};
+	BackgroundWorkerHandle *handle;
+	MemoryContext caller;
+
+	StaticAssertStmt(sizeof(TapWorkerArgs) <= BGW_EXTRALEN,
+					 "TapWorkerArgs does not fit bgw_extra");
+
+	strlcpy(worker.bgw_type, process_type(args->kind), BGW_MAXLEN);
+	if (name != NULL)
+		snprintf(worker.bgw_name, BGW_MAXLEN, "%s %s", worker.bgw_type, name);
+	else
+		snprintf(worker.bgw_name, BGW_MAXLEN, "%s of database %u",
+				 worker.bgw_type, args->database);
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "tapdata", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name,
+			args->kind == TAP_PROCESS_SUPERVISOR ? "tap_supervisor_main" :
+			"tap_worker_main", BGW_MAXLEN);
+	memcpy(worker.bgw_extra, args, sizeof(TapWorkerArgs));
+
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		handle = NULL;
+	MemoryContextSwitchTo(caller);
+	return handle;
+}
+
+void
+tap_worker_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+}
+
+int
+tap_worker_backoff_ms(int failures)
+{
+	int64		pause = (int64) tap_guc_retry_min_ms << Min(failures, 24);
+
+	return (int) Min(pause, (int64) tap_guc_retry_max_ms);
+}
+
+/* ---------------------------------------------------------------------
+ * Waiting
+ * ---------------------------------------------------------------------
+ */
+
+/* One wait for latch, socket or time; returns WL_* flags. */
+static int
+wait_once(pgsocket socket, int events, long timeout_ms)
+{
+	static uint32 wait_event = 0;
+	int			flags = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+
+	if (wait_event == 0)
+		wait_event = tap_compat_wait_event("TapdataMain");
+	if (timeout_ms >= 0)
+		flags |= WL_TIMEOUT;
+	if (socket == PGINVALID_SOCKET)
+		return WaitLatch(MyLatch, flags, timeout_ms, wait_event);
+	return WaitLatchOrSocket(MyLatch, flags | events, socket, timeout_ms,
+							 wait_event);
+}
+
+int
+tap_worker_wait(pgsocket socket, int events, long timeout_ms)
+{
+	int			happened;
+
+	CHECK_FOR_INTERRUPTS();
+	happened = wait_once(socket, events, timeout_ms);
+	if (happened & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	return happened;
+}
+
+/*
+ * Wait for the socket alone.  A latch set meanwhile is somebody's request to
+ * the main loop: it is set again before the return.
+ */
+static int
+wait_for_socket(pgsocket socket, int events, long timeout_ms, bool quiet)
+{
+	TimestampTz deadline = 0;
+	bool		latched = false;
+	int			happened;
+
+	if (timeout_ms >= 0)
+		deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+
+	for (;;)
+	{
+		if (!quiet)
+			CHECK_FOR_INTERRUPTS();
+		else if (ProcDiePending || QueryCancelPending)
+		{
+			happened = -1;
+			break;
+		}
+		else if (ProcSignalBarrierPending)
+		{
+			/* Others wait for it, and a source can be silent for minutes. */
+			ProcessProcSignalBarrier();
+		}
+
+		happened = wait_once(socket, events, timeout_ms);
+		if (happened & WL_LATCH_SET)
+		{
+			ResetLatch(MyLatch);
+			latched = true;
+		}
+		if (happened & events)
+		{
+			happened &= events;
+			break;
+		}
+		if (timeout_ms >= 0)
+		{
+			timeout_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+														 deadline);
+			if (timeout_ms <= 0)
+			{
+				happened = 0;
+				break;
+			}
+		}
+	}
+
+	if (latched)
+		SetLatch(MyLatch);
+	return happened;
+}
+
+int
+tap_wait_socket(pgsocket socket, int events, long timeout_ms)
+{
+	return wait_for_socket(socket, events, timeout_ms, false);
+}
+
+int
+tap_wait_socket_quiet(pgsocket socket, int events, long timeout_ms)
+{
+	return wait_for_socket(socket, events, timeout_ms, true);
+}
+
+bool
+tap_worker_catalog_changed(void)
+{
+	uint64		changes;
+
+	if (tap_process_database == NULL)
+		return false;
+	changes = pg_atomic_read_u64(&tap_process_database->changes);
+	if (changes == seen_changes)
+		return false;
+	seen_changes = changes;
+	return true;
+}
+
+/* ---------------------------------------------------------------------
+ * Transactions
+ * ---------------------------------------------------------------------
+ */
+
+void
+tap_worker_begin(void)
+{
+	begin_context = CurrentMemoryContext;
+	pgstat_report_activity(STATE_RUNNING, NULL);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+void
+tap_worker_commit(void)
+{
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	MemoryContextSwitchTo(begin_context);
+}
+
+/* ---------------------------------------------------------------------
+ * How a worker ends
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Leave word for the supervisor, or for the leader if this is a helper.
+ */
+static void
+report_exit(TapWorkerExit exit, int sqlstate, const char *error)
+{
+	TapPipelineShared *shared = tap_worker_shared;
+	bool		helper = tap_worker_args->kind != TAP_PROCESS_PIPELINE;
+	TapPipelineState state;
+
+	if (shared == NULL)
+		return;
+	if (error != NULL)
+		tap_shmem_set_error(shared, error);
+
+	SpinLockAcquire(&shared->mutex);
+	state = shared->state;
+	if (helper)
+		shared->helper_sqlstate = sqlstate;
+	else
+	{
+		shared->exit = exit;
+		shared->exit_healthy = (state == TAP_STATE_SNAPSHOT ||
+								state == TAP_STATE_CATCHUP ||
+								state == TAP_STATE_STREAMING) &&
+			TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(),
+									   HEALTHY_MS);
+	}
+	SpinLockRelease(&shared->mutex);
+
+	if (!helper && exit == TAP_EXIT_FAILED)
+		tap_shmem_set_state(shared, TAP_STATE_FAILED);
+	else if (!helper && exit == TAP_EXIT_RETRY)
+		tap_shmem_set_state(shared, TAP_STATE_RETRYING);
+}
+
+/* See an error that ends the process at once, such as a refused login. */
+static void
+see_fatal(ErrorData *edata)
+{
+	if (previous_emit_log_hook)
+		previous_emit_log_hook(edata);
+
+	if (edata->elevel == FATAL && edata->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN &&
+		tap_worker_shared != NULL)
+	{
+		bool		retry = tap_error_class(edata->sqlerrcode) == TAP_ERROR_RETRY;
+
+		report_exit(retry ? TAP_EXIT_RETRY : TAP_EXIT_FAILED, edata->sqlerrcode,
+					edata->message);
+	}
+}
+
+/*
+ * Write a failure to the catalog; whether this worked is in exit_recorded.
+ */
+static void
+record_failure(bool failed, const char *error)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		tap_worker_begin();
+		if (tap_catalog_exists())
+		{
+			tap_catalog_insert_event(pipeline_name, NULL, "error",
+									 failed ? "failed" : "retry", error);
+			if (failed)
+				tap_catalog_set_failed(tap_worker_args->pipeline, error);
+		}
+		tap_worker_commit();
+
+		SpinLockAcquire(&tap_worker_shared->mutex);
+		tap_worker_shared->exit_recorded = true;
+		SpinLockRelease(&tap_worker_shared->mutex);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+}
+
+/* End the worker with the error that is being handled. */
+static void
+end_with_error(MemoryContext context)
+{
+	ErrorData  *edata;
+	TapErrorClass class;
+	char	   *text;
+	bool		failed;
+
+	MemoryContextSwitchTo(context);
+	HOLD_INTERRUPTS();
+	edata = CopyErrorData();
+	EmitErrorReport();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(context);
+
+	/* An error of data that got so far was not for on_error to decide. */
+	class = tap_error_class(edata->sqlerrcode);
+	failed = class != TAP_ERROR_RETRY;
+	text = tap_error_text(edata);
+	report_exit(failed ? TAP_EXIT_FAILED : TAP_EXIT_RETRY, edata->sqlerrcode,
+				text);
+	RESUME_INTERRUPTS();
+
+	/* The leader ends by a helper's error, and reports it then. */
+	if (tap_worker_args->kind == TAP_PROCESS_PIPELINE)
+		record_failure(failed, text);
+	proc_exit(1);
+}
+
+void
+tap_worker_raise_helper_error(void)
+{
+	TapPipelineShared *shared = tap_worker_shared;
+	char		error[TAP_ERROR_MAX_BYTES];
+	int			sqlstate;
+
+	SpinLockAcquire(&shared->mutex);
+	sqlstate = shared->helper_sqlstate;
+	shared->helper_sqlstate = 0;
+	memcpy(error, shared->last_error, TAP_ERROR_MAX_BYTES);
+	SpinLockRelease(&shared->mutex);
+
+	if (sqlstate != 0)
+		ereport(ERROR,
+				(errcode(sqlstate),
+				 errmsg_internal("%s", error)));
+}
+
+/* ---------------------------------------------------------------------
+ * The main function of pipeline, sync and snapshot workers
+ * ---------------------------------------------------------------------
+ */
+
+static void
+add_pipeline_context(void *arg)
+{
+	if (pipeline_name != NULL)
+		errcontext("tapdata pipeline \"%s\"", pipeline_name);
+}
+
+/*
+ * Settings that users may have changed for their role or database and that
+ * must not reach into a pipeline's work.
+ */
+static void
+pin_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+#if PG_VERSION_NUM >= 170000
+		{"transaction_timeout", "0"},
+#endif
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"row_security", "on"}
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET,
+						PGC_S_OVERRIDE);
+}
+
+/*
+ * Read what this worker is to run; false when it is not to run any more.
+ */
+static bool
+read_pipeline(MemoryContext context, TapDirection *direction)
+{
+	TapPipelineRow *row = NULL;
+	bool		run = false;
+
+	/* Before reading: what changes from here on is news. */
+	(void) tap_worker_catalog_changed();
+
+	tap_worker_begin();
+	if (tap_catalog_exists())
+		row = tap_catalog_pipeline_by_id(tap_worker_args->pipeline, true);
+	if (row != NULL && row->enabled && !row->failed &&
+		row->owner == tap_worker_args->owner)
+	{
+		run = true;
+		*direction = row->direction;
+		pipeline_name = MemoryContextStrdup(TopMemoryContext, row->name);
+	}
+	tap_worker_commit();
+	MemoryContextSwitchTo(context);
+
+	if (run)
+	{
+		char	   *name = psprintf("%s %s", process_type(tap_worker_args->kind),
+									pipeline_name);
+
+		SetConfigOption("application_name", name, PGC_USERSET, PGC_S_OVERRIDE);
+	}
+	return run;
+}
+
+/* Enter the pipeline's entry as its worker. */
+static void
+claim_shared(void)
+{
+	TapPipelineShared *shared = tap_worker_shared;
+
+	SpinLockAcquire(&shared->mutex);
+	shared->worker_pid = MyProcPid;
+	shared->worker_latch = &MyProc->procLatch;
+	shared->helper_sqlstate = 0;
+	shared->paused = false;
+	SpinLockRelease(&shared->mutex);
+	tap_shmem_set_state(shared, TAP_STATE_STARTING);
+}
+
+static pg_noinline void
+run(MemoryContext context)
+{
+	TapDirection direction;
+
+	if (!read_pipeline(context, &direction))
+		return;
+
+	switch (tap_worker_args->kind)
+	{
+		case TAP_PROCESS_SYNC:
+			tap_pull_sync_main(tap_worker_args->pipeline, tap_worker_args->table);
+			break;
+		case TAP_PROCESS_SNAPSHOT:
+			tap_snapshot_worker_main(tap_worker_args->pipeline,
+									 tap_worker_args->table);
+			break;
+		default:
+			if (direction != TAP_PULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("publishing is not supported by this version of tapdata")));
+			tap_pull_main(tap_worker_args->pipeline);
+			break;
+	}
+}
+
+void
+tap_worker_main(Datum main_arg)
+{
+	static TapWorkerArgs args;
+	ErrorContextCallback callback;
+	MemoryContext context;
+
+	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
+	tap_worker_args = &args;
+	started_at = GetCurrentTimestamp();
+
+	tap_worker_signals();
+	if (!tap_process_attach(&args))
+		proc_exit(0);
+	tap_worker_shared = tap_process_pipeline_entry(args.database, args.pipeline);
+	previous_emit_log_hook = emit_log_hook;
+	emit_log_hook = see_fatal;
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(args.database, args.owner,
+											  TAP_COMPAT_CONNECT_FLAGS);
+	pin_settings();
+	if (tap_worker_shared == NULL)
+		tap_worker_shared = tap_shmem_pipeline(args.pipeline, true);
+	if (args.kind == TAP_PROCESS_PIPELINE)
+		claim_shared();
+
+	context = AllocSetContextCreate(TopMemoryContext, "tapdata worker",
+									ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	callback.callback = add_pipeline_context;
+	callback.arg = NULL;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+
+	PG_TRY();
+	{
+		run(context);
+		report_exit(TAP_EXIT_RESTART, 0, NULL);
+	}
+	PG_CATCH();
+	{
+		end_with_error(context);
+	}
+	PG_END_TRY();
+	proc_exit(0);
+}
