@@ -87,6 +87,8 @@ typedef struct TapOption
 	bool		secret;			/* never shown */
 	void		(*check) (const char *value);	/* raises an error, or NULL */
 	const char *help;			/* one line */
+	bool		server_file;	/* names a file or socket of the server: only
+								 * for members of pg_read_server_files */
 } TapOption;
 
 /* The checked options of one connection or pipeline; opaque. */

@@ -15,6 +15,9 @@
 #include "connector.h"
 #include "utils/jsonb.h"
 
+/* The core's own options of any connection, ends with a NULL name. */
+extern const TapOption tap_connection_options[];
+
 /* The core's own options of a pull pipeline, ends with a NULL name. */
 extern const TapOption tap_pull_options[];
 

@@ -26,9 +26,13 @@ extern void tap_position_write(int32 pipeline, const char *position);
 /*
  * Make the pipeline's replication origin this process's own, creating it if
  * missing; needs a transaction.  Call once per process.  Rows written by
- * this process are marked with it from then on.
+ * this process are marked with it from then on, or with DoNotReplicateId where
+ * the server has no more room for origins or another process owns it.
  */
 extern void tap_position_setup_origin(int32 pipeline);
+
+/* Delete the stored position alone, for a new start from nothing. */
+extern void tap_position_forget(int32 pipeline);
 
 /* Drop the origin and the stored position; the pipeline must not run. */
 extern void tap_position_drop(int32 pipeline);

@@ -1,0 +1,625 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/options.c
+ *	  Options given as jsonb or in a URI, checked against tables.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+
+#include "options.h"
+
+#define TAP_MASK	"********"
+
+/* One option that was given. */
+typedef struct GivenOption
+{
+	const TapOption *option;
+	char	   *key;			/* differs from option->name for a prefix */
+	char	   *value;
+} GivenOption;
+
+struct TapOptions
+{
+	const TapOption *tables[2]; /* the core's and the connector's */
+	int			scope;
+	List	   *given;			/* of GivenOption * */
+};
+
+static const char *const ddl_values[] = {"apply", "ignore", "stop", NULL};
+static const char *const on_error_values[] = {"stop", "dead_letter", NULL};
+static const char *const role_values[] = {"replica", "origin", NULL};
+static const char *const switch_values[] = {"on", "off", NULL};
+static const char *const snapshot_values[] = {"initial", "never", NULL};
+
+/* Every connection takes these. */
+const TapOption tap_connection_options[] = {
+	{.name = "password", .type = TAP_OPTION_TEXT, .scope = TAP_SCOPE_CONNECTION,
+		.secret = true,
+	.help = "password, instead of one in the URI"},
+	{.name = "password_file", .type = TAP_OPTION_TEXT, .scope = TAP_SCOPE_CONNECTION,
+		.server_file = true,
+	.help = "file on the server whose first line is the password; read at each connect"},
+	{.name = NULL}
+};
+
+const TapOption tap_pull_options[] = {
+	{.name = "workers", .type = TAP_OPTION_INT, .scope = TAP_SCOPE_PULL,
+		.default_value = "2", .minimum = 1, .maximum = 16,
+	.help = "processes that copy a snapshot at the same time"},
+	{.name = "chunk_rows", .type = TAP_OPTION_INT, .scope = TAP_SCOPE_PULL,
+		.default_value = "100000", .minimum = 1, .maximum = 1000000000,
+	.help = "rows of a snapshot that are copied in one transaction"},
+	{.name = "snapshot", .type = TAP_OPTION_ENUM, .scope = TAP_SCOPE_PULL,
+		.default_value = "initial", .values = snapshot_values,
+	.help = "whether to copy what the tables hold: initial (yes), or never (only changes from now on)"},
+	{.name = "indexes", .type = TAP_OPTION_BOOL, .scope = TAP_SCOPE_PULL,
+		.default_value = "true",
+	.help = "create the secondary indexes of the source tables in the hub, too"},
+	{.name = "ddl", .type = TAP_OPTION_ENUM, .scope = TAP_SCOPE_PULL,
+		.default_value = "apply", .values = ddl_values,
+	.help = "schema changes at the source: apply them to the hub tables, ignore them, or stop"},
+	{.name = "ddl_drop", .type = TAP_OPTION_BOOL, .scope = TAP_SCOPE_PULL,
+		.default_value = "false",
+	.help = "drop hub columns that were dropped at the source; otherwise they keep their data"},
+	{.name = "on_error", .type = TAP_OPTION_ENUM, .scope = TAP_SCOPE_PULL,
+		.default_value = "stop", .values = on_error_values,
+	.help = "a change that cannot be stored: stop the pipeline, or keep it as a dead_letter"},
+	{.name = "batch_ms", .type = TAP_OPTION_INT, .scope = TAP_SCOPE_PULL,
+		.default_value = "200", .minimum = 0, .maximum = 60000,
+	.help = "milliseconds for which source transactions share one hub commit while behind"},
+	{.name = "batch_bytes", .type = TAP_OPTION_INT, .scope = TAP_SCOPE_PULL,
+		.default_value = "16777216", .minimum = 1024, .maximum = 1073741824,
+	.help = "bytes of changes after which a shared hub commit is made"},
+	{.name = "replication_role", .type = TAP_OPTION_ENUM, .scope = TAP_SCOPE_PULL,
+		.default_value = "replica", .values = role_values,
+	.help = "session_replication_role of the workers; origin lets triggers and foreign keys fire"},
+	{.name = "synchronous_commit", .type = TAP_OPTION_ENUM, .scope = TAP_SCOPE_PULL,
+		.default_value = "on", .values = switch_values,
+	.help = "synchronous_commit of the workers; off is faster and still loses nothing"},
+	{.name = NULL}
+};
+
+const TapOption tap_publish_options[] = {
+	{.name = NULL}
+};
+
+/* ---------------------------------------------------------------------
+ * Finding options
+ * ---------------------------------------------------------------------
+ */
+
+static const TapOption *
+core_table(int scope)
+{
+	switch (scope)
+	{
+		case TAP_SCOPE_CONNECTION:
+			return tap_connection_options;
+		case TAP_SCOPE_PULL:
+			return tap_pull_options;
+		default:
+			return tap_publish_options;
+	}
+}
+
+/* Whether a name of the tables stands for the key. */
+static bool
+name_matches(const char *name, const char *key)
+{
+	Size		length = strlen(name);
+
+	if (name[length - 1] == '.')
+		return strncmp(name, key, length) == 0 && key[length] != '\0';
+	return strcmp(name, key) == 0;
+}
+
+static const TapOption *
+find_option(const TapOptions *options, const char *key)
+{
+	for (int i = 0; i < lengthof(options->tables); i++)
+	{
+		const TapOption *option = options->tables[i];
+
+		for (; option != NULL && option->name != NULL; option++)
+		{
+			if ((option->scope & options->scope) != 0 && name_matches(option->name, key))
+				return option;
+		}
+	}
+	return NULL;
+}
+
+static GivenOption *
+find_given(const TapOptions *options, const char *key)
+{
+	ListCell   *cell;
+
+	foreach(cell, options->given)
+	{
+		GivenOption *given = lfirst(cell);
+
+		if (strcmp(given->key, key) == 0)
+			return given;
+	}
+	return NULL;
+}
+
+static void
+report_unknown(const TapOptions *options, const char *key)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < lengthof(options->tables); i++)
+	{
+		const TapOption *option = options->tables[i];
+
+		for (; option != NULL && option->name != NULL; option++)
+		{
+			if ((option->scope & options->scope) == 0)
+				continue;
+			appendStringInfo(&names, "%s%s%s", names.len > 0 ? ", " : "", option->name,
+							 option->name[strlen(option->name) - 1] == '.' ? "*" : "");
+		}
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown option \"%s\"", key),
+			 names.len > 0 ? errhint("Valid options are: %s.", names.data) :
+			 errhint("There are no options here.")));
+}
+
+/* ---------------------------------------------------------------------
+ * Checking values
+ * ---------------------------------------------------------------------
+ */
+
+static void
+report_bad_value(const TapOption *option, const char *key, const char *value,
+				 const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 option->secret ? errmsg("invalid value for option \"%s\"", key) :
+			 errmsg("invalid value for option \"%s\": \"%s\"", key, value),
+			 errhint("%s", hint)));
+}
+
+static bool
+parse_int(const char *value, int64 *result)
+{
+	char	   *end;
+
+	if (value[0] == '\0')
+		return false;
+	errno = 0;
+	*result = strtoi64(value, &end, 10);
+	return errno == 0 && *end == '\0';
+}
+
+static char *
+enum_hint(const TapOption *option)
+{
+	StringInfoData hint;
+
+	initStringInfo(&hint);
+	appendStringInfoString(&hint, "Valid values are: ");
+	for (int i = 0; option->values[i] != NULL; i++)
+		appendStringInfo(&hint, "%s%s", i > 0 ? ", " : "", option->values[i]);
+	appendStringInfoChar(&hint, '.');
+	return hint.data;
+}
+
+static bool
+enum_has(const TapOption *option, const char *value)
+{
+	for (int i = 0; option->values[i] != NULL; i++)
+	{
+		if (strcmp(option->values[i], value) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+check_value(const TapOption *option, const char *key, const char *value)
+{
+	bool		boolean;
+	int64		number;
+
+	switch (option->type)
+	{
+		case TAP_OPTION_BOOL:
+			if (!parse_bool(value, &boolean))
+				report_bad_value(option, key, value, "Valid values are: true, false.");
+			break;
+		case TAP_OPTION_INT:
+			if (!parse_int(value, &number) ||
+				number < option->minimum || number > option->maximum)
+				report_bad_value(option, key, value,
+								 psprintf("It is a whole number from " INT64_FORMAT " to " INT64_FORMAT ".",
+										  option->minimum, option->maximum));
+			break;
+		case TAP_OPTION_ENUM:
+			if (!enum_has(option, value))
+				report_bad_value(option, key, value, enum_hint(option));
+			break;
+		case TAP_OPTION_TEXT:
+			break;
+	}
+	if (option->check != NULL)
+		option->check(value);
+}
+
+/*
+ * What names a file of the server is read with the server's rights, and sent
+ * to a host that the user names.
+ */
+static void
+check_server_file(const char *key)
+{
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for option \"%s\"", key),
+				 errdetail("It names a file or socket of the server, which only superusers and "
+						   "members of pg_read_server_files may use.")));
+}
+
+static void
+add_option(TapOptions *options, const char *key, const char *value)
+{
+	const TapOption *option = find_option(options, key);
+	GivenOption *given;
+
+	if (option == NULL)
+		report_unknown(options, key);
+	if (find_given(options, key) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" is given more than once", key),
+				 errhint("Give it in the URI or in the options, not in both.")));
+	check_value(option, key, value);
+	if (option->server_file)
+		check_server_file(key);
+
+	given = palloc(sizeof(GivenOption));
+	given->option = option;
+	given->key = pstrdup(key);
+	given->value = pstrdup(value);
+	options->given = lappend(options->given, given);
+}
+
+/* ---------------------------------------------------------------------
+ * Reading jsonb and queries
+ * ---------------------------------------------------------------------
+ */
+
+static char *
+scalar_text(const char *key, const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvString:
+			return pnstrdup(value->val.string.val, value->val.string.len);
+		case jbvNumeric:
+			return DatumGetCString(DirectFunctionCall1(numeric_out,
+													   NumericGetDatum(value->val.numeric)));
+		case jbvBool:
+			return pstrdup(value->val.boolean ? "true" : "false");
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid value for option \"%s\"", key),
+					 errhint("It must be a string, a number or a boolean.")));
+	}
+	return NULL;
+}
+
+static void
+check_is_object(Jsonb *options)
+{
+	if (!JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("Write them as '{\"name\": value, ...}'.")));
+}
+
+static void
+add_from_jsonb(TapOptions *options, Jsonb *jsonb)
+{
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	char	   *key = NULL;
+
+	check_is_object(jsonb);
+	iterator = JsonbIteratorInit(&jsonb->root);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			key = pnstrdup(value.val.string.val, value.val.string.len);
+		else if (token == WJB_VALUE)
+			add_option(options, key, scalar_text(key, &value));
+	}
+}
+
+static int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = pg_tolower((unsigned char) c);
+	return (c >= 'a' && c <= 'f') ? c - 'a' + 10 : -1;
+}
+
+static char *
+percent_decoded(const char *text, Size length)
+{
+	char	   *result = palloc(length + 1);
+	char	   *out = result;
+
+	for (Size i = 0; i < length; i++)
+	{
+		if (text[i] == '+')
+			*out++ = ' ';
+		else if (text[i] != '%')
+			*out++ = text[i];
+		else
+		{
+			int			high = i + 2 < length ? hex_digit(text[i + 1]) : -1;
+			int			low = i + 2 < length ? hex_digit(text[i + 2]) : -1;
+
+			if (high < 0 || low < 0 || (high == 0 && low == 0))
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("invalid URI"),
+						 errdetail("A percent sign in its query is not followed by two hexadecimal digits.")));
+			*out++ = (char) (high << 4 | low);
+			i += 2;
+		}
+	}
+	*out = '\0';
+	pg_verifymbstr(result, out - result, false);
+	return result;
+}
+
+static void
+add_from_query(TapOptions *options, const char *query)
+{
+	while (*query != '\0')
+	{
+		Size		key = strcspn(query, "=&");
+		Size		pair = strcspn(query, "&");
+
+		if (key < pair)
+			add_option(options, percent_decoded(query, key),
+					   percent_decoded(query + key + 1, pair - key - 1));
+		else if (pair > 0)
+			add_option(options, percent_decoded(query, pair), "true");
+		query += pair;
+		if (*query == '&')
+			query++;
+	}
+}
+
+TapOptions *
+tap_options_parse(Jsonb *jsonb, const char *query, const TapConnector *connector,
+				  int scope, MemoryContext context)
+{
+	MemoryContext before = MemoryContextSwitchTo(context);
+	TapOptions *options = palloc0(sizeof(TapOptions));
+
+	options->tables[0] = core_table(scope);
+	options->tables[1] = connector ? connector->options : NULL;
+	options->scope = scope;
+	if (query != NULL)
+		add_from_query(options, query);
+	if (jsonb != NULL)
+		add_from_jsonb(options, jsonb);
+	MemoryContextSwitchTo(before);
+	return options;
+}
+
+/* ---------------------------------------------------------------------
+ * Asking for values
+ * ---------------------------------------------------------------------
+ */
+
+const char *
+tap_options_text(const TapOptions *options, const char *name)
+{
+	GivenOption *given = find_given(options, name);
+	const TapOption *option;
+
+	if (given != NULL)
+		return given->value;
+	option = find_option(options, name);
+	if (option == NULL)
+		elog(ERROR, "there is no option \"%s\"", name);
+	return option->default_value;
+}
+
+int64
+tap_options_int(const TapOptions *options, const char *name)
+{
+	const char *value = tap_options_text(options, name);
+	int64		result = 0;
+
+	if (value != NULL)
+		(void) parse_int(value, &result);
+	return result;
+}
+
+bool
+tap_options_bool(const TapOptions *options, const char *name)
+{
+	const char *value = tap_options_text(options, name);
+	bool		result = false;
+
+	if (value != NULL)
+		(void) parse_bool(value, &result);
+	return result;
+}
+
+bool
+tap_options_given(const TapOptions *options, const char *name)
+{
+	return find_given(options, name) != NULL;
+}
+
+/* ---------------------------------------------------------------------
+ * Changing and masking jsonb
+ * ---------------------------------------------------------------------
+ */
+
+Jsonb *
+tap_options_merge(Jsonb *options, Jsonb *changes)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue *result;
+	Jsonb	   *both[2] = {options, changes};
+
+	check_is_object(changes);
+
+	/* a later key takes the place of an earlier one */
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < lengthof(both); i++)
+	{
+		JsonbIterator *iterator = JsonbIteratorInit(&both[i]->root);
+		JsonbIteratorToken token;
+		JsonbValue	key;
+		JsonbValue	value;
+
+		while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+		{
+			JsonbValue *change;
+
+			if (token == WJB_KEY)
+				key = value;
+			if (token != WJB_VALUE)
+				continue;
+			change = findJsonbValueFromContainer(&changes->root, JB_FOBJECT, &key);
+			if (change != NULL && (i == 0 || change->type == jbvNull))
+				continue;
+			pushJsonbValue(&state, WJB_KEY, &key);
+			pushJsonbValue(&state, WJB_VALUE, &value);
+		}
+	}
+	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(result);
+}
+
+/* Whether a key's value must not be shown; without a connector none may. */
+static bool
+must_mask(const TapConnector *connector, const char *key)
+{
+	TapOptions	options = {{NULL, NULL}, 0, NIL};
+	const TapOption *option;
+	static const int scopes[] = {TAP_SCOPE_CONNECTION, TAP_SCOPE_PULL, TAP_SCOPE_PUBLISH};
+
+	options.tables[1] = connector ? connector->options : NULL;
+	for (int i = 0; i < lengthof(scopes); i++)
+	{
+		options.tables[0] = core_table(scopes[i]);
+		options.scope = scopes[i];
+		option = find_option(&options, key);
+		if (option != NULL)
+			return option->secret;
+	}
+	return true;
+}
+
+Jsonb *
+tap_options_masked(Jsonb *options, const TapConnector *connector)
+{
+	JsonbParseState *state = NULL;
+	JsonbIterator *iterator = JsonbIteratorInit(&options->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	JsonbValue *result;
+	char	   *key = NULL;
+
+	check_is_object(options);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+		{
+			key = pnstrdup(value.val.string.val, value.val.string.len);
+			pushJsonbValue(&state, WJB_KEY, &value);
+		}
+		else if (token == WJB_VALUE)
+		{
+			if (must_mask(connector, key))
+			{
+				value.type = jbvString;
+				value.val.string.val = TAP_MASK;
+				value.val.string.len = strlen(TAP_MASK);
+			}
+			pushJsonbValue(&state, WJB_VALUE, &value);
+		}
+	}
+	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(result);
+}
+
+/* ---------------------------------------------------------------------
+ * Passwords
+ * ---------------------------------------------------------------------
+ */
+
+static char *
+read_password_file(const char *path)
+{
+	FILE	   *file;
+	char		line[1024];
+	char	   *result;
+
+	check_server_file("password_file");
+	file = AllocateFile(path, "r");
+	if (file == NULL)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open password file \"%s\": %m", path)));
+	if (fgets(line, sizeof(line), file) == NULL)
+		line[0] = '\0';
+	FreeFile(file);
+	line[strcspn(line, "\r\n")] = '\0';
+	result = pstrdup(line);
+	explicit_bzero(line, sizeof(line));
+	if (result[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PASSWORD),
+				 errmsg("password file \"%s\" is empty", path),
+				 errhint("Its first line must be the password.")));
+	return result;
+}
+
+char *
+tap_password(const TapUri *uri, const TapOptions *options)
+{
+	const char *value;
+
+	if (uri->password != NULL)
+		return pstrdup(uri->password);
+	value = tap_options_text(options, "password");
+	if (value != NULL)
+		return pstrdup(value);
+	value = tap_options_text(options, "password_file");
+	return value ? read_password_file(value) : NULL;
+}
