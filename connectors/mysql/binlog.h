@@ -189,6 +189,7 @@ typedef enum TapBinlogKind
 /* Sizes of texts that callers provide room for, with their final NUL. */
 #define TAP_BINLOG_MESSAGE_SIZE		256
 #define TAP_BINLOG_DECIMAL_SIZE		96
+#define TAP_BINLOG_DOUBLE_SIZE		40
 #define TAP_BINLOG_FILE_SIZE		512 /* longest log file name + 1 */
 #define TAP_BINLOG_GTRID_SIZE		64	/* longest gtrid or bqual of an XA xid */
 
@@ -709,7 +710,8 @@ extern uint32_t tap_binlog_format_time(uint8_t type, int scale,
 									   const TapBinlogTime *value, char *text);
 
 /* A double as MySQL prints it in JSON: shortest exact digits, with ".0". */
-extern uint32_t tap_binlog_format_json_double(double value, char text[32]);
+extern uint32_t tap_binlog_format_json_double(double value,
+											  char text[TAP_BINLOG_DOUBLE_SIZE]);
 
 /* --- JSON ------------------------------------------------------------------ */
 
