@@ -107,8 +107,8 @@ tap_direct_open(TapTarget *target)
 	InitResultRelInfo(target->result, target->rel, 0, NULL, 0);
 	ExecOpenIndices(target->result, false);
 
-	target->work = MakeSingleTupleTableSlot(RelationGetDescr(target->rel),
-											&TTSOpsVirtual);
+	target->descriptor = CreateTupleDescCopyConstr(RelationGetDescr(target->rel));
+	target->work = MakeSingleTupleTableSlot(target->descriptor, &TTSOpsVirtual);
 	target->work->tts_tableOid = target->relid;
 	target->found = table_slot_create(target->rel, NULL);
 	target->other = NULL;
@@ -122,7 +122,6 @@ tap_direct_close(TapTarget *target)
 {
 	tap_insert_close(target);
 	tap_lookup_close(target);
-	ExecDropSingleTupleTableSlot(target->work);
 	ExecDropSingleTupleTableSlot(target->found);
 	if (target->other != NULL)
 		ExecDropSingleTupleTableSlot(target->other);

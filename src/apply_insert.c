@@ -32,13 +32,13 @@ static void
 open_buffer(TapTarget *target)
 {
 	TapInsertBuffer *buffer = &target->buffer;
+	MemoryContext oldcontext = MemoryContextSwitchTo(target->open_context);
 	bool		hashable = target->key_index != NULL && !target->key_hashes_row;
 
 	buffer->context = AllocSetContextCreate(target->open_context,
 											"tapdata inserts",
 											ALLOCSET_DEFAULT_SIZES);
-	buffer->slots = MemoryContextAllocZero(target->open_context,
-										   sizeof(TupleTableSlot *) * TAP_INSERT_ROWS);
+	buffer->slots = palloc0(sizeof(TupleTableSlot *) * TAP_INSERT_ROWS);
 
 	/*
 	 * COPY's small ring of buffers is right for a table that nobody looks at
@@ -52,8 +52,8 @@ open_buffer(TapTarget *target)
 	for (int i = 0; i < target->nkeys && hashable; i++)
 		hashable = target->key_columns[i].hash != NULL;
 	if (hashable)
-		buffer->filter = MemoryContextAllocZero(target->open_context,
-												TAP_INSERT_FILTER_BITS / 8);
+		buffer->filter = palloc0(TAP_INSERT_FILTER_BITS / 8);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 static TupleTableSlot *
@@ -68,8 +68,7 @@ next_buffer_slot(TapTarget *target)
 		MemoryContext oldcontext = MemoryContextSwitchTo(target->open_context);
 		TupleTableSlot *slot;
 
-		slot = MakeSingleTupleTableSlot(RelationGetDescr(target->rel),
-										&TTSOpsHeapTuple);
+		slot = MakeSingleTupleTableSlot(target->descriptor, &TTSOpsHeapTuple);
 		slot->tts_tableOid = target->relid;
 		buffer->slots[buffer->nslots++] = slot;
 		MemoryContextSwitchTo(oldcontext);
@@ -89,8 +88,7 @@ tap_insert_add(TapTarget *target)
 	 * Formed here, once: the slot owns the tuple, so that heap_multi_insert()
 	 * has no reason to copy it.
 	 */
-	tuple = heap_form_tuple(RelationGetDescr(target->rel),
-							target->work->tts_values,
+	tuple = heap_form_tuple(target->descriptor, target->work->tts_values,
 							target->work->tts_isnull);
 	ExecStoreHeapTuple(tuple, slot, true);
 	MemoryContextSwitchTo(oldcontext);
