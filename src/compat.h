@@ -65,8 +65,10 @@ tap_compat_owns_extension(Oid extension, Oid role)
 /* Since 17 a worker can connect as a role without LOGIN. */
 #if PG_VERSION_NUM >= 170000
 #define TAP_COMPAT_CONNECT_FLAGS	BGWORKER_BYPASS_ROLELOGINCHECK
+#define TAP_COMPAT_OWNER_HINT		"The owner of a pipeline must exist."
 #else
 #define TAP_COMPAT_CONNECT_FLAGS	0
+#define TAP_COMPAT_OWNER_HINT		"The owner of a pipeline must exist and, before PostgreSQL 17, have LOGIN."
 #endif
 
 /* ----------------

@@ -335,6 +335,10 @@ tap_shmem_set_state(TapPipelineShared *shared, TapPipelineState state)
 	{
 		shared->state = state;
 		shared->since = now;
+
+		/* What it has recovered from is in tapdata.events. */
+		if (state == TAP_STATE_STREAMING)
+			shared->last_error[0] = '\0';
 	}
 	SpinLockRelease(&shared->mutex);
 	ConditionVariableBroadcast(&shared->moved);

@@ -155,7 +155,10 @@ extern void tap_shmem_forget_table(int32 table);
 /* Free all entries of a database that is gone, or has no extension. */
 extern void tap_shmem_forget_database(Oid database);
 
-/* Set state, and since; wakes those who wait for the pipeline. */
+/*
+ * Set state, and since; wakes those who wait for the pipeline.  Coming to
+ * stream clears last_error.
+ */
 extern void tap_shmem_set_state(TapPipelineShared *shared, TapPipelineState state);
 
 /* Set last_error, shortened to what fits; NULL or empty: none. */

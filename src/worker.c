@@ -22,6 +22,7 @@
 #include "access/xact.h"
 #include "catalog.h"
 #include "compat.h"
+#include "connector_loader.h"
 #include "errors.h"
 #include "guc.h"
 #include "miscadmin.h"
@@ -334,9 +335,12 @@ see_fatal(ErrorData *edata)
 		tap_worker_shared != NULL)
 	{
 		bool		retry = tap_error_class(edata->sqlerrcode) == TAP_ERROR_RETRY;
+		char	   *text = tap_error_text(edata);
 
+		if (edata->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION)
+			text = psprintf("%s; hint: %s", text, TAP_COMPAT_OWNER_HINT);
 		report_exit(retry ? TAP_EXIT_RETRY : TAP_EXIT_FAILED, edata->sqlerrcode,
-					edata->message);
+					text);
 	}
 }
 
@@ -462,6 +466,23 @@ pin_settings(void)
 						PGC_S_OVERRIDE);
 }
 
+/* Options of a pull pipeline that are settings of the session. */
+static void
+set_session_options(const TapPipelineRow *row)
+{
+	TapConnectionRow *connection = tap_catalog_connection_by_id(row->connection);
+	const TapConnector *connector = tap_connector_load(connection->connector);
+	TapOptions *options = tap_options_parse(row->options, NULL, connector,
+											TAP_SCOPE_PULL, CurrentMemoryContext);
+
+	SetConfigOption("session_replication_role",
+					tap_options_text(options, "replication_role"),
+					PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("synchronous_commit",
+					tap_options_text(options, "synchronous_commit"),
+					PGC_SUSET, PGC_S_OVERRIDE);
+}
+
 /*
  * Read what this worker is to run; false when it is not to run any more.
  */
@@ -483,6 +504,8 @@ read_pipeline(MemoryContext context, TapDirection *direction)
 		run = true;
 		*direction = row->direction;
 		pipeline_name = MemoryContextStrdup(TopMemoryContext, row->name);
+		if (row->direction == TAP_PULL)
+			set_session_options(row);
 	}
 	tap_worker_commit();
 	MemoryContextSwitchTo(context);
