@@ -439,44 +439,28 @@ delete_if_there(TapTarget *target, const TapRowImage *image)
 		;
 }
 
-/* Make the row with the new image's key what the image says. */
+/*
+ * A part of a row that is not there: it was deleted before it was copied, and
+ * the log will come to that.
+ */
 static void
-upsert(TapTarget *target, const TapEvent *event)
+insert_if_complete(TapTarget *target, const TapEvent *event)
 {
-	while (tap_lookup_row(target, &event->new_row, target->found))
-	{
-		build_update(target, event, target->found);
-		if (same_as_work(target, target->found) ||
-			write_update(target, target->found))
-			return;
-	}
-
-	/*
-	 * A part of a row that is not there: it was deleted before it was copied,
-	 * and the log will come to that.
-	 */
 	if (!tap_image_complete(target, &event->new_row))
 		return;
 	tap_direct_build_insert(target, &event->new_row);
 	tap_insert_add(target);
 }
 
+/* Make the row with this key what the new image says, if it is there. */
 static bool
-key_changed(TapTarget *target, const TapEvent *event, const TapRowImage *old_image)
+update_if_there(TapTarget *target, const TapEvent *event, const TapRowImage *key)
 {
-	const TapSourceTable *source = target->source;
-
-	if (old_image == &event->new_row)
-		return false;
-	for (int i = 0; i < source->nkeys; i++)
+	while (tap_lookup_row(target, key, target->found))
 	{
-		AttrNumber	column = source->keys[i];
-		Form_pg_attribute att = TupleDescAttr(source->descriptor, column - 1);
-
-		if (tap_image_has(&event->new_row, column) &&
-			!datum_image_eq(old_image->slot->tts_values[column - 1],
-							event->new_row.slot->tts_values[column - 1],
-							att->attbyval, att->attlen))
+		build_update(target, event, target->found);
+		if (same_as_work(target, target->found) ||
+			write_update(target, target->found))
 			return true;
 	}
 	return false;
@@ -496,33 +480,49 @@ find_other(TapTarget *target, const TapRowImage *image)
 }
 
 /*
- * Update while catching up.  After it the row has the new key, and none has
- * the old: a row that was copied with the old key later on is in the log once
- * more.
+ * Update that changed the key, while catching up.  After it the row has the
+ * new key, and none has the old: a row that was copied with the old key later
+ * on is in the log once more.
  */
+static void
+move_catchup(TapTarget *target, const TapEvent *event, const TapRowImage *image)
+{
+	TapRowImage new_key;
+
+	tap_apply_new_key(target, event, &new_key);
+	while (find_row(target, image))
+	{
+		bool		both = find_other(target, &new_key);
+
+		build_update(target, event, target->found);
+		if (!write_update(target, both ? target->other : target->found))
+			continue;
+		if (both)
+			delete_if_there(target, image);
+		return;
+	}
+	if (!update_if_there(target, event, &new_key))
+		insert_if_complete(target, event);
+}
+
 static void
 update_catchup(TapTarget *target, const TapEvent *event)
 {
 	const TapRowImage *image = tap_apply_key_image(target, event);
-	bool		moved = key_changed(target, event, image);
 
-	while (find_row(target, image))
-	{
-		if (moved && find_other(target, &event->new_row))
-		{
-			build_update(target, event, target->found);
-			if (!write_update(target, target->other))
-				continue;
-			delete_if_there(target, image);
-			return;
-		}
-		build_update(target, event, target->found);
-		if (same_as_work(target, target->found) ||
-			write_update(target, target->found))
-			return;
-	}
+	if (tap_apply_key_changed(target, event))
+		move_catchup(target, event, image);
+	else if (!update_if_there(target, event, image) &&
+			 !(tap_lookup_again(target, image, target->found) &&
+			   update_if_there(target, event, image)))
+		insert_if_complete(target, event);
+}
 
-	upsert(target, event);
+static void
+insert_catchup(TapTarget *target, const TapEvent *event)
+{
+	if (!update_if_there(target, event, &event->new_row))
+		insert_if_complete(target, event);
 }
 
 void
@@ -541,7 +541,7 @@ tap_direct_change(TapTarget *target, const TapEvent *event, TapApplyMode mode)
 			if (mode == TAP_APPLY_STRICT || target->mapping->nkeys == 0)
 				insert_strict(target, event);
 			else
-				upsert(target, event);
+				insert_catchup(target, event);
 			break;
 		case TAP_CHANGE_UPDATE:
 			if (mode == TAP_APPLY_STRICT || target->mapping->nkeys == 0)

@@ -159,6 +159,11 @@ typedef struct TapSavedUser
 extern void tap_apply_enter(TapTarget *target, TapSavedUser *saved);
 extern void tap_apply_leave(const TapSavedUser *saved);
 
+/* ----------------
+ * apply_image.c
+ * ----------------
+ */
+
 /*
  * "(id)=(5)" of a row's key, or of the row for a table without one.  In the
  * current context.  hub: the slot has the hub's format.
@@ -184,6 +189,17 @@ extern bool tap_image_complete(const TapTarget *target, const TapRowImage *image
 /* The image to find the hub's row with: the old one, if it has the key. */
 extern const TapRowImage *tap_apply_key_image(const TapTarget *target,
 											  const TapEvent *event);
+
+/* Whether an update gives the row another key. */
+extern bool tap_apply_key_changed(const TapTarget *target,
+								  const TapEvent *event);
+
+/*
+ * An image with the key that the row has after an update, of which the source
+ * may have sent only what it changed.  In the current context.
+ */
+extern void tap_apply_new_key(const TapTarget *target, const TapEvent *event,
+							  TapRowImage *key);
 
 /*
  * The new value of a source column that was sent in part, in the source's
