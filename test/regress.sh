@@ -33,6 +33,6 @@ status=0
 to_tap <"$PWD/tmp_check/regress.out"
 if [ $status -ne 0 ]
 then
-	sed 's/^/# /' tmp_check/regress.out regression.diffs 2>/dev/null >&2 || true
+	sed 's/^/# /' tmp_check/regress.out regression.diffs >&2 2>/dev/null || true
 fi
 exit $status

@@ -238,11 +238,13 @@ sub _explain
 {
 	my ($hub, $database) = @_;
 
-	for my $view ('status', 'tables', 'events')
+	for my $query (
+		'SELECT * FROM tapdata.status',
+		'SELECT * FROM tapdata.tables LIMIT 20',
+		'SELECT * FROM tapdata.events ORDER BY at DESC LIMIT 20')
 	{
-		my ($code, $out) = $hub->psql($database || 'postgres',
-			"\\x\nSELECT * FROM (SELECT * FROM tapdata.$view LIMIT 20) shown");
-		diag "tapdata.$view:\n$out" if $code == 0 && $out ne '';
+		my ($code, $out) = $hub->psql($database || 'postgres', "\\x\n$query");
+		diag "$query:\n$out" if $code == 0 && $out ne '';
 	}
 	return;
 }
