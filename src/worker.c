@@ -403,9 +403,15 @@ end_with_error(MemoryContext context)
 				text);
 	RESUME_INTERRUPTS();
 
-	/* The leader ends by a helper's error, and reports it then. */
+	/*
+	 * What a snapshot worker failed at its leader tries again, and reports.  A
+	 * table that cannot be brought into the stream fails by itself: the
+	 * pipeline goes on and starts its sync worker again.
+	 */
 	if (tap_worker_args->kind == TAP_PROCESS_PIPELINE)
 		record_failure(failed, text);
+	else if (tap_worker_args->kind == TAP_PROCESS_SYNC)
+		record_failure(false, text);
 	proc_exit(1);
 }
 
