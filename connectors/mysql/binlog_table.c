@@ -203,8 +203,11 @@ set_type(TapBinlogColumn *column)
 			/* FALLTHROUGH */
 		case TAP_BINLOG_TYPE_VARCHAR:
 			column->type = TAP_BINLOG_TYPE_VARCHAR;
+			column->prefix_bytes = column->metadata > 255 ? 2 : 1;
+			/* a compressed one has a byte more, for its method */
 			column->max_bytes = column->metadata;
-			column->prefix_bytes = column->max_bytes > 255 ? 2 : 1;
+			if (column->compressed && column->max_bytes > 0)
+				column->max_bytes--;
 			return true;
 		case TAP_BINLOG_TYPE_STRING:
 		case TAP_BINLOG_TYPE_VAR_STRING:
@@ -228,6 +231,7 @@ set_type(TapBinlogColumn *column)
 	}
 }
 
+/* Both servers count YEAR, although their own tools do not expect it. */
 static bool
 is_numeric(TapBinlogFlavour flavour, const TapBinlogColumn *column)
 {
@@ -242,6 +246,7 @@ is_numeric(TapBinlogFlavour flavour, const TapBinlogColumn *column)
 		case TAP_BINLOG_TYPE_NEWDECIMAL:
 		case TAP_BINLOG_TYPE_FLOAT:
 		case TAP_BINLOG_TYPE_DOUBLE:
+		case TAP_BINLOG_TYPE_YEAR:
 			return true;
 		default:
 			return false;
@@ -253,6 +258,8 @@ is_character(TapBinlogFlavour flavour, const TapBinlogColumn *column)
 {
 	if (column->type == TAP_BINLOG_TYPE_GEOMETRY)
 		return flavour == TAP_BINLOG_MARIADB;
+	if (column->type == TAP_BINLOG_TYPE_VECTOR)
+		return true;
 	return column->type == TAP_BINLOG_TYPE_STRING || column->type == TAP_BINLOG_TYPE_VARCHAR ||
 		column->type == TAP_BINLOG_TYPE_BLOB;
 }

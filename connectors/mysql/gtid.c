@@ -101,7 +101,7 @@ get_source(TapGtidSet *set, const uint8_t uuid[16], const char *tag)
 	set->count++;
 	memset(source, 0, sizeof(*source));
 	memcpy(source->uuid, uuid, 16);
-	strcpy(source->tag, tag);
+	memcpy(source->tag, tag, strlen(tag) + 1);
 	return source;
 }
 
