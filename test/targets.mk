@@ -52,7 +52,7 @@ bench:
 	@$(SERVICES)/install.sh build bench
 	@$(MAKE) --no-print-directory -s -j$(BUILD_JOBS) all
 	@$(SUDO) $(MAKE) --no-print-directory -s install PG_CONFIG='$(PG_CONFIG)'
-	@PG_CONFIG='$(PG_CONFIG)' test/bench/run.sh $(BENCH)
+	@PG_CONFIG='$(PG_CONFIG)' test/bench/bench.pl $(BENCH)
 
 indent:
 	@$(SERVICES)/install.sh format

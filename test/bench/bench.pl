@@ -1,0 +1,84 @@
+#!/usr/bin/env perl
+# test/bench/bench.pl
+#	  Measures tapdata against what PostgreSQL does by itself; see README.md.
+#
+# usage: bench.pl [PART...]			(copy, backlog, latency, memory, idle; all of them)
+#		 bench.pl compare OLD NEW	(two files of results/)
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Bench::Backlog;
+use Bench::Copy;
+use Bench::Idle;
+use Bench::Latency;
+use Bench::Machine;
+use Bench::Memory;
+use Bench::Report;
+
+my %parts = (
+	copy => \&Bench::Copy::run,
+	backlog => \&Bench::Backlog::run,
+	latency => \&Bench::Latency::run,
+	memory => \&Bench::Memory::run,
+	idle => \&Bench::Idle::run);
+my @order = qw(copy backlog latency memory idle);
+my $machine;
+
+END
+{
+	local $?;
+	$machine->stop if $machine;
+}
+
+$SIG{$_} = sub { die "ended by SIG$_[0]\n" } for qw(HUP INT TERM);
+$| = 1;
+
+if (@ARGV == 3 && $ARGV[0] eq 'compare')
+{
+	Bench::Report::compare(@ARGV[ 1, 2 ]);
+	exit 0;
+}
+measure(@ARGV ? @ARGV : @order);
+
+sub measure
+{
+	my (@wanted) = @_;
+	my $scale = $ENV{BENCH_SCALE} || 1;
+	my @results;
+
+	for my $part (@wanted)
+	{
+		die "unknown part \"$part\"; known are: @order\n" unless $parts{$part};
+	}
+	$machine = Bench::Machine->start;
+	for my $part (@wanted)
+	{
+		print STDERR "measuring $part ...\n";
+		my @measured = map { Bench::Report::judge($_) } $parts{$part}->($machine, $scale);
+		push @results, @measured;
+	}
+	Bench::Report::print_table(@results);
+	my $file = Bench::Report::write_file(
+		"$FindBin::RealBin/results",
+		at => scalar gmtime,
+		scale => $scale + 0,
+		cores => scalar(grep { /^processor/ } read_lines('/proc/cpuinfo')),
+		postgres => $machine->{hub}->value('SHOW server_version'),
+		mariadb => $machine->{source}{version},
+		results => \@results);
+	print "written to $file\n";
+	exit((grep { !$_->{met} } @results) ? 1 : 0) if $ENV{BENCH_STRICT};
+	return;
+}
+
+sub read_lines
+{
+	my ($file) = @_;
+
+	open my $handle, '<', $file or return;
+	return <$handle>;
+}
