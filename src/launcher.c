@@ -209,6 +209,7 @@ start(Started *started)
 	if (usable == NIL)
 	{
 		tap_process_set_supervisor(started->database, TAP_SUPERVISOR_NONE);
+		tap_process_set_obstacle(started->database, TAP_OBSTACLE_TEMPLATE);
 		tap_shmem_forget_database(started->database);
 		started_list = list_delete_ptr(started_list, started);
 		pfree(started);
@@ -230,6 +231,7 @@ start(Started *started)
 				 errmsg("tapdata cannot start a supervisor: no background worker slot is free"),
 				 errhint("Raise max_worker_processes and restart the server.")));
 		tap_process_set_supervisor(started->database, TAP_SUPERVISOR_FAILED);
+		tap_process_set_obstacle(started->database, TAP_OBSTACLE_NO_SLOT);
 		note_failure(started);
 	}
 }

@@ -12,6 +12,7 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "compat.h"
 #include "guc.h"
 #include "miscadmin.h"
@@ -95,6 +96,7 @@ claim_database(Oid database)
 		free->users = 0;
 		free->requested = false;
 		free->settled = false;
+		free->obstacle = TAP_OBSTACLE_NONE;
 		free->supervisor = TAP_SUPERVISOR_NONE;
 		free->supervisor_latch = NULL;
 	}
@@ -272,6 +274,7 @@ enter(TapProcessShared *process, const TapWorkerArgs *args,
 	{
 		database->requested = false;
 		database->settled = false;
+		database->obstacle = TAP_OBSTACLE_NONE;
 		database->supervisor = TAP_SUPERVISOR_RUNNING;
 		database->supervisor_latch = process->latch;
 	}
@@ -373,15 +376,6 @@ tap_process_supervisor_settled(void)
 	LWLockRelease(tap_shared->lock);
 }
 
-void
-tap_process_wake_launcher(void)
-{
-	LWLockAcquire(tap_shared->lock, LW_SHARED);
-	if (tap_shared->launcher_latch != NULL)
-		SetLatch(tap_shared->launcher_latch);
-	LWLockRelease(tap_shared->lock);
-}
-
 bool
 tap_process_request(Oid database)
 {
@@ -448,6 +442,52 @@ tap_process_supervisor(Oid database, bool *settled)
 	}
 	LWLockRelease(tap_shared->lock);
 	return state;
+}
+
+void
+tap_process_set_obstacle(Oid database, TapObstacle obstacle)
+{
+	TapDatabaseShared *entry;
+
+	LWLockAcquire(tap_shared->lock, LW_EXCLUSIVE);
+	entry = claim_database(database);
+	if (entry != NULL)
+		entry->obstacle = obstacle;
+	LWLockRelease(tap_shared->lock);
+}
+
+const char *
+tap_shmem_obstacle(void)
+{
+	TapObstacle obstacle = TAP_OBSTACLE_NONE;
+
+	if (tap_shared == NULL)
+		return "tapdata is not in shared_preload_libraries";
+	if (!tap_guc_enabled)
+		return "tapdata.enabled is off";
+	if (RecoveryInProgress())
+		return "the server is a standby; pipelines run on the primary";
+
+	LWLockAcquire(tap_shared->lock, LW_SHARED);
+	for (int i = 0; i < tap_shared->ndatabases; i++)
+	{
+		TapDatabaseShared *entry = &tap_shared->databases[i];
+
+		if (entry->in_use && entry->database == MyDatabaseId)
+			obstacle = entry->obstacle;
+	}
+	LWLockRelease(tap_shared->lock);
+
+	switch (obstacle)
+	{
+		case TAP_OBSTACLE_NO_SLOT:
+			return "no background worker slot is free; hint: Raise max_worker_processes and restart the server.";
+		case TAP_OBSTACLE_TEMPLATE:
+			return "the database is a template, or allows no connections";
+		case TAP_OBSTACLE_NONE:
+			break;
+	}
+	return NULL;
 }
 
 void

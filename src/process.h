@@ -38,6 +38,14 @@ typedef enum TapSupervisorState
 	TAP_SUPERVISOR_FAILED		/* ended by an error, or was terminated */
 } TapSupervisorState;
 
+/* What keeps the launcher from starting a supervisor. */
+typedef enum TapObstacle
+{
+	TAP_OBSTACLE_NONE,
+	TAP_OBSTACLE_NO_SLOT,		/* max_worker_processes are running */
+	TAP_OBSTACLE_TEMPLATE		/* a template, or allows no connections */
+} TapObstacle;
+
 /*
  * A database that has, or had, something to run.  All fields but changes are
  * read and written under TapShared.lock.
@@ -50,6 +58,7 @@ typedef struct TapDatabaseShared
 	int			users;			/* processes attached */
 	bool		requested;		/* the launcher shall start a supervisor */
 	bool		settled;		/* the supervisor has seen what is to run */
+	TapObstacle obstacle;		/* why the launcher could not start it */
 	TapSupervisorState supervisor;
 	Latch	   *supervisor_latch;	/* NULL: not attached */
 
@@ -143,8 +152,8 @@ extern bool tap_process_next_wanted(int *index, Oid *database, bool *failed);
 /* The launcher: note that a start is under way, or that there is no need. */
 extern void tap_process_set_supervisor(Oid database, TapSupervisorState state);
 
-/* Wake the launcher, if it runs. */
-extern void tap_process_wake_launcher(void);
+/* The launcher: why it cannot start a supervisor. */
+extern void tap_process_set_obstacle(Oid database, TapObstacle obstacle);
 
 /* State and settled of a database's supervisor. */
 extern TapSupervisorState tap_process_supervisor(Oid database, bool *settled);

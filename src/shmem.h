@@ -195,6 +195,12 @@ extern const char *tap_shmem_state_name(TapPipelineState state);
 extern void tap_shmem_wake_at_commit(void);
 
 /*
+ * Why no pipeline of this database can run now, a constant for the user to
+ * read; NULL: nothing is in the way.
+ */
+extern const char *tap_shmem_obstacle(void);
+
+/*
  * Terminate the processes of a pipeline of this database, wait until they are
  * gone and have released their locks, and keep the supervisor from starting
  * new ones until the current transaction ends.  Raises ERRCODE_OBJECT_IN_USE
