@@ -141,6 +141,9 @@ extern TapPipelineRow *tap_catalog_pipeline(const char *name, bool missing_ok);
 extern TapPipelineRow *tap_catalog_pipeline_by_id(int32 id, bool missing_ok);
 extern TapPipelineRow *tap_catalog_pipeline_owned(const char *name);
 
+/* Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the user is a member of owner. */
+extern void tap_catalog_check_member(Oid owner, const char *kind, const char *name);
+
 /* List of TapPipelineRow *: all that are enabled and have not failed. */
 extern List *tap_catalog_pipelines_to_run(void);
 

@@ -105,7 +105,7 @@ tap_catalog_pipeline_owned(const char *name)
 	TapCatalogCall call;
 	TapPipelineRow *row = tap_catalog_pipeline(name, false);
 
-	tap_catalog_check_owner(row->owner, "pipeline", name);
+	tap_catalog_check_member(row->owner, "pipeline", name);
 
 	/* not FOR UPDATE: workers shall go on to insert rows that refer to it */
 	tap_catalog_enter(&call);
@@ -118,7 +118,7 @@ tap_catalog_pipeline_owned(const char *name)
 	/* it may have been changed while we waited for the lock */
 	if (row == NULL)
 		report_no_pipeline(name);
-	tap_catalog_check_owner(row->owner, "pipeline", name);
+	tap_catalog_check_member(row->owner, "pipeline", name);
 	return row;
 }
 

@@ -80,7 +80,4 @@ extern double tap_column_float8(uint64 row, int column);
 extern Jsonb *tap_column_jsonb(uint64 row, int column);
 extern List *tap_column_texts(uint64 row, int column);
 
-/* Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the user is a member of owner. */
-extern void tap_catalog_check_owner(Oid owner, const char *kind, const char *name);
-
 #endif							/* TAPDATA_CATALOG_PRIVATE_H */

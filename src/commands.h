@@ -1,0 +1,50 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/commands.h
+ *	  What the SQL functions have in common.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_COMMANDS_H
+#define TAPDATA_COMMANDS_H
+
+#include "postgres.h"
+
+#include "catalog.h"
+#include "connector_loader.h"
+#include "fmgr.h"
+#include "utils/jsonb.h"
+
+/*
+ * Arguments by their number, in the current context.  The first form raises
+ * ERRCODE_NULL_VALUE_NOT_ALLOWED for a null, which it calls by name; the
+ * *_or_null forms give NULL.
+ */
+extern char *tap_argument_name(FunctionCallInfo fcinfo, int number, const char *name);
+extern char *tap_argument_name_or_null(FunctionCallInfo fcinfo, int number);
+extern char *tap_argument_text(FunctionCallInfo fcinfo, int number, const char *name);
+extern char *tap_argument_text_or_null(FunctionCallInfo fcinfo, int number);
+extern Jsonb *tap_argument_jsonb(FunctionCallInfo fcinfo, int number, const char *name);
+extern Jsonb *tap_argument_jsonb_or_null(FunctionCallInfo fcinfo, int number);
+
+/* A text[] as List of char *; raises an error when it is empty too. */
+extern List *tap_argument_texts(FunctionCallInfo fcinfo, int number, const char *name);
+
+/* Raise ERRCODE_FEATURE_NOT_SUPPORTED when one cannot pull from it. */
+extern void tap_check_is_source(const TapConnectionRow *connection);
+
+/*
+ * Raise the first required check that failed as an error, warn of others that
+ * did.  checks is a List of TapCheck *.
+ */
+extern void tap_check_source(const TapConnectionRow *connection, List *checks);
+
+/*
+ * Raise ERRCODE_UNDEFINED_TABLE when one of the patterns (List of char *)
+ * matches none of the names (List of TapTableName *).
+ */
+extern void tap_check_patterns(List *patterns, List *names);
+
+#endif							/* TAPDATA_COMMANDS_H */

@@ -1,0 +1,212 @@
+/*-------------------------------------------------------------------------
+ *
+ * src/commands_wait.c
+ *	  tapdata.wait(): until the hub has what the source has now.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "storage/condition_variable.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "commands.h"
+#include "compat.h"
+#include "mapping.h"
+#include "position.h"
+#include "shmem.h"
+
+PG_FUNCTION_INFO_V1(tap_command_wait);
+
+/*
+ * The catalog is looked at again after this long, even if nobody has said
+ * that something moved: a pipeline that is dropped tells nobody.
+ */
+#define RECHECK_MS	1000
+
+/* What is waited for. */
+typedef struct Target
+{
+	const char *pipeline_name;
+	int32		pipeline;
+	const TapSourceCallbacks *source;
+	char	   *position;		/* of the source, at the call */
+	TimestampTz deadline;
+} Target;
+
+static char *
+source_position_now(const TapConnectionRow *connection, const TapPipelineRow *pipeline)
+{
+	TapOpenSession *session = tap_session_open(connection, pipeline, TAP_PURPOSE_DISCOVER);
+	char	   *volatile result = NULL;
+
+	PG_TRY();
+	{
+		result = session->source->current_position(session->session);
+	}
+	PG_FINALLY();
+	{
+		tap_session_close(session);
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/* Whether the pipeline can get there at all; raises an error if it cannot. */
+static void
+check_runs(const Target *target)
+{
+	TapPipelineRow *row = tap_catalog_pipeline_by_id(target->pipeline, true);
+
+	if (row == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("pipeline \"%s\" was dropped", target->pipeline_name)));
+	if (row->failed)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("pipeline \"%s\" has failed", target->pipeline_name),
+				 errdetail("%s", row->last_error),
+				 errhint("Mend the cause, then run tapdata.start('%s').", target->pipeline_name)));
+	if (!row->enabled)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("pipeline \"%s\" is stopped", target->pipeline_name),
+				 errhint("Run tapdata.start('%s').", target->pipeline_name)));
+	if (tap_catalog_state_is_uncommitted(target->pipeline))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("pipeline \"%s\" was started in this transaction", target->pipeline_name),
+				 errhint("Workers start at commit: commit first, then wait.")));
+}
+
+/* The first table that does not follow the stream yet, or NULL. */
+static TapTableRow *
+table_not_streaming(const Target *target)
+{
+	ListCell   *cell;
+
+	foreach(cell, tap_catalog_tables(target->pipeline))
+	{
+		TapTableRow *table = lfirst(cell);
+
+		if (table->state != TAP_TABLE_STREAMING && table->state != TAP_TABLE_JOINED &&
+			table->state != TAP_TABLE_DROPPED)
+			return table;
+	}
+	return NULL;
+}
+
+static bool
+has_reached(const Target *target, const char *reached)
+{
+	TapPositionOrder order;
+
+	if (reached == NULL || reached[0] == '\0')
+		return false;
+	order = target->source->position_compare(target->position, reached);
+	return order == TAP_POSITION_EQUAL || order == TAP_POSITION_BEFORE;
+}
+
+static void
+report_timeout(const Target *target, TapPipelineShared *shared, const TapTableRow *table,
+			   const char *reached)
+{
+	char		error[TAP_ERROR_MAX_BYTES];
+	TapPipelineState state;
+
+	SpinLockAcquire(&shared->mutex);
+	state = shared->state;
+	strlcpy(error, shared->last_error, sizeof(error));
+	SpinLockRelease(&shared->mutex);
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("timeout while waiting for pipeline \"%s\"", target->pipeline_name),
+			 state == TAP_STATE_RETRYING ?
+			 errdetail("It retries after an error: %s", error) :
+			 table != NULL ?
+			 errdetail("It is in state \"%s\", and table %s does not stream yet.",
+					   tap_shmem_state_name(state), tap_table_name_text(&table->source)) :
+			 errdetail("It is in state \"%s\" at %s, the source was at %s.",
+					   tap_shmem_state_name(state), reached ? reached : "no position yet",
+					   target->position),
+			 errhint("tapdata.status shows lag_seconds and lag_bytes; wait longer, or see tapdata.events.")));
+}
+
+/* One look; the memory of it is freed. */
+static bool
+arrived(const Target *target, TapPipelineShared *shared, bool last_look, MemoryContext context)
+{
+	MemoryContext before = MemoryContextSwitchTo(context);
+	TapTableRow *table;
+	char	   *reached;
+	bool		result;
+
+	check_runs(target);
+	table = table_not_streaming(target);
+	reached = tap_shmem_reached(shared);
+	result = table == NULL && has_reached(target, reached);
+	if (!result && last_look)
+		report_timeout(target, shared, table, reached);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(context);
+	return result;
+}
+
+static void
+wait_for(const Target *target, TapPipelineShared *shared)
+{
+	static uint32 wait_event = 0;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "tapdata wait",
+												  ALLOCSET_DEFAULT_SIZES);
+
+	if (wait_event == 0)
+		wait_event = tap_compat_wait_event("TapdataWait");
+
+	ConditionVariablePrepareToSleep(&shared->moved);
+	for (;;)
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+														   target->deadline);
+
+		if (arrived(target, shared, left <= 0, context))
+			break;
+		ConditionVariableTimedSleep(&shared->moved, Min(left, RECHECK_MS), wait_event);
+	}
+	ConditionVariableCancelSleep();
+	MemoryContextDelete(context);
+}
+
+Datum
+tap_command_wait(PG_FUNCTION_ARGS)
+{
+	Target		target = {0};
+	TapPipelineRow *row;
+	TapConnectionRow *connection;
+
+	target.pipeline_name = tap_argument_name(fcinfo, 0, "pipeline");
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"timeout\" must not be null")));
+	target.deadline =
+		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												TimestampTzGetDatum(GetCurrentTimestamp()),
+												PG_GETARG_DATUM(1)));
+
+	tap_shmem_require();
+	row = tap_catalog_pipeline(target.pipeline_name, false);
+	tap_catalog_check_member(row->owner, "pipeline", target.pipeline_name);
+	target.pipeline = row->id;
+	check_runs(&target);
+	connection = tap_catalog_connection_by_id(row->connection);
+	tap_check_is_source(connection);
+	target.source = tap_connector_load(connection->connector)->source;
+	target.position = source_position_now(connection, row);
+
+	wait_for(&target, tap_shmem_pipeline(row->id, true));
+	PG_RETURN_VOID();
+}
