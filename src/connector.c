@@ -275,6 +275,14 @@ try_load(const char *name)
 	return connector;
 }
 
+const TapConnector *
+tap_connector_find(const char *name)
+{
+	if (!name_is_safe(name) || !library_exists(name))
+		return find_loaded(name);
+	return try_load(name);
+}
+
 List *
 tap_connector_all(void)
 {

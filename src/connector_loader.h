@@ -23,6 +23,9 @@ extern const TapConnector *tap_connector_for_scheme(const char *scheme);
 /* The connector of that name; raises an error that says how to get it. */
 extern const TapConnector *tap_connector_load(const char *name);
 
+/* The same, but NULL when it is not installed or, after a warning, broken. */
+extern const TapConnector *tap_connector_find(const char *name);
+
 /*
  * All connectors that are installed (List of const TapConnector *).  One that
  * does not load is left out with a warning.
