@@ -25,11 +25,9 @@
 #include "catalog/pg_am.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "nodes/primnodes.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -37,6 +35,7 @@
 
 #include "apply_private.h"
 #include "compat.h"
+#include "hubtable_private.h"
 
 /* ---------------------------------------------------------------------
  * Choice of the index
@@ -73,23 +72,6 @@ index_is_key(Relation index, const TapMapping *mapping)
 	return true;
 }
 
-/* Whether it is a btree index on hash_record_extended() of columns. */
-static bool
-index_hashes_row(Relation index)
-{
-	Form_pg_index form = index->rd_index;
-	Node	   *expression;
-
-	if (!form->indisvalid || form->indnatts != 1 ||
-		form->indkey.values[0] != InvalidAttrNumber ||
-		index->rd_rel->relam != BTREE_AM_OID ||
-		RelationGetIndexPredicate(index) != NIL)
-		return false;
-	expression = linitial(RelationGetIndexExpressions(index));
-	return IsA(expression, FuncExpr) &&
-		((FuncExpr *) expression)->funcid == F_HASH_RECORD_EXTENDED;
-}
-
 static Relation
 choose_index(TapTarget *target)
 {
@@ -100,7 +82,8 @@ choose_index(TapTarget *target)
 		Relation	index = result->ri_IndexRelationDescs[i];
 
 		if (target->mapping->nkeys > 0 ?
-			index_is_key(index, target->mapping) : index_hashes_row(index))
+			index_is_key(index, target->mapping) :
+			tap_hubtable_index_hashes_row(index))
 			return index;
 	}
 	return NULL;
