@@ -500,6 +500,7 @@ tap_source_table_copy(const TapSourceTable *table)
 	result->comment = copy_text(table->comment);
 	result->column_comments = copy_texts(table->column_comments, ncolumns);
 	result->column_types = copy_texts(table->column_types, ncolumns);
+	result->column_defaults = copy_texts(table->column_defaults, ncolumns);
 	result->definition = copy_text(table->definition);
 	result->connector_data = NULL;
 	return result;

@@ -150,6 +150,13 @@ typedef struct TapSourceTable
 	char	   *comment;		/* or NULL */
 	char	  **column_comments;	/* natts entries, each may be NULL */
 	char	  **column_types;	/* natts entries: the source's own type name */
+
+	/*
+	 * natts entries, or NULL: what rows that were there when the column was
+	 * added have in it, in the input format of the PostgreSQL type.  A NULL
+	 * entry: NULL, or unknown.
+	 */
+	char	  **column_defaults;
 	double		estimated_rows; /* -1: unknown */
 	double		estimated_bytes;	/* -1: unknown */
 
