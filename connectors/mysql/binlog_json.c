@@ -172,7 +172,7 @@ tap_binlog_format_json_double(double value, char text[TAP_BINLOG_DOUBLE_SIZE])
 	else
 	{
 		find_shortest(value, &number);
-		if (number.point < -14 || number.point > 15)
+		if (number.point < -14 || (number.point > 15 && number.count <= number.point))
 			end = put_exponent(end, &number);
 		else
 			end = put_plain(end, &number);
