@@ -190,11 +190,15 @@ COMMENT ON COLUMN tapdata.dead_letter.at IS 'when it came';
 
 -- Everything but pipeline_state and event is part of a dump, with the
 -- sequences behind the identity columns.
-SELECT pg_catalog.pg_extension_config_dump('tapdata.' || relation, '')
-  FROM pg_catalog.unnest(ARRAY['connection', 'connection_id_seq',
-                               'pipeline', 'pipeline_id_seq',
-                               'position',
-                               'pipeline_table', 'pipeline_table_id_seq',
-                               'snapshot_chunk',
-                               'staged', 'staged_number_seq',
-                               'dead_letter', 'dead_letter_id_seq']) AS relation;
+SELECT pg_catalog.pg_extension_config_dump('tapdata.connection', '');
+SELECT pg_catalog.pg_extension_config_dump('tapdata.connection_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('tapdata.pipeline', '');
+SELECT pg_catalog.pg_extension_config_dump('tapdata.pipeline_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('tapdata.position', '');
+SELECT pg_catalog.pg_extension_config_dump('tapdata.pipeline_table', '');
+SELECT pg_catalog.pg_extension_config_dump('tapdata.pipeline_table_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('tapdata.snapshot_chunk', '');
+SELECT pg_catalog.pg_extension_config_dump('tapdata.staged', '');
+SELECT pg_catalog.pg_extension_config_dump('tapdata.staged_number_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('tapdata.dead_letter', '');
+SELECT pg_catalog.pg_extension_config_dump('tapdata.dead_letter_id_seq', '');
