@@ -274,6 +274,14 @@ tap_uri_masked(const char *uri)
 		return pstrdup(TAP_MASK);
 	initStringInfo(&out);
 	appendBinaryStringInfo(&out, uri, text.authority - uri);
+	query = text.authority_end + strcspn(text.authority_end, "?");
+
+	/* a password with an unescaped slash ends up here; better none is shown */
+	if (memchr(text.authority_end, '@', query - text.authority_end) != NULL)
+	{
+		appendStringInfoString(&out, TAP_MASK);
+		return out.data;
+	}
 
 	colon = memchr(text.authority, ':', text.hosts - text.authority);
 	if (colon != NULL)
@@ -282,12 +290,10 @@ tap_uri_masked(const char *uri)
 	else
 		appendBinaryStringInfo(&out, text.authority, text.hosts - text.authority);
 
-	query = strchr(text.authority_end, '?');
-	if (query == NULL)
-		appendStringInfoString(&out, text.hosts);
-	else
+	appendBinaryStringInfo(&out, text.hosts, query - text.hosts);
+	if (*query == '?')
 	{
-		appendBinaryStringInfo(&out, text.hosts, query + 1 - text.hosts);
+		appendStringInfoChar(&out, '?');
 		append_masked_query(&out, query + 1);
 	}
 	return out.data;
