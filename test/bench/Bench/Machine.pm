@@ -30,7 +30,8 @@ my @postgres_settings = (
 	'wal_level=logical', 'max_worker_processes=80',
 	'max_connections=200', 'max_replication_slots=20',
 	'max_wal_senders=20', 'max_logical_replication_workers=8',
-	'logging_collector=off');
+	# else enabling a subscription takes up to 5 seconds
+	'wal_retrieve_retry_interval=10ms');
 my @mariadb_options = (
 	'--innodb-buffer-pool-size=1G', '--max-connections=500',
 	'--innodb-log-file-size=1G', '--max-binlog-size=1G',
