@@ -23,6 +23,10 @@
  *	  stream_next(), after which the stream must stand behind the event that
  *	  could not be decoded.
  *
+ *	  Transactions.  Callbacks are entered with or without a transaction of
+ *	  the hub.  What reads PostgreSQL's catalogs, as TupleDescInitEntry() does,
+ *	  needs one: begin and commit your own if IsTransactionState() is false.
+ *
  *	  Waiting.  A connector never blocks on a socket by itself: it waits by
  *	  TapCore.wait_socket() or returns TAP_EVENT_NONE.  C code of a client
  *	  library must not be jumped over: inside of a client library's callback

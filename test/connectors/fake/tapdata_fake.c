@@ -28,6 +28,7 @@
 #include <sys/stat.h>
 
 #include "access/tupdesc.h"
+#include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "connector.h"
@@ -282,10 +283,18 @@ fake_table(const char *name)
 {
 	TapSourceTable *table = palloc0(sizeof(TapSourceTable));
 	TupleDesc	descriptor = CreateTemplateTupleDesc(2);
+	MemoryContext caller = CurrentMemoryContext;
+	bool		own_txn = !IsTransactionState();
 
+	if (own_txn)
+		StartTransactionCommand();
+	MemoryContextSwitchTo(caller);
 	TupleDescInitEntry(descriptor, 1, "id", INT8OID, -1, 0);
 	TupleDescInitEntry(descriptor, 2, "value", TEXTOID, -1, 0);
 	TupleDescInitEntryCollation(descriptor, 2, DEFAULT_COLLATION_OID);
+	if (own_txn)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
 
 	table->name.schema = pstrdup(SCHEMA_NAME);
 	table->name.name = pstrdup(name);
