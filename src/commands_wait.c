@@ -93,7 +93,7 @@ table_not_streaming(const Target *target)
 	{
 		TapTableRow *table = lfirst(cell);
 
-		if (table->state != TAP_TABLE_STREAMING && table->state != TAP_TABLE_JOINED &&
+		if (table->state != TAP_TABLE_STREAMING &&
 			table->state != TAP_TABLE_DROPPED)
 			return table;
 	}

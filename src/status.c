@@ -421,8 +421,8 @@ table_state_name(TapTableState state)
 			return "copied";
 		case TAP_TABLE_CATCHUP:
 		case TAP_TABLE_READY:
-			return "catchup";
 		case TAP_TABLE_JOINED:
+			return "catchup";
 		case TAP_TABLE_STREAMING:
 			return "streaming";
 		case TAP_TABLE_DROPPED:
