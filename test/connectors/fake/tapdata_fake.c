@@ -78,7 +78,7 @@ struct TapSession
 	FILE	   *file;
 
 	/* the stream */
-	const TapStreamArgs *stream;
+	TapStreamArgs stream;
 	List	   *followed;		/* of Followed * */
 	int64		position;		/* behind the last commit that was read */
 	int64		reported;		/* what the core knows of it */
@@ -561,7 +561,7 @@ fake_snapshot_copy_exact(TapSession *session, TapSourceTable *table,
 static void
 fake_stream_start(TapSession *session, const TapStreamArgs *args)
 {
-	session->stream = args;
+	session->stream = *args;
 	session->position = strtoll(args->position, NULL, 10);
 	session->reported = session->position;
 	fseeko(session->file, session->position, SEEK_SET);
@@ -595,7 +595,7 @@ followed(TapSession *session, const char *name)
 	entry->name = pstrdup(name);
 	source.schema = SCHEMA_NAME;
 	source.name = entry->name;
-	entry->table_data = session->stream->table_followed(session->stream->core_data,
+	entry->table_data = session->stream.table_followed(session->stream.core_data,
 														&source, false, &definition);
 	entry->table = fake_table(name);
 	entry->new_slot = MakeSingleTupleTableSlot(entry->table->descriptor, &TTSOpsVirtual);
