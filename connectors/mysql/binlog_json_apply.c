@@ -670,8 +670,10 @@ parse_binary(JsonTree *tree, const uint8_t *data, size_t length, size_t *text_le
 static bool
 apply_diffs(JsonTree *tree, const uint8_t *diffs, uint32_t length, size_t text_limit)
 {
-	TapBinlogCursor cursor = cursor_over(diffs, length);
+	TapBinlogCursor cursor = {diffs, diffs, false};
 
+	if (length > 0)				/* diffs may be NULL, otherwise */
+		cursor.end += length;
 	while (cursor_left(&cursor) > 0)
 	{
 		uint8_t		operation = cursor_get8(&cursor);
