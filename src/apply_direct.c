@@ -138,8 +138,7 @@ tap_direct_unpin(TapTarget *target)
 		ExecClearTuple(target->other);
 	if (target->buffer.bulk != NULL)
 		ReleaseBulkInsertStatePin(target->buffer.bulk);
-	if (target->key_scan != NULL)
-		index_rescan(target->key_scan, target->scan_keys, target->nkeys, NULL, 0);
+	tap_lookup_unpin(target);
 }
 
 /* ---------------------------------------------------------------------

@@ -90,6 +90,34 @@ choose_index(TapTarget *target)
 }
 
 /* ---------------------------------------------------------------------
+ * Scanning
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Begin again with the scan keys.  What a scan allocates as it goes on, it
+ * keeps; so it must run in the memory that it was opened in.
+ */
+static void
+rescan(TapTarget *target, IndexScanDesc scan)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(target->open_context);
+
+	index_rescan(scan, target->scan_keys, target->nkeys, NULL, 0);
+	MemoryContextSwitchTo(oldcontext);
+}
+
+static bool
+next_row(TapTarget *target, IndexScanDesc scan, TupleTableSlot *slot)
+{
+	MemoryContext oldcontext = MemoryContextSwitchTo(target->open_context);
+	bool		found = index_getnext_slot(scan, ForwardScanDirection, slot);
+
+	MemoryContextSwitchTo(oldcontext);
+	return found;
+}
+
+/* ---------------------------------------------------------------------
  * Opening
  * ---------------------------------------------------------------------
  */
@@ -142,6 +170,13 @@ tap_lookup_open(TapTarget *target)
 		open_key_column(target, i);
 	target->key_scan = tap_compat_index_beginscan(target->rel, target->key_index,
 												  SnapshotSelf, target->nkeys);
+}
+
+void
+tap_lookup_unpin(TapTarget *target)
+{
+	if (target->key_scan != NULL)
+		rescan(target, target->key_scan);
 }
 
 void
@@ -312,8 +347,8 @@ find_by_hash(TapTarget *target, const TapRowImage *image, IndexScanDesc scan,
 	FormIndexDatum(info, target->work, target->estate, values, isnull);
 
 	target->scan_keys[0].sk_argument = values[0];
-	index_rescan(scan, target->scan_keys, 1, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, slot))
+	rescan(target, scan);
+	while (next_row(target, scan, slot))
 	{
 		if (row_equals(target, image, slot))
 			return true;
@@ -366,8 +401,8 @@ find_row(TapTarget *target, const TapRowImage *image, IndexScanDesc scan,
 	if (!set_key(target, image))
 		return false;
 	write_waiting(target);
-	index_rescan(scan, target->scan_keys, target->nkeys, NULL, 0);
-	return index_getnext_slot(scan, ForwardScanDirection, slot);
+	rescan(target, scan);
+	return next_row(target, scan, slot);
 }
 
 bool

@@ -173,7 +173,7 @@ extern char *tap_apply_describe_key(TapTarget *target, TupleTableSlot *slot,
 
 /* Raise the error for a row that should have been in the hub. */
 extern void tap_apply_report_missing(TapTarget *target, const char *verb,
-									 TupleTableSlot *slot) pg_attribute_noreturn();
+									 TupleTableSlot *slot);
 
 /* Whether the image has the source's column. */
 static inline bool
@@ -241,6 +241,9 @@ extern void tap_direct_build_insert(TapTarget *target, const TapRowImage *image)
 /* Choose the index to find rows by and begin a scan of it. */
 extern void tap_lookup_open(TapTarget *target);
 extern void tap_lookup_close(TapTarget *target);
+
+/* Let go of the pin on the index page that was read last. */
+extern void tap_lookup_unpin(TapTarget *target);
 
 /*
  * Find the hub row that has the image's key, or that equals it in a table

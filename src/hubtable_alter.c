@@ -127,7 +127,7 @@ move_away(TapAlter *alter, const char *name)
 	char		base[NAMEDATALEN];
 	char	   *other;
 
-	strlcpy(base, name, NAMEDATALEN);
+	snprintf(base, sizeof(base), "%s", name);
 	base[pg_mbcliplen(base, strlen(base), NAMEDATALEN - 8)] = '\0';
 	for (int i = 1;; i++)
 	{
