@@ -53,8 +53,12 @@ can_root()
 # /proc and /dev/shm in a mount namespace that ends with the command
 in_folder()
 {
+	local propagation=private
+
+	# inside of a chroot there is no root mount whose propagation could be changed
+	as_root unshare --mount true 2>/dev/null || propagation=unchanged
 	# shellcheck disable=SC2016
-	as_root unshare --mount sh -c '
+	as_root unshare --mount --propagation $propagation sh -c '
 		mount -t proc proc "$0/proc" && mkdir -p "$0/dev/shm" &&
 		mount -t tmpfs -o mode=1777 tmpfs "$0/dev/shm" && exec chroot "$0" "$@"' \
 		"$@" </dev/null
