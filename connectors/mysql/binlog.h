@@ -425,7 +425,8 @@ typedef struct TapBinlogRowsEvent
 	uint16_t	flags;
 	bool		partial_json;	/* PARTIAL_UPDATE_ROWS */
 	uint32_t	column_count;
-	const uint8_t *before_columns;	/* bitmaps of the columns in the image, NULL */
+	const uint8_t *before_columns;	/* bitmaps of the columns in the image,
+									 * NULL */
 	const uint8_t *after_columns;	/* for an image that the event lacks */
 	const uint8_t *rows;
 	uint32_t	rows_length;
@@ -468,8 +469,8 @@ typedef struct TapBinlogEvent
 	uint32_t	timestamp;		/* seconds since 1970; start of the statement */
 	uint32_t	server_id;
 	uint32_t	event_length;	/* as in the header */
-	uint32_t	next_position;	/* end of this event in its file modulo 2^32; 0
-								 * in artificial events and, from MariaDB
+	uint32_t	next_position;	/* end of this event in its file modulo 2^32;
+								 * 0 in artificial events and, from MariaDB
 								 * 11.4, inside a transaction */
 	const uint8_t *body;		/* after the header, without checksum */
 	uint32_t	body_length;

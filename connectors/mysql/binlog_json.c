@@ -310,7 +310,7 @@ static TapBinlogStatus
 print_base64(JsonPrinter *printer, uint8_t type, const uint8_t *data, size_t length)
 {
 	static const char alphabet[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	char		prefix[24];
 	TapBinlogStatus status;
 
@@ -320,7 +320,7 @@ print_base64(JsonPrinter *printer, uint8_t type, const uint8_t *data, size_t len
 	{
 		size_t		left = length - i;
 		uint32_t	group = (uint32_t) data[i] << 16 |
-			(uint32_t) (left > 1 ? data[i + 1] : 0) << 8 | (left > 2 ? data[i + 2] : 0);
+		(uint32_t) (left > 1 ? data[i + 1] : 0) << 8 | (left > 2 ? data[i + 2] : 0);
 		char		text[4] = {
 			alphabet[group >> 18], alphabet[group >> 12 & 63],
 			left > 1 ? alphabet[group >> 6 & 63] : '=',

@@ -215,6 +215,48 @@ extern TapBinlogStatus tap_binlog_fail(TapBinlogReader *reader, TapBinlogStatus 
 									   const char *format,...)
 			__attribute__((format(printf, 3, 4)));
 
+/* Fail because the event ends too early. */
+extern TapBinlogStatus tap_binlog_truncated(TapBinlogReader *reader,
+											const TapBinlogEvent *event);
+
+/*
+ * The format id, lengths and bytes of an XA xid; lengths have four bytes if
+ * wide, else one (binlog_gtid.c).  False if malformed.
+ */
+extern bool tap_binlog_get_xid(TapBinlogCursor *cursor, bool wide, TapBinlogXid *xid);
+
+/* Parse the body of the event after which each is named. */
+extern TapBinlogStatus tap_binlog_parse_rotate(TapBinlogReader *reader,
+											   TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_query(TapBinlogReader *reader,
+											  TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_gtid(TapBinlogReader *reader,
+											 TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_gtid_tagged(TapBinlogReader *reader,
+													TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_mariadb_gtid(TapBinlogReader *reader,
+													 TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_gtid_list(TapBinlogReader *reader,
+												  TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_previous_gtids(TapBinlogReader *reader,
+													   TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_xid(TapBinlogReader *reader,
+											TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_xa_prepare(TapBinlogReader *reader,
+												   TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_heartbeat(TapBinlogReader *reader,
+												  TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_heartbeat_v2(TapBinlogReader *reader,
+													 TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_incident(TapBinlogReader *reader,
+												 TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_rows_query(TapBinlogReader *reader,
+												   TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_payload(TapBinlogReader *reader,
+												TapBinlogEvent *event);
+extern TapBinlogStatus tap_binlog_parse_fragment(TapBinlogReader *reader,
+												 TapBinlogEvent *event);
+
 /* realloc and free through the callbacks of memory */
 extern void *tap_binlog_resize(const TapBinlogMemory *memory, void *old, size_t size);
 extern void tap_binlog_release(const TapBinlogMemory *memory, void *old);
@@ -228,6 +270,15 @@ extern TapBinlogStatus tap_binlog_reserve_scratch(TapBinlogReader *reader, size_
 /* Parse the body of a TABLE_MAP into the cache (binlog_table.c). */
 extern TapBinlogStatus tap_binlog_parse_table_map(TapBinlogReader *reader,
 												  TapBinlogEvent *event);
+
+/* Size of a type's metadata in a table map (binlog_type.c) */
+extern unsigned tap_binlog_metadata_bytes(uint8_t type);
+
+/*
+ * Derive type and sizes of a column from its wire_type and metadata; false if
+ * they are impossible.
+ */
+extern bool tap_binlog_set_type(TapBinlogColumn *column);
 
 /* The valid table map with this id, or NULL */
 extern TapBinlogTable *tap_binlog_find_table(const TapBinlogReader *reader,

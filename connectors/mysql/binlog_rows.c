@@ -34,13 +34,6 @@ has_extra_data(const TapBinlogReader *reader, uint8_t type)
 		type >= TAP_BINLOG_EVENT_WRITE_ROWS_COMPRESSED;
 }
 
-static TapBinlogStatus
-truncated(TapBinlogReader *reader, const TapBinlogEvent *event)
-{
-	return tap_binlog_fail(reader, TAP_BINLOG_TRUNCATED, "%s event of %u bytes is too short",
-						   tap_binlog_event_name(event->type), event->event_length);
-}
-
 /* Ids that servers give to an event that only ends a statement */
 static bool
 is_dummy_id(uint64_t table_id)
@@ -114,7 +107,7 @@ tap_binlog_parse_rows(TapBinlogReader *reader, TapBinlogEvent *event)
 	}
 	column_count = cursor_get_packed(&cursor);
 	if (cursor.failed || column_count > TAP_BINLOG_MAX_COLUMNS)
-		return truncated(reader, event);
+		return tap_binlog_truncated(reader, event);
 	rows->column_count = (uint32_t) column_count;
 	rows->partial_json = event->type == TAP_BINLOG_EVENT_PARTIAL_UPDATE_ROWS;
 	bitmap_bytes = (rows->column_count + 7) / 8;
@@ -123,7 +116,7 @@ tap_binlog_parse_rows(TapBinlogReader *reader, TapBinlogEvent *event)
 	if (event->kind != TAP_BINLOG_KIND_DELETE_ROWS)
 		rows->after_columns = cursor_take(&cursor, bitmap_bytes);
 	if (cursor.failed)
-		return truncated(reader, event);
+		return tap_binlog_truncated(reader, event);
 	if ((status = find_table(reader, event, rows)) != TAP_BINLOG_OK)
 		return status;
 	return set_rows(reader, event, &cursor, rows);
