@@ -23,8 +23,9 @@
 /* How a change is to meet what is in the hub already. */
 typedef enum TapApplyMode
 {
-	TAP_APPLY_STRICT,			/* the hub is exactly the source before the change:
-								 * a duplicate or a missing row is an error */
+	TAP_APPLY_STRICT,			/* the hub is exactly the source before the
+								 * change: a duplicate or a missing row is an
+								 * error */
 	TAP_APPLY_CATCHUP			/* rows may be newer: upsert, delete if there */
 } TapApplyMode;
 

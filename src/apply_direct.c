@@ -44,7 +44,7 @@ has_triggers(Relation rel)
 {
 	TriggerDesc *triggers = rel->trigdesc;
 	char		ignored = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ?
-		TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
+	TRIGGER_FIRES_ON_ORIGIN : TRIGGER_FIRES_ON_REPLICA;
 
 	if (triggers == NULL)
 		return false;

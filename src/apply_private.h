@@ -104,8 +104,8 @@ struct TapTarget
 	bool		identity_checked;	/* CheckCmdReplicaIdentity() was passed */
 	EState	   *estate;
 	ResultRelInfo *result;
-	TupleDesc	descriptor;		/* of the hub table; a copy, so that slots of it
-								 * burden no resource owner */
+	TupleDesc	descriptor;		/* of the hub table; a copy, so that slots of
+								 * it burden no resource owner */
 	TupleTableSlot *work;		/* virtual, the hub row to store */
 	TupleTableSlot *found;		/* the row in the hub */
 	TupleTableSlot *other;		/* a second one, for changed keys */

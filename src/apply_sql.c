@@ -409,7 +409,7 @@ tap_sql_insert(TapTarget *target, const TapRowImage *image)
 static bool
 row_exists(TapTarget *target, const TapRowImage *match)
 {
-	TapSqlPlan	shape = {.kind = TAP_CHANGE_UPDATE, .select = true};
+	TapSqlPlan	shape = {.kind = TAP_CHANGE_UPDATE,.select = true};
 	TapSqlRow	row = {.match = match};
 
 	shape.match = match_columns(target, match);
@@ -433,7 +433,7 @@ delete_row(TapTarget *target, const TapRowImage *match)
 static bool
 complete_columns(TapTarget *target, const TapEvent *event, TapSqlRow *row)
 {
-	TapSqlPlan	shape = {.kind = TAP_CHANGE_UPDATE, .select = true};
+	TapSqlPlan	shape = {.kind = TAP_CHANGE_UPDATE,.select = true};
 	MemoryContext outer = CurrentMemoryContext;
 	int			natts = target->mapping->nsource;
 	int			column = -1;
@@ -481,7 +481,7 @@ static bool
 update_row(TapTarget *target, const TapEvent *event, const TapRowImage *match)
 {
 	TapSqlPlan	shape = {.kind = TAP_CHANGE_UPDATE};
-	TapSqlRow	row = {.image = &event->new_row, .match = match};
+	TapSqlRow	row = {.image = &event->new_row,.match = match};
 
 	if (event->new_row.partial != NULL && !complete_columns(target, event, &row))
 		return false;

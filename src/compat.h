@@ -152,7 +152,7 @@ tap_compat_insert_index_tuples(ResultRelInfo *result, EState *estate,
 {
 #if PG_VERSION_NUM >= 190000
 	uint32		flags = (update ? EIIT_IS_UPDATE : 0) |
-		(indexes == TAP_INDEX_UPDATE_SUMMARIZING ? EIIT_ONLY_SUMMARIZING : 0);
+	(indexes == TAP_INDEX_UPDATE_SUMMARIZING ? EIIT_ONLY_SUMMARIZING : 0);
 
 	return ExecInsertIndexTuples(result, estate, flags, slot, NIL, NULL);
 #elif PG_VERSION_NUM >= 160000

@@ -53,7 +53,7 @@ hub_not_null(TapAlter *alter, const char *column)
 {
 	HeapTuple	tuple = SearchSysCacheAttName(alter->relid, column);
 	bool		result = HeapTupleIsValid(tuple) &&
-		((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+	((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
 
 	if (HeapTupleIsValid(tuple))
 		ReleaseSysCache(tuple);
@@ -173,7 +173,7 @@ follow_renames(TapAlter *alter)
 	{
 		const TapColumnRename *rename = lfirst(cell);
 		const char *now = list_length(renames) > 1 ?
-			psprintf("tapdata rename %d", i++) : rename->from;
+		psprintf("tapdata rename %d", i++) : rename->from;
 
 		if (hub_has(alter, rename->to))
 			move_away(alter, rename->to);
@@ -236,7 +236,7 @@ add_column(TapAlter *alter, Form_pg_attribute att)
 	const char *name = NameStr(att->attname);
 	char	   *type = tap_hubtable_column_type(att);
 	const char *fill = alter->after->column_defaults == NULL ? NULL :
-		alter->after->column_defaults[att->attnum - 1];
+	alter->after->column_defaults[att->attnum - 1];
 
 	if (hub_has(alter, name))
 		move_away(alter, name);

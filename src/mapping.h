@@ -29,8 +29,8 @@ typedef struct TapMapping
 	AttrNumber *hub_of_source;	/* [nsource]; 0: not stored, for it is
 								 * generated in the hub, or left out */
 	AttrNumber *source_of_hub;	/* [nhub]; 0: not from the source */
-	bool		identity;		/* same columns, order and types: a source row is
-								 * a hub row as it stands */
+	bool		identity;		/* same columns, order and types: a source row
+								 * is a hub row as it stands */
 	struct TapMappingCast **casts;	/* [nsource]; NULL: none needed */
 	int			nkeys;			/* of the source's key */
 	AttrNumber *keys;			/* hub columns of the key */

@@ -219,7 +219,7 @@ static void
 append_level(StringInfo text, const char *name)
 {
 	bool		quote = name[0] == '\0' || name[0] == '!' ||
-		strpbrk(name, "*?.\"") != NULL;
+	strpbrk(name, "*?.\"") != NULL;
 
 	if (!quote)
 	{
