@@ -1,3 +1,9 @@
+-- The schema is made here, not by CREATE EXTENSION, so that it belongs to the
+-- extension and goes with it.
+
+CREATE SCHEMA tapdata;
+COMMENT ON SCHEMA tapdata IS 'real-time data hub';
+
 -- The catalog tables.  They belong to the extension's owner and nobody else
 -- has any privilege on them: tapdata.connection holds passwords.  Users see
 -- them through the views.
@@ -187,6 +193,19 @@ COMMENT ON COLUMN tapdata.dead_letter.error IS 'why it could not be stored';
 COMMENT ON COLUMN tapdata.dead_letter.sqlstate IS 'the code of that error';
 COMMENT ON COLUMN tapdata.dead_letter.position IS 'where in the source it was';
 COMMENT ON COLUMN tapdata.dead_letter.at IS 'when it came';
+
+-- Without a policy, row-level security closes the tables to all but their
+-- owner: pg_read_all_data must not read passwords, and pg_write_all_data must
+-- not make somebody else the owner of a pipeline.
+ALTER TABLE tapdata.connection ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tapdata.pipeline ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tapdata.pipeline_state ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tapdata.position ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tapdata.pipeline_table ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tapdata.snapshot_chunk ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tapdata.staged ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tapdata.event ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tapdata.dead_letter ENABLE ROW LEVEL SECURITY;
 
 -- Everything but pipeline_state and event is part of a dump, with the
 -- sequences behind the identity columns.

@@ -130,5 +130,3 @@ COMMENT ON COLUMN tapdata.dead_letters.at IS 'when it came';
 
 GRANT SELECT ON tapdata.connectors, tapdata.connections, tapdata.pipelines,
     tapdata.status, tapdata.tables, tapdata.events, tapdata.dead_letters TO PUBLIC;
-
-COMMENT ON SCHEMA tapdata IS 'real-time data hub';

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <curl/curl.h>
 
 #include "lib/stringinfo.h"
@@ -126,6 +127,18 @@ parse_url(const char *text, const char **reason)
 	return NULL;
 }
 
+/* libcurl takes a stray percent sign as itself, or not, by its version. */
+static bool
+escapes_are_valid(const char *uri)
+{
+	for (const char *p = strchr(uri, '%'); p != NULL; p = strchr(p + 1, '%'))
+	{
+		if (!isxdigit((unsigned char) p[1]) || !isxdigit((unsigned char) p[2]))
+			return false;
+	}
+	return true;
+}
+
 /* One "host:port" of the list. */
 static void
 parse_host(const char *text, TapUriHost *host)
@@ -189,6 +202,8 @@ tap_uri_parse(const char *uri)
 	result->scheme = tap_uri_scheme(uri);
 	if (!find_parts(uri, &text))
 		report_bad_uri("It does not begin with a scheme.");
+	if (!escapes_are_valid(uri))
+		report_bad_uri("A percent sign is not followed by two hexadecimal digits.");
 	parse_hosts(&text, result);
 
 	/* the rest, with one harmless host in the place of the list */
@@ -206,7 +221,7 @@ tap_uri_parse(const char *uri)
 	curl_url_cleanup(url);
 
 	if (bad)
-		report_bad_uri("A percent sign is not followed by two hexadecimal digits of a printable character.");
+		report_bad_uri("It has an escaped control character.");
 	if (fragment != NULL)
 		report_bad_uri("It has a part behind \"#\".");
 	if (result->path != NULL && result->path[0] == '/')
@@ -276,8 +291,8 @@ tap_uri_masked(const char *uri)
 	appendBinaryStringInfo(&out, uri, text.authority - uri);
 	query = text.authority_end + strcspn(text.authority_end, "?");
 
-	/* a password with an unescaped slash ends up here; better none is shown */
-	if (memchr(text.authority_end, '@', query - text.authority_end) != NULL)
+	/* the end of a password with an unescaped slash may be here */
+	if (strchr(text.authority_end, '@') != NULL)
 	{
 		appendStringInfoString(&out, TAP_MASK);
 		return out.data;
