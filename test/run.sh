@@ -23,6 +23,10 @@ tests_of()
 	local file
 	if [ $# -gt 0 ]
 	then
+		for file
+		do
+			[ "$file" = regress ] || [ -f "$file" ] || { echo "there is no test $file" >&2; exit 1; }
+		done
 		printf '%s\n' "$@"
 		return
 	fi
@@ -70,8 +74,9 @@ main()
 	cd "$top"
 	make_folder
 	cd "$folder"
-	mapfile -t tests < <(tests_of "$@" | sed 's,^regress$,test/regress.sh,')
-	[ ${#tests[@]} -gt 0 ] || { echo "there are no tests" >&2; exit 1; }
+	tests=$(tests_of "$@")
+	[ -n "$tests" ] || { echo "there are no tests" >&2; exit 1; }
+	mapfile -t tests < <(sed 's,^regress$,test/regress.sh,' <<<"$tests")
 	test_environment
 
 	# shellcheck disable=SC2086

@@ -29,7 +29,7 @@ test-packages:
 	@$(SERVICES)/chroot.sh sid || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
 
 test-build:
-	@$(MAKE) --no-print-directory -j$(BUILD_JOBS) all unit
+	@$(MAKE) --no-print-directory -s -j$(BUILD_JOBS) all unit
 	@$(SUDO) $(MAKE) --no-print-directory -s install PG_CONFIG='$(PG_CONFIG)'
 
 test-run:

@@ -81,7 +81,7 @@ progress()
 			failed | stopped)
 				printf '\n'
 				hub_sql -c "SELECT state, last_error FROM tapdata.status" >&2
-				die "the pipeline is $state; the demo stays in $folder, remove it with: make demo-stop"
+				die "the pipeline is $state"
 				;;
 		esac
 		percent=$((100 * copied / estimated))
@@ -130,6 +130,15 @@ look_around()
 	TEXT
 }
 
+# A failure leaves the servers and their logs to look at.
+on_exit()
+{
+	local status=$?
+	[ $status -eq 0 ] || [ -z "${folder:-}" ] ||
+		say "the demo did not get to its end; what there is stays in $folder until: make demo-stop"
+}
+
+trap on_exit EXIT
 if stop_demo
 then
 	say "removed the demo of before"
