@@ -67,7 +67,7 @@ CONNECTORS = $(patsubst connectors/%/Makefile,%,$(sort $(wildcard connectors/*/M
 
 # $(call each_connector,target)
 define each_connector
-@set -e; for connector in $(CONNECTORS); do \
++@set -e; for connector in $(CONNECTORS); do \
 	if $(MAKE) -s --no-print-directory -C connectors/$$connector check-library PG_CONFIG='$(PG_CONFIG)'; then \
 		$(MAKE) --no-print-directory -C connectors/$$connector $(1) \
 			PG_CONFIG='$(PG_CONFIG)' WERROR='$(WERROR)' TAPDATA_SRC='$(CURDIR)/src'; \
