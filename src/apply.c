@@ -240,36 +240,6 @@ open_mapping(TapTarget *target)
 	MemoryContextSwitchTo(oldcontext);
 }
 
-static void
-open_target(TapTarget *target)
-{
-	TapApply   *apply = target->apply;
-	TapSavedUser saved;
-	MemoryContext oldcontext;
-
-	if (!apply->active)
-		elog(ERROR, "tap_apply_begin() was not called");
-
-	oldcontext = MemoryContextSwitchTo(target->open_context);
-	target->rel = table_open(target->relid, RowExclusiveLock);
-	target->open = true;
-	target->next_open = apply->open_targets;
-	apply->open_targets = target;
-
-	check_relation_kind(target->rel);
-	check_owner(target);
-	tap_apply_enter(target, &saved);
-	check_privileges(target->rel);
-	open_mapping(target);
-	target->direct = tap_direct_possible(target->rel) &&
-		check_enable_rls(target->relid, InvalidOid, true) != RLS_ENABLED;
-	target->identity_checked = false;
-	if (target->direct)
-		tap_direct_open(target);
-	tap_apply_leave(&saved);
-	MemoryContextSwitchTo(oldcontext);
-}
-
 /* What is waiting must have been written. */
 static void
 close_target(TapTarget *target)
@@ -287,6 +257,7 @@ close_target(TapTarget *target)
 	while (*link != target)
 		link = &(*link)->next_open;
 	*link = target->next_open;
+	apply->nopen--;
 }
 
 static void
@@ -301,6 +272,67 @@ flush_target(TapTarget *target)
 	tap_insert_flush(target);
 	target->apply->current_target = NULL;
 	tap_apply_leave(&saved);
+}
+
+static void
+flush_all(TapApply *apply)
+{
+	for (TapTarget *target = apply->open_targets; target; target = target->next_open)
+		flush_target(target);
+}
+
+static void
+close_all(TapApply *apply)
+{
+	flush_all(apply);
+	while (apply->open_targets != NULL)
+		close_target(apply->open_targets);
+}
+
+static void
+report_dropped(const TapTarget *target)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("the hub table of %s does not exist any more",
+					target->source_name),
+			 errhint("Call tapdata.resync() for the table, or tapdata.remove_tables().")));
+}
+
+static void
+open_target(TapTarget *target)
+{
+	TapApply   *apply = target->apply;
+	TapSavedUser saved;
+	MemoryContext oldcontext;
+
+	if (!apply->active)
+		elog(ERROR, "tap_apply_begin() was not called");
+
+	if (apply->nopen >= TAP_OPEN_TARGETS)
+		close_all(apply);
+
+	oldcontext = MemoryContextSwitchTo(target->open_context);
+	target->rel = try_table_open(target->relid, RowExclusiveLock);
+	if (target->rel == NULL)
+		report_dropped(target);
+	target->open = true;
+	target->next_open = apply->open_targets;
+	apply->open_targets = target;
+	apply->nopen++;
+
+	check_relation_kind(target->rel);
+	check_owner(target);
+	tap_apply_enter(target, &saved);
+	check_privileges(target->rel);
+	open_mapping(target);
+	target->direct = tap_direct_possible(target->rel) &&
+		check_enable_rls(target->relid, InvalidOid, true) != RLS_ENABLED;
+	target->identity_checked = false;
+	if (target->direct)
+		tap_direct_open(target);
+	tap_apply_leave(&saved);
+	MemoryContextSwitchTo(oldcontext);
 }
 
 void
@@ -331,14 +363,6 @@ tap_apply_begin(TapApply *apply)
 	apply->current_target = NULL;
 }
 
-/* Write what waits, in all targets or all others than one. */
-static void
-flush_all(TapApply *apply)
-{
-	for (TapTarget *target = apply->open_targets; target; target = target->next_open)
-		flush_target(target);
-}
-
 void
 tap_apply_flush(TapApply *apply)
 {
@@ -357,9 +381,7 @@ tap_apply_end(TapApply *apply)
 {
 	if (!apply->active)
 		return;
-	flush_all(apply);
-	while (apply->open_targets != NULL)
-		close_target(apply->open_targets);
+	close_all(apply);
 	PopActiveSnapshot();
 	apply->active = false;
 }
@@ -379,7 +401,9 @@ tap_apply_abort(TapApply *apply)
 		MemoryContextReset(target->open_context);
 	}
 	apply->active = false;
+	apply->nopen = 0;
 	apply->buffered_bytes = 0;
+	apply->buffer_slots = 0;
 	apply->current_target = NULL;
 	apply->current_slot = NULL;
 	MemoryContextReset(apply->row_context);
@@ -402,6 +426,17 @@ truncate_target(TapTarget *target)
 	tap_apply_leave(&saved);
 }
 
+/* Many tables that take turns must not keep room for many rows each. */
+static void
+free_buffers(TapApply *apply)
+{
+	for (TapTarget *target = apply->open_targets; target; target = target->next_open)
+	{
+		if (target->direct)
+			tap_insert_close(target);
+	}
+}
+
 static void
 change_target(TapTarget *target, const TapEvent *event, TapApplyMode mode)
 {
@@ -414,10 +449,20 @@ change_target(TapTarget *target, const TapEvent *event, TapApplyMode mode)
 		return;
 	}
 
+	/* What SQL runs may look at other hub tables. */
 	if (!target->direct)
-		flush_all(apply);		/* what it runs may look at other hub tables */
-	else if (apply->buffered_bytes > TAP_INSERT_TOTAL_BYTES)
 		flush_all(apply);
+	else if (apply->buffered_bytes > TAP_INSERT_TOTAL_BYTES ||
+			 apply->buffer_slots > TAP_INSERT_TOTAL_ROWS)
+	{
+		flush_all(apply);
+		free_buffers(apply);
+	}
+
+	if (event->old_row.slot != NULL)
+		slot_getallattrs(event->old_row.slot);
+	if (event->new_row.slot != NULL)
+		slot_getallattrs(event->new_row.slot);
 
 	apply->current_target = target;
 	apply->current_slot = tap_apply_key_image(target, event)->slot;

@@ -65,10 +65,16 @@ extern void tap_apply_begin(TapApply *apply);
 extern void tap_apply_change(TapApply *apply, TapTarget *target,
 							 const TapEvent *event, TapApplyMode mode);
 
-/* Write what is buffered. */
+/*
+ * Write what is buffered, and let go of pins on pages, which hold up VACUUM:
+ * for a wait in the middle of a transaction.
+ */
 extern void tap_apply_flush(TapApply *apply);
 
-/* Flush and close everything; must be called before the commit. */
+/*
+ * Flush and close everything; must be called before the commit, and before
+ * DDL on a hub table, which PostgreSQL refuses for a table in use.
+ */
 extern void tap_apply_end(TapApply *apply);
 
 /* Forget all state of a transaction that was aborted. */

@@ -32,12 +32,16 @@ static void
 open_buffer(TapTarget *target)
 {
 	TapInsertBuffer *buffer = &target->buffer;
-	MemoryContext oldcontext = MemoryContextSwitchTo(target->open_context);
+	MemoryContext oldcontext;
 	bool		hashable = target->key_index != NULL && !target->key_hashes_row;
 
 	buffer->context = AllocSetContextCreate(target->open_context,
 											"tapdata inserts",
 											ALLOCSET_DEFAULT_SIZES);
+	oldcontext = MemoryContextSwitchTo(buffer->context);
+	buffer->tuple_context = AllocSetContextCreate(buffer->context,
+												  "tapdata insert rows",
+												  ALLOCSET_DEFAULT_SIZES);
 	buffer->slots = palloc0(sizeof(TupleTableSlot *) * TAP_INSERT_ROWS);
 
 	/*
@@ -65,12 +69,13 @@ next_buffer_slot(TapTarget *target)
 		open_buffer(target);
 	if (buffer->nrows == buffer->nslots)
 	{
-		MemoryContext oldcontext = MemoryContextSwitchTo(target->open_context);
+		MemoryContext oldcontext = MemoryContextSwitchTo(buffer->context);
 		TupleTableSlot *slot;
 
 		slot = MakeSingleTupleTableSlot(target->descriptor, &TTSOpsHeapTuple);
 		slot->tts_tableOid = target->relid;
 		buffer->slots[buffer->nslots++] = slot;
+		target->apply->buffer_slots++;
 		MemoryContextSwitchTo(oldcontext);
 	}
 	return buffer->slots[buffer->nrows];
@@ -81,7 +86,7 @@ tap_insert_add(TapTarget *target)
 {
 	TapInsertBuffer *buffer = &target->buffer;
 	TupleTableSlot *slot = next_buffer_slot(target);
-	MemoryContext oldcontext = MemoryContextSwitchTo(buffer->context);
+	MemoryContext oldcontext = MemoryContextSwitchTo(buffer->tuple_context);
 	HeapTuple	tuple;
 
 	/*
@@ -124,48 +129,58 @@ static void
 insert_index_entries(TapTarget *target)
 {
 	TapInsertBuffer *buffer = &target->buffer;
-	TapApply   *apply = target->apply;
-	TupleTableSlot *outer_slot = apply->current_slot;
-	bool		outer_is_hub = apply->current_is_hub;
 
-	/* A duplicate key is an error of the row at hand, not of the last one. */
-	apply->current_is_hub = true;
 	for (int i = 0; i < buffer->nrows; i++)
 	{
-		apply->current_slot = buffer->slots[i];
+		/* A duplicate key is an error of the row at hand, not of the last one. */
+		target->apply->current_slot = buffer->slots[i];
 		list_free(tap_compat_insert_index_tuples(target->result, target->estate,
 												 buffer->slots[i],
 												 TAP_INDEX_UPDATE_ALL, false));
 		ResetPerTupleExprContext(target->estate);
 	}
-	apply->current_slot = outer_slot;
-	apply->current_is_hub = outer_is_hub;
 }
 
-void
-tap_insert_flush(TapTarget *target)
+static void
+write_rows(TapTarget *target)
 {
 	TapInsertBuffer *buffer = &target->buffer;
 	MemoryContext oldcontext;
 
-	if (buffer->nrows == 0)
-		return;
-
 	/* heap_multi_insert() leaks */
-	oldcontext = MemoryContextSwitchTo(buffer->context);
+	oldcontext = MemoryContextSwitchTo(buffer->tuple_context);
 	table_multi_insert(target->rel, buffer->slots, buffer->nrows,
 					   GetCurrentCommandId(true), 0, buffer->bulk);
 	MemoryContextSwitchTo(GetPerTupleMemoryContext(target->estate));
 	if (target->result->ri_NumIndices > 0)
 		insert_index_entries(target);
 	MemoryContextSwitchTo(oldcontext);
+}
+
+void
+tap_insert_flush(TapTarget *target)
+{
+	TapInsertBuffer *buffer = &target->buffer;
+	TapApply   *apply = target->apply;
+	TupleTableSlot *outer_slot = apply->current_slot;
+	bool		outer_is_hub = apply->current_is_hub;
+
+	if (buffer->nrows == 0)
+		return;
+
+	/* An error is of one of these rows, not of the change that came last. */
+	apply->current_slot = NULL;
+	apply->current_is_hub = true;
+	write_rows(target);
+	apply->current_slot = outer_slot;
+	apply->current_is_hub = outer_is_hub;
 
 	for (int i = 0; i < buffer->nrows; i++)
 		ExecClearTuple(buffer->slots[i]);
-	MemoryContextReset(buffer->context);
+	MemoryContextReset(buffer->tuple_context);
 	if (buffer->filter != NULL)
 		memset(buffer->filter, 0, TAP_INSERT_FILTER_BITS / 8);
-	target->apply->buffered_bytes -= buffer->bytes;
+	apply->buffered_bytes -= buffer->bytes;
 	buffer->bytes = 0;
 	buffer->nrows = 0;
 }
@@ -176,10 +191,11 @@ tap_insert_close(TapTarget *target)
 	TapInsertBuffer *buffer = &target->buffer;
 
 	Assert(buffer->nrows == 0);
-	if (buffer->bulk != NULL)
-	{
-		table_finish_bulk_insert(target->rel, 0);
-		FreeBulkInsertState(buffer->bulk);
-	}
+	if (buffer->context == NULL)
+		return;
+	table_finish_bulk_insert(target->rel, 0);
+	FreeBulkInsertState(buffer->bulk);
+	MemoryContextDelete(buffer->context);
+	target->apply->buffer_slots -= buffer->nslots;
 	memset(buffer, 0, sizeof(TapInsertBuffer));
 }

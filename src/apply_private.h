@@ -43,13 +43,20 @@
 /* Bytes of the waiting rows of all targets together. */
 #define TAP_INSERT_TOTAL_BYTES	(4 * 1024 * 1024)
 
+/* Room for rows in all targets together. */
+#define TAP_INSERT_TOTAL_ROWS	16000
+
+/* Targets that are open at the same time, at most. */
+#define TAP_OPEN_TARGETS		200
+
 /* Bits that tell which keys may be among the waiting rows. */
 #define TAP_INSERT_FILTER_BITS	16384
 
 /* Waiting rows of one target. */
 typedef struct TapInsertBuffer
 {
-	MemoryContext context;		/* of the tuples */
+	MemoryContext context;		/* of the buffer */
+	MemoryContext tuple_context;	/* of the waiting rows */
 	TupleTableSlot **slots;		/* TAP_INSERT_ROWS, made when first used */
 	int			nslots;			/* made */
 	int			nrows;			/* waiting */
@@ -130,7 +137,9 @@ struct TapApply
 
 	bool		active;			/* between begin and end */
 	TapTarget  *open_targets;
-	Size		buffered_bytes;
+	int			nopen;
+	Size		buffered_bytes; /* of all targets' waiting rows */
+	int			buffer_slots;	/* of all targets */
 
 	/* for error contexts; NULL: none */
 	TapTarget  *current_target;
@@ -271,6 +280,8 @@ extern uint32 tap_lookup_hash(TapTarget *target, TupleTableSlot *hub_row);
 /* Take the row in target->work. */
 extern void tap_insert_add(TapTarget *target);
 extern void tap_insert_flush(TapTarget *target);
+
+/* Free the buffer, in which no row must wait; the next row makes it again. */
 extern void tap_insert_close(TapTarget *target);
 
 /* Whether a row with this hash of its key may be waiting. */
