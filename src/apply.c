@@ -464,6 +464,7 @@ change_target(TapTarget *target, const TapEvent *event, TapApplyMode mode)
 	if (event->new_row.slot != NULL)
 		slot_getallattrs(event->new_row.slot);
 
+	apply->mode = mode;
 	apply->current_target = target;
 	apply->current_slot = tap_apply_key_image(target, event)->slot;
 	apply->current_is_hub = false;

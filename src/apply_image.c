@@ -129,6 +129,18 @@ tap_apply_complete(TapTarget *target, const TapEvent *event, AttrNumber column,
 		old_value = event->old_row.slot->tts_values[column - 1];
 		old_isnull = event->old_row.slot->tts_isnull[column - 1];
 	}
+	else if (apply->mode == TAP_APPLY_CATCHUP)
+
+		/*
+		 * The hub's value may have this change already, and to make a change
+		 * to a part twice is not harmless.
+		 */
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("column \"%s\" of %s was changed in part while the table was copied",
+						NameStr(att->attname), target->source_name),
+				 errdetail("The source sent neither the new value nor the old one."),
+				 errhint("Let the source log whole rows while tables are copied (MySQL: binlog_row_image = FULL, or binlog_row_value_options = '').")));
 	else if (target->mapping->casts[column - 1] != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),

@@ -141,6 +141,8 @@ struct TapApply
 	Size		buffered_bytes; /* of all targets' waiting rows */
 	int			buffer_slots;	/* of all targets */
 
+	TapApplyMode mode;			/* of the change at hand */
+
 	/* for error contexts; NULL: none */
 	TapTarget  *current_target;
 	TupleTableSlot *current_slot;	/* in the hub's or the source's format */
