@@ -61,11 +61,7 @@ test_environment()
 		PATH="$("$PG_CONFIG" --bindir):$PATH" LC_ALL=C.UTF-8
 		PG_CONFIG="$PG_CONFIG" PG_REGRESS="$pgxs/test/regress/pg_regress"
 		REGRESS="${REGRESS:-}" REGRESS_OPTS="${REGRESS_OPTS:---inputdir=test}"
-		PGPORT=65432 PERL5LIB="$folder/test/lib:$pgxs/test/perl"
-		TAPDATA_CACHE="${TAPDATA_CACHE:-/var/cache/tapdata}"
-		TAPDATA_REQUIRE_SERVERS="${TAPDATA_REQUIRE_SERVERS:-}"
-		TAPDATA_FLAVOURS="${TAPDATA_FLAVOURS:-}"
-		TAPDATA_CHAOS_KILLS="${TAPDATA_CHAOS_KILLS:-}")
+		PGPORT=65432 PERL5LIB="$folder/test/lib:$pgxs/test/perl")
 }
 
 main()

@@ -16,13 +16,14 @@ KILLS ?= 200
 BUILD_JOBS ?= 2
 RUN_TESTS = PG_CONFIG='$(PG_CONFIG)' REGRESS='$(REGRESS)' REGRESS_OPTS='$(REGRESS_OPTS)' test/run.sh
 
-.PHONY: test test-packages test-build test-run chaos demo demo-stop bench indent check-format \
+.PHONY: test test-packages test-build test-connectors test-run chaos demo demo-stop bench indent check-format \
 	unit clean-unit
 
 # Another make reads the Makefile again, now that pg_config is there for it.
 test: test-packages
 	@$(MAKE) --no-print-directory test-build
-	@$(MAKE) --no-print-directory test-run
+	@$(MAKE) --no-print-directory test-run; status=$$?; \
+	$(MAKE) --no-print-directory -s test-connectors DO=uninstall; exit $$status
 
 test-packages:
 	@$(SERVICES)/install.sh build test
@@ -31,6 +32,15 @@ test-packages:
 test-build:
 	@$(MAKE) --no-print-directory -s -j$(BUILD_JOBS) all unit
 	@$(SUDO) $(MAKE) --no-print-directory -s install PG_CONFIG='$(PG_CONFIG)'
+	@$(MAKE) --no-print-directory -s test-connectors DO=all
+	@$(MAKE) --no-print-directory -s test-connectors DO=install
+
+# Connectors for tests only, built against what is installed, and taken away in the end.
+test-connectors:
+	+@for folder in $(wildcard test/connectors/*/); do \
+		$(if $(filter all,$(DO)),,$(SUDO)) $(MAKE) --no-print-directory -s -C $$folder $(DO) \
+			PG_CONFIG='$(PG_CONFIG)' || exit 1; \
+	done
 
 test-run:
 	@$(RUN_TESTS) $(TESTS)
@@ -80,3 +90,4 @@ clean: clean-unit
 
 clean-unit:
 	@rm -f $(UNIT_PROGRAMS)
+	@$(MAKE) --no-print-directory -s test-connectors DO=clean SUDO=
