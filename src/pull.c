@@ -396,7 +396,9 @@ between_transactions(TapPull *pull)
 static TapPullState
 on_none_idle(TapPull *pull, const TapEvent *event)
 {
-	if (pull->joining)
+	/* Nobody else sets the state, so that it can be read without its mutex. */
+	if (pull->joining ||
+		(!pull->is_sync && tap_worker_shared->state != TAP_STATE_STREAMING))
 		tap_pull_tables_joined(pull);
 	tap_pull_position_moved(pull, false);
 	report_lag(pull);
