@@ -1,0 +1,178 @@
+# Processes come and go as pipelines are started, stopped, broken and mended; the
+# source is a file, so that nothing but the core is tested.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+
+use PostgreSQL::Test::Utils;
+use Tapdata::Fake;
+use Tapdata::Test;
+use Test::More;
+
+my $hub = new_hub('processes', "tapdata.retry_min = 100ms\ntapdata.retry_max = 400ms\n");
+my $source = Tapdata::Fake->new('t');
+
+# backend types of tapdata's processes, in order
+my $processes = q{SELECT coalesce(string_agg(replace(backend_type, 'tapdata ', ''), ' '
+  ORDER BY backend_type), '') FROM pg_stat_activity WHERE backend_type LIKE 'tapdata %'};
+
+sub pid_of
+{
+	my ($type) = @_;
+
+	return $hub->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata $type'");
+}
+
+wait_for_sql($hub, $processes, 'launcher');
+sql_ok($hub, $processes, 'launcher', 'nothing but the launcher runs without pipelines');
+
+# --- start -----------------------------------------------------------------
+
+$source->fill('t', 1, 10);
+$hub->safe_psql('postgres', $source->pull_sql('p'));
+caught_up($hub, 'p');
+sql_ok($hub, 'SELECT count(*) FROM p.t', '10', 'the copy is there');
+sql_ok($hub, $processes, 'launcher pipeline supervisor', 'a pipeline has its processes');
+sql_ok($hub,
+	q{SELECT application_name, usename = current_user FROM pg_stat_activity
+	  WHERE backend_type = 'tapdata pipeline'},
+	'tapdata pipeline p|t',
+	'the worker shows its pipeline and runs as its owner');
+wait_for_state($hub, 'p', 'streaming');
+
+$hub->psql('postgres', 'BEGIN; SELECT tapdata.stop(\'p\'); ROLLBACK');
+sql_ok($hub, $processes, 'launcher pipeline supervisor',
+	'what is rolled back never happened');
+sql_fails($hub, q{BEGIN; SELECT tapdata.stop('p'); PREPARE TRANSACTION 'x'},
+	'0A000', qr/has changed pipelines/, 'pipelines cannot be changed by two-phase commit');
+
+# --- terminated from outside ------------------------------------------------
+
+for my $type ('pipeline', 'supervisor', 'launcher')
+{
+	my $pid = pid_of($type);
+
+	$hub->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 5000)");
+	wait_for_sql($hub, $processes, 'launcher pipeline supervisor');
+	isnt(pid_of($type), $pid, "a terminated $type is replaced");
+	$source->txn("update t 1 after $type");
+	caught_up($hub, 'p');
+	sql_ok($hub, 'SELECT value FROM p.t WHERE id = 1', "after $type",
+		"changes flow after the $type was replaced");
+}
+
+# --- stop and start ---------------------------------------------------------
+
+$hub->safe_psql('postgres', q{SELECT tapdata.stop('p')});
+wait_for_sql($hub, $processes, 'launcher');
+sql_ok($hub, $processes, 'launcher', 'nothing is left of a stopped pipeline');
+sql_ok($hub, q{SELECT state FROM tapdata.status}, 'stopped', 'status says stopped');
+sql_fails($hub, q{SELECT tapdata.wait('p', '5 s')}, '55000', qr/stopped|not running/,
+	'wait() does not wait for a stopped pipeline');
+
+$source->fill('t', 11, 20);
+$hub->safe_psql('postgres', q{SELECT tapdata.start('p')});
+caught_up($hub, 'p');
+sql_ok($hub, 'SELECT count(*) FROM p.t', '20', 'it carries on where it stood');
+
+# --- errors that pass ---------------------------------------------------------
+
+$source->break('08006', 'the line is cut');
+$hub->safe_psql('postgres', 'SELECT pg_terminate_backend(' . pid_of('pipeline') . ', 5000)');
+wait_for_state($hub, 'p', 'retrying');
+wait_for_sql($hub, q{SELECT restarts >= 3 FROM tapdata.status});
+sql_ok($hub, q{SELECT last_error FROM tapdata.status}, 'the line is cut',
+	'status shows what is wrong');
+sql_ok($hub, q{SELECT DISTINCT message FROM tapdata.events WHERE severity = 'error'},
+	'the line is cut', 'each failure is an event');
+$source->mend;
+$source->fill('t', 21, 30);
+caught_up($hub, 'p');
+wait_for_state($hub, 'p', 'streaming');
+sql_ok($hub, 'SELECT count(*) FROM p.t', '30', 'the pipeline mends itself');
+sql_ok($hub, q{SELECT last_error IS NULL FROM tapdata.status}, 't',
+	'status forgets the error');
+
+# --- errors that a person has to mend -------------------------------------------
+
+$source->break('28P01', 'the password is wrong');
+$hub->safe_psql('postgres', 'SELECT pg_terminate_backend(' . pid_of('pipeline') . ', 5000)');
+wait_for_state($hub, 'p', 'failed');
+wait_for_sql($hub, $processes, 'launcher');
+sql_ok($hub, $processes, 'launcher', 'a failed pipeline is not tried again');
+sql_fails($hub, q{SELECT tapdata.wait('p', '5 s')}, '[0-9A-Z]{5}', qr/the password is wrong/,
+	'wait() says why the pipeline has failed');
+$hub->restart;
+wait_for_sql($hub, $processes, 'launcher');
+sql_ok($hub, q{SELECT state, last_error FROM tapdata.status}, 'failed|the password is wrong',
+	'it is still known after a restart');
+$source->mend;
+$source->fill('t', 31, 40);
+$hub->safe_psql('postgres', q{SELECT tapdata.start('p')});
+caught_up($hub, 'p');
+sql_ok($hub, 'SELECT count(*) FROM p.t', '40', 'start() is a new try');
+
+# --- owners -------------------------------------------------------------------
+
+SKIP:
+{
+	skip 'since 17 an owner needs no LOGIN', 2 if $hub->pg_version >= 17;
+
+	$hub->safe_psql('postgres', q{
+		CREATE ROLE owner LOGIN;
+		GRANT USAGE ON SCHEMA tapdata TO owner;
+		GRANT CREATE ON DATABASE postgres TO owner});
+	my $other = Tapdata::Fake->new('t');
+	$other->fill('t', 1, 3);
+	$hub->safe_psql('postgres', 'SET ROLE owner; ' . $other->pull_sql('o'));
+	caught_up($hub, 'o');
+	sql_ok($hub,
+		q{SELECT usename FROM pg_stat_activity WHERE application_name = 'tapdata pipeline o'},
+		'owner', 'the worker runs as the owner');
+
+	$hub->safe_psql('postgres', q{ALTER ROLE owner NOLOGIN;
+		SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+		WHERE application_name = 'tapdata pipeline o'});
+	wait_for_state($hub, 'o', 'failed');
+	like($hub->safe_psql('postgres', q{SELECT last_error FROM tapdata.status WHERE name = 'o'}),
+		qr/"owner" is not permitted to log in; hint: .*LOGIN/,
+		'a worker that cannot log in says why');
+	$hub->safe_psql('postgres', q{SELECT tapdata.drop_pipeline('o', true)});
+}
+
+# --- a server without room ------------------------------------------------------
+
+$hub->append_conf('postgresql.conf', "max_worker_processes = 3\n");
+$hub->restart;
+wait_for_sql($hub, q{SELECT last_error ~ 'no background worker slot is free.*max_worker_processes'
+	FROM tapdata.status});
+pass('status says that there is no room for the worker');
+$hub->append_conf('postgresql.conf', "max_worker_processes = 64\n");
+$hub->restart;
+caught_up($hub, 'p');
+
+# --- all off -----------------------------------------------------------------
+
+$hub->append_conf('postgresql.conf', "tapdata.enabled = off\n");
+$hub->reload;
+wait_for_sql($hub, $processes, 'launcher');
+sql_ok($hub, $processes, 'launcher', 'tapdata.enabled = off pauses all pipelines');
+$hub->append_conf('postgresql.conf', "tapdata.enabled = on\n");
+$hub->reload;
+wait_for_sql($hub, $processes, 'launcher pipeline supervisor');
+$source->fill('t', 41, 50);
+caught_up($hub, 'p');
+sql_ok($hub, 'SELECT count(*) FROM p.t', '50', 'and lets them run again');
+
+# --- the end --------------------------------------------------------------------
+
+$hub->safe_psql('postgres', q{SELECT tapdata.drop_pipeline('p')});
+wait_for_sql($hub, $processes, 'launcher');
+sql_ok($hub, 'SELECT count(*) FROM p.t', '50', 'a dropped pipeline leaves its tables');
+sql_ok($hub, q{SELECT count(*) FROM pg_replication_origin}, '0', 'and nothing else');
+
+done_testing();
