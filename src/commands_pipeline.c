@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -104,6 +105,73 @@ check_some_match(List *matching)
 				 errhint("Patterns that begin with ! are taken off what the others match.")));
 }
 
+/* A relation in the place of a hub table to be; say whose it is. */
+static void
+report_hub_table_taken(const TapTableName *source, const char *hub_name, Oid relid)
+{
+	TapTableRow *table = tap_catalog_table_by_hub(relid);
+	TapPipelineRow *pipeline = table ? tap_catalog_pipeline_by_id(table->pipeline, true) : NULL;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_DUPLICATE_TABLE),
+			 errmsg("relation %s already exists", hub_name),
+			 pipeline ?
+			 errdetail("Pipeline \"%s\" fills it from %s.", pipeline->name,
+					   tap_table_name_text(&table->source)) :
+			 errdetail("No pipeline fills it, and it shall not be overwritten with %s.",
+					   tap_table_name_text(source)),
+			 errhint("Choose another schema with into_schema, or rename or drop what is there.")));
+}
+
+static TapTableRow *
+find_table(List *tables, const TapTableName *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, tables)
+	{
+		TapTableRow *table = lfirst(cell);
+
+		if (strcmp(tap_table_name_text(&table->source), tap_table_name_text(name)) == 0)
+			return table;
+	}
+	return NULL;
+}
+
+/*
+ * Each source table that is new to the pipeline needs a place in the hub that
+ * nothing else has.
+ */
+static void
+check_hub_tables(const TapPipelineRow *row, List *matching)
+{
+	List	   *tables = row->id != 0 ? tap_catalog_tables(row->id) : NIL;
+	Oid			schema = get_namespace_oid(row->into_schema, true);
+	ListCell   *cell;
+	ListCell   *other_cell;
+
+	foreach(cell, matching)
+	{
+		TapTableName *name = lfirst(cell);
+		char	   *hub_name = quote_qualified_identifier(row->into_schema, name->name);
+		Oid			relid = OidIsValid(schema) ? get_relname_relid(name->name, schema) : InvalidOid;
+
+		if (OidIsValid(relid) && find_table(tables, name) == NULL)
+			report_hub_table_taken(name, hub_name, relid);
+		for_each_cell(other_cell, matching, lnext(matching, cell))
+		{
+			TapTableName *other = lfirst(other_cell);
+
+			if (strcmp(other->name, name->name) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_TABLE),
+						 errmsg("%s and %s cannot both be hub table %s",
+								tap_table_name_text(name), tap_table_name_text(other), hub_name),
+						 errhint("Pull the tables of each source schema by a pipeline of its own, with another into_schema.")));
+		}
+	}
+}
+
 /*
  * All that needs the source.  It is asked before anything is written, so that
  * no lock is held for longer than the tables' descriptions take.
@@ -113,11 +181,15 @@ create_pull(TapPipelineRow *row, const TapConnectionRow *connection, TapOpenSess
 {
 	List	   *names = session->source->list_tables(session->session);
 	List	   *matching;
+	List	   *checks;
 
 	tap_check_patterns(row->patterns, names);
 	matching = matching_names(row->patterns, names);
 	check_some_match(matching);
-	tap_check_source(connection, tap_session_test(connection, row, matching));
+	check_hub_tables(row, matching);
+	checks = tap_session_test(connection, row, matching);
+	tap_check_source(connection, checks);
+	tap_warn_of_source(connection, checks);
 
 	tap_hubtable_create_schema(row->into_schema);
 	row->id = tap_catalog_insert_pipeline(row);
@@ -155,6 +227,8 @@ tap_command_pull(PG_FUNCTION_ARGS)
 	(void) tap_patterns_compile(row.patterns);
 	check_owner_can_run(row.owner);
 
+	/* once without tables: its checks explain better why nobody can log in */
+	tap_check_source(connection, tap_session_test(connection, &row, NIL));
 	session = tap_session_open(connection, &row, TAP_PURPOSE_DISCOVER);
 	PG_TRY();
 	{
@@ -252,12 +326,14 @@ add_tables(TapPipelineRow *row, List *patterns, const TapConnectionRow *connecti
 		   TapOpenSession *session)
 {
 	List	   *names = session->source->list_tables(session->session);
+	List	   *matching;
 
 	tap_check_patterns(patterns, names);
 	row->patterns = texts_without(row->patterns, excluding_patterns(patterns));
 	row->patterns = list_concat(row->patterns, texts_without(patterns, row->patterns));
-	tap_check_source(connection,
-					 tap_session_test(connection, row, matching_names(row->patterns, names)));
+	matching = matching_names(row->patterns, names);
+	check_hub_tables(row, matching);
+	tap_check_source(connection, tap_session_test(connection, row, matching));
 	tap_catalog_update_pipeline(row);
 	tap_pull_add_matching(row, session);
 }
