@@ -55,6 +55,7 @@ COMMENT ON COLUMN tapdata.pipeline.created_at IS 'when it was made';
 -- must not follow one source by accident.
 CREATE TABLE tapdata.pipeline_state (
     pipeline int PRIMARY KEY REFERENCES tapdata.pipeline ON DELETE CASCADE,
+    database oid NOT NULL,
     enabled boolean NOT NULL,
     failed boolean NOT NULL DEFAULT false,
     last_error text,
@@ -63,6 +64,7 @@ CREATE TABLE tapdata.pipeline_state (
 
 COMMENT ON TABLE tapdata.pipeline_state IS 'which pipelines shall run; a pipeline without a row is stopped';
 COMMENT ON COLUMN tapdata.pipeline_state.pipeline IS 'tapdata.pipeline.id';
+COMMENT ON COLUMN tapdata.pipeline_state.database IS 'pg_database.oid; in a database copied from that one the row does not count';
 COMMENT ON COLUMN tapdata.pipeline_state.enabled IS 'shall run';
 COMMENT ON COLUMN tapdata.pipeline_state.failed IS 'an error stopped it, that only a person can mend';
 COMMENT ON COLUMN tapdata.pipeline_state.last_error IS 'that error';

@@ -1,6 +1,6 @@
 -- The views.  Whoever may use the schema may read them
 -- (GRANT USAGE ON SCHEMA tapdata TO role); each user sees the rows of the
--- connections and pipelines of roles that he or she is a member of, and
+-- connections and pipelines of roles whose privileges he or she has, and
 -- members of pg_monitor see status, tables and events of all.  No secret is in
 -- any of them.
 
@@ -20,7 +20,7 @@ CREATE VIEW tapdata.connections WITH (security_barrier) AS
            tapdata.masked_options(c.connector, c.options) AS options,
            c.owner, c.created_at
       FROM tapdata.connection c
-     WHERE pg_catalog.pg_has_role(c.owner, 'MEMBER');
+     WHERE pg_catalog.pg_has_role(c.owner, 'USAGE');
 COMMENT ON VIEW tapdata.connections IS 'external systems; secrets are masked';
 COMMENT ON COLUMN tapdata.connections.name IS 'name given to tapdata.connect()';
 COMMENT ON COLUMN tapdata.connections.connector IS 'connector';
@@ -36,7 +36,9 @@ CREATE VIEW tapdata.pipelines WITH (security_barrier) AS
       FROM tapdata.pipeline p
       JOIN tapdata.connection c ON c.id = p.connection
       LEFT JOIN tapdata.pipeline_state s ON s.pipeline = p.id
-     WHERE pg_catalog.pg_has_role(p.owner, 'MEMBER');
+           AND s.database = (SELECT d.oid FROM pg_catalog.pg_database d
+                              WHERE d.datname = pg_catalog.current_database())
+     WHERE pg_catalog.pg_has_role(p.owner, 'USAGE');
 COMMENT ON VIEW tapdata.pipelines IS 'how pipelines are set up';
 COMMENT ON COLUMN tapdata.pipelines.name IS 'name given to tapdata.pull() or tapdata.publish()';
 COMMENT ON COLUMN tapdata.pipelines.direction IS 'pull (into the hub) or publish (out of it)';
@@ -101,7 +103,7 @@ CREATE VIEW tapdata.events WITH (security_barrier) AS
     SELECT e.at, e.pipeline, e.source_table, e.severity, e.kind, e.message
       FROM tapdata.event e
       LEFT JOIN tapdata.pipeline p ON p.name = e.pipeline
-     WHERE pg_catalog.pg_has_role(p.owner, 'MEMBER')
+     WHERE pg_catalog.pg_has_role(p.owner, 'USAGE')
         OR pg_catalog.pg_has_role('pg_monitor', 'USAGE')
      ORDER BY e.id;
 COMMENT ON VIEW tapdata.events IS 'what happened and when, oldest first; trimmed by tapdata.event_retention';
@@ -117,7 +119,7 @@ CREATE VIEW tapdata.dead_letters WITH (security_barrier) AS
            d."position", d.at
       FROM tapdata.dead_letter d
       JOIN tapdata.pipeline p ON p.id = d.pipeline
-     WHERE pg_catalog.pg_has_role(p.owner, 'MEMBER')
+     WHERE pg_catalog.pg_has_role(p.owner, 'USAGE')
      ORDER BY d.id;
 COMMENT ON VIEW tapdata.dead_letters IS 'changes that could not be stored, oldest first';
 COMMENT ON COLUMN tapdata.dead_letters.pipeline IS 'pipeline';

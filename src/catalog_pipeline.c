@@ -13,10 +13,15 @@
 
 #include "catalog_private.h"
 
+/* A database that was copied from another has the other's rows, too. */
+#define THIS_DATABASE \
+	"(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
+
 #define PIPELINE_COLUMNS \
 	"SELECT p.id, p.name, p.direction, p.connection, p.tables, p.into_schema, p.options, " \
 	"p.owner::oid, s.enabled, s.failed, s.last_error " \
-	"FROM tapdata.pipeline p LEFT JOIN tapdata.pipeline_state s ON s.pipeline = p.id "
+	"FROM tapdata.pipeline p LEFT JOIN tapdata.pipeline_state s ON s.pipeline = p.id " \
+	"AND s.database = " THIS_DATABASE " "
 
 static TapPipelineRow *
 pipeline_row(TapCatalogCall *call, uint64 row)
@@ -105,7 +110,7 @@ tap_catalog_pipeline_owned(const char *name)
 	TapCatalogCall call;
 	TapPipelineRow *row = tap_catalog_pipeline(name, false);
 
-	tap_catalog_check_member(row->owner, "pipeline", name);
+	tap_catalog_check_owner(row->owner, "pipeline", name);
 
 	/* not FOR UPDATE: workers shall go on to insert rows that refer to it */
 	tap_catalog_enter(&call);
@@ -118,7 +123,7 @@ tap_catalog_pipeline_owned(const char *name)
 	/* it may have been changed while we waited for the lock */
 	if (row == NULL)
 		report_no_pipeline(name);
-	tap_catalog_check_member(row->owner, "pipeline", name);
+	tap_catalog_check_owner(row->owner, "pipeline", name);
 	return row;
 }
 
@@ -225,8 +230,10 @@ tap_catalog_set_enabled(int32 pipeline, bool enabled)
 
 	/* stopping keeps the error to be seen, starting is a new try */
 	tap_catalog_enter(&call);
-	tap_catalog_write("INSERT INTO tapdata.pipeline_state AS s (pipeline, enabled) VALUES ($1, $2) "
+	tap_catalog_write("INSERT INTO tapdata.pipeline_state AS s (pipeline, database, enabled) "
+					  "VALUES ($1, " THIS_DATABASE ", $2) "
 					  "ON CONFLICT (pipeline) DO UPDATE SET enabled = excluded.enabled, "
+					  "database = excluded.database, "
 					  "failed = s.failed AND NOT excluded.enabled, "
 					  "last_error = CASE WHEN excluded.enabled THEN NULL ELSE s.last_error END, "
 					  "failed_at = CASE WHEN excluded.enabled THEN NULL ELSE s.failed_at END",

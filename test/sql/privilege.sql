@@ -84,7 +84,7 @@ SET ROLE regress_tap_outsider;
 :seen
 SELECT count(*) FROM tapdata.connection;
 UPDATE tapdata.pipeline SET owner = 'regress_tap_outsider';
-INSERT INTO tapdata.pipeline_state VALUES (1, true);
+INSERT INTO tapdata.pipeline_state VALUES (1, 1, true);
 
 -- Dead letters are stored with the rights of the pipeline's owner, not of who retries.
 RESET ROLE;

@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
 
+use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Tapdata::Fake;
 use Tapdata::Test;
@@ -96,11 +97,15 @@ $hub->safe_psql('postgres', 'ALTER DATABASE uno SET TABLESPACE elsewhere');
 follows('uno', $source{one}, 11, 'pipelines carry on in another tablespace');
 
 # a command that fails
-my $session = $hub->background_psql('copy');
-$session->query_safe('SELECT 1');
+my $session = IPC::Run::start(
+	[ 'psql', '-X', '-d', $hub->connstr('copy'), '-c', 'SELECT pg_sleep(600)' ]);
+wait_for_sql($hub, q{SELECT count(*) FROM pg_stat_activity
+	WHERE datname = 'copy' AND backend_type = 'client backend'}, '1');
 ($code) = $hub->psql('postgres', 'DROP DATABASE copy');
 isnt($code, 0, 'DROP DATABASE is refused while users are there');
-$session->quit;
+$session->kill_kill;
+$hub->safe_psql('postgres', q{SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+	WHERE datname = 'copy' AND backend_type = 'client backend'});
 follows('copy', $source{one}, 12, 'then its pipelines carry on');
 
 $hub->safe_psql('postgres', 'DROP DATABASE copy');
@@ -118,11 +123,13 @@ $hub->safe_psql('two', 'DROP EXTENSION tapdata');
 sql_ok($hub, sprintf($running, 'two'), '0', 'DROP EXTENSION ends pipelines');
 is($hub->safe_psql('two', 'SELECT count(*) FROM p.t'), 7, 'hub tables stay');
 sql_ok($hub, q{SELECT count(*) FROM pg_replication_origin}, '0', 'origins do not');
-$hub->safe_psql('two', 'DROP SCHEMA p CASCADE; CREATE EXTENSION tapdata; '
-	  . $source{two}->pull_sql('p'));
+$hub->safe_psql('two', 'DROP SCHEMA p CASCADE; CREATE ROLE other SUPERUSER; SET ROLE other; '
+	  . 'CREATE EXTENSION tapdata; RESET ROLE; ' . $source{two}->pull_sql('p'));
 follows('two', $source{two}, 8, 'the extension can be created again');
-$hub->safe_psql('two', 'DROP SCHEMA tapdata CASCADE');
-sql_ok($hub, sprintf($running, 'two'), '0', 'DROP SCHEMA CASCADE ends pipelines, too');
+$hub->safe_psql('two', 'DROP OWNED BY other CASCADE');
+is($hub->safe_psql('two', q{SELECT count(*) FROM pg_extension WHERE extname = 'tapdata'}), 0,
+	'DROP OWNED drops it, too');
+sql_ok($hub, sprintf($running, 'two'), '0', 'and ends pipelines');
 sql_ok($hub, q{SELECT count(*) FROM pg_replication_origin}, '0', 'and drops their origins');
 
 done_testing();
