@@ -405,7 +405,7 @@ tap_catalog_connection_owned(const char *name)
 	TapCatalogCall call;
 	TapConnectionRow *row = tap_catalog_connection(name, false);
 
-	tap_catalog_check_member(row->owner, "connection", name);
+	tap_catalog_check_owner(row->owner, "connection", name);
 
 	tap_catalog_enter(&call);
 	row = NULL;
@@ -417,7 +417,7 @@ tap_catalog_connection_owned(const char *name)
 	/* it may have been changed while we waited for the lock */
 	if (row == NULL)
 		report_no_connection(name);
-	tap_catalog_check_member(row->owner, "connection", name);
+	tap_catalog_check_owner(row->owner, "connection", name);
 	return row;
 }
 
@@ -463,9 +463,9 @@ tap_catalog_delete_connection(int32 id)
 }
 
 void
-tap_catalog_check_member(Oid owner, const char *kind, const char *name)
+tap_catalog_check_owner(Oid owner, const char *kind, const char *name)
 {
-	if (!is_member_of_role(GetUserId(), owner))
+	if (!has_privs_of_role(GetUserId(), owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of %s \"%s\"", kind, name)));

@@ -131,8 +131,8 @@ extern void tap_catalog_delete_connection(int32 id);
 /*
  * Find a connection or pipeline by name or id.  missing_ok false raises
  * ERRCODE_UNDEFINED_OBJECT.  The *_owned forms raise
- * ERRCODE_INSUFFICIENT_PRIVILEGE too, unless the current user is a member of
- * the owner, and lock the row until the end of the transaction.
+ * ERRCODE_INSUFFICIENT_PRIVILEGE too, unless the current user has the
+ * privileges of the owner, and lock the row until the end of the transaction.
  */
 extern TapConnectionRow *tap_catalog_connection(const char *name, bool missing_ok);
 extern TapConnectionRow *tap_catalog_connection_by_id(int32 id);
@@ -141,8 +141,11 @@ extern TapPipelineRow *tap_catalog_pipeline(const char *name, bool missing_ok);
 extern TapPipelineRow *tap_catalog_pipeline_by_id(int32 id, bool missing_ok);
 extern TapPipelineRow *tap_catalog_pipeline_owned(const char *name);
 
-/* Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the user is a member of owner. */
-extern void tap_catalog_check_member(Oid owner, const char *kind, const char *name);
+/*
+ * Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the current user has the
+ * privileges of owner.
+ */
+extern void tap_catalog_check_owner(Oid owner, const char *kind, const char *name);
 
 /* List of TapPipelineRow *: all that are enabled and have not failed. */
 extern List *tap_catalog_pipelines_to_run(void);

@@ -151,11 +151,18 @@ tap_check_source(const TapConnectionRow *connection, List *checks)
 						 check->sqlstate ? check->sqlstate : ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 						 connection, check);
 	}
+}
+
+void
+tap_warn_of_source(const TapConnectionRow *connection, List *checks)
+{
+	ListCell   *cell;
+
 	foreach(cell, checks)
 	{
 		const TapCheck *check = lfirst(cell);
 
-		if (!check->ok)
+		if (!check->ok && !check->required)
 			report_check(WARNING, check->sqlstate ? check->sqlstate : ERRCODE_WARNING,
 						 connection, check);
 	}

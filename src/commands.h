@@ -36,10 +36,11 @@ extern List *tap_argument_texts(FunctionCallInfo fcinfo, int number, const char 
 extern void tap_check_is_source(const TapConnectionRow *connection);
 
 /*
- * Raise the first required check that failed as an error, warn of others that
- * did.  checks is a List of TapCheck *.
+ * Raise the first required check that failed as an error; warn of all others
+ * that failed.  checks is a List of TapCheck *.
  */
 extern void tap_check_source(const TapConnectionRow *connection, List *checks);
+extern void tap_warn_of_source(const TapConnectionRow *connection, List *checks);
 
 /*
  * Raise ERRCODE_UNDEFINED_TABLE when one of the patterns (List of char *)

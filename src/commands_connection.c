@@ -136,7 +136,7 @@ usable_connection(const char *name)
 {
 	TapConnectionRow *row = tap_catalog_connection(name, false);
 
-	tap_catalog_check_member(row->owner, "connection", name);
+	tap_catalog_check_owner(row->owner, "connection", name);
 	return row;
 }
 

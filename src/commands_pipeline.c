@@ -219,7 +219,7 @@ tap_command_pull(PG_FUNCTION_ARGS)
 	tap_shmem_require();
 	check_name_is_free(row.name);
 	connection = tap_catalog_connection(connection_name, false);
-	tap_catalog_check_member(connection->owner, "connection", connection_name);
+	tap_catalog_check_owner(connection->owner, "connection", connection_name);
 	row.connection = connection->id;
 	tap_check_is_source(connection);
 	(void) tap_options_parse(row.options, NULL, tap_connector_load(connection->connector),
@@ -252,7 +252,7 @@ tap_command_publish(PG_FUNCTION_ARGS)
 
 	check_name_is_free(name);
 	connection = tap_catalog_connection(connection_name, false);
-	tap_catalog_check_member(connection->owner, "connection", connection_name);
+	tap_catalog_check_owner(connection->owner, "connection", connection_name);
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("connector \"%s\" of connection \"%s\" cannot be published to",

@@ -199,7 +199,7 @@ tap_command_wait(PG_FUNCTION_ARGS)
 
 	tap_shmem_require();
 	row = tap_catalog_pipeline(target.pipeline_name, false);
-	tap_catalog_check_member(row->owner, "pipeline", target.pipeline_name);
+	tap_catalog_check_owner(row->owner, "pipeline", target.pipeline_name);
 	target.pipeline = row->id;
 	check_runs(&target);
 	connection = tap_catalog_connection_by_id(row->connection);

@@ -253,7 +253,7 @@ visible_pipelines(void)
 	{
 		TapPipelineRow *pipeline = lfirst(cell);
 
-		if (all || is_member_of_role(GetUserId(), pipeline->owner))
+		if (all || has_privs_of_role(GetUserId(), pipeline->owner))
 			result = lappend(result, pipeline);
 	}
 	return result;
