@@ -1,0 +1,649 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/mysql/mysql_format.c
+ *	  Which format the rows of a table have at the stream's position.
+ *
+ * NOTES
+ *	  With binlog_row_metadata = FULL a table map names its columns, and the
+ *	  known format serves only for what the map does not tell.  Without, rows
+ *	  are read by the known format, by position of the columns: that of the
+ *	  stream's start (from the core), changed by each ALTER TABLE in the log.
+ *	  A map that does not fit it is never guessed at: the present format of
+ *	  the source is taken if it fits, else it is an error.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "mysql_stream.h"
+
+#include "executor/tuptable.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#define COLLATION_BINARY	63
+
+/* ---------------------------------------------------------------------
+ * Tables of the stream
+ * ---------------------------------------------------------------------
+ */
+
+TapMysqlStreamTable *
+tap_mysql_table_entry(TapMysqlStream *stream, const char *schema,
+					  const char *name)
+{
+	char		key[TAP_MYSQL_TABLE_KEY_SIZE];
+	TapMysqlStreamTable *table;
+	bool		found;
+
+	snprintf(key, sizeof(key), "%s\001%s", schema, name);
+	table = hash_search(stream->tables, key, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset((char *) table + sizeof(table->key), 0,
+			   sizeof(*table) - sizeof(table->key));
+		table->name.schema = MemoryContextStrdup(stream->context, schema);
+		table->name.name = MemoryContextStrdup(stream->context, name);
+	}
+	return table;
+}
+
+void
+tap_mysql_forget_table(TapMysqlStreamTable *table)
+{
+	table->asked = false;
+	table->table_data = NULL;
+	table->definition = NULL;
+	table->generation = 0;
+}
+
+TapMysqlStreamTable *
+tap_mysql_stream_table(TapMysqlStream *stream, const char *schema,
+					   const char *name, bool created)
+{
+	TapMysqlStreamTable *table = tap_mysql_table_entry(stream, schema, name);
+
+	if (table->asked && !created)
+		return table;
+	table->definition = NULL;
+	table->table_data = stream->args.table_followed(stream->args.core_data,
+													&table->name, created,
+													&table->definition);
+	table->asked = true;
+	return table;
+}
+
+void
+tap_mysql_set_format(TapMysqlStream *stream, TapMysqlStreamTable *table,
+					 const TapMysqlTable *format)
+{
+	char	   *definition = tap_mysql_definition_text(format);
+	MemoryContext old;
+	int			natts;
+
+	/* what points to the former format may still be in use by the core */
+	table->context = AllocSetContextCreate(stream->context, "tapdata mysql format",
+										   ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(table->context);
+	table->table = tap_mysql_definition_parse(stream->session, &table->name, definition);
+	tap_mysql_prepare_columns(stream->session, table->table, table->context);
+	table->source = tap_mysql_source_table(stream->session, table->table);
+	table->old_slot = MakeSingleTupleTableSlot(table->source->descriptor, &TTSOpsVirtual);
+	table->new_slot = MakeSingleTupleTableSlot(table->source->descriptor, &TTSOpsVirtual);
+	natts = Max(1, table->table->ncolumns);
+	table->old_present = palloc0(sizeof(bool) * natts);
+	table->new_present = palloc0(sizeof(bool) * natts);
+	table->partial = palloc0(sizeof(void *) * natts);
+	table->is_key = palloc0(sizeof(bool) * natts);
+	for (int i = 0; i < table->table->nkeys; i++)
+		table->is_key[table->table->keys[i] - 1] = true;
+	table->generation = ++stream->last_generation;
+	MemoryContextSwitchTo(old);
+}
+
+bool
+tap_mysql_need_format(TapMysqlStream *stream, TapMysqlStreamTable *table)
+{
+	TapMysqlTable *format;
+
+	if (table->generation != 0)
+		return true;
+	if (table->definition != NULL)
+		format = tap_mysql_definition_parse(stream->session, &table->name,
+											table->definition);
+	else
+		format = tap_mysql_read_table(stream->session, &table->name);
+	if (format == NULL || format->ncolumns == 0)
+		return false;
+	tap_mysql_set_format(stream, table, format);
+	return true;
+}
+
+void
+tap_mysql_queue_schema(TapMysqlStream *stream, TapSchemaKind kind,
+					   TapMysqlStreamTable *table, const TapTableName *old_name,
+					   List *renames, const char *statement,
+					   Size statement_length)
+{
+	TapEvent   *event;
+	MemoryContext old;
+	ListCell   *cell;
+
+	if (stream->replay == NULL)
+		tap_mysql_begin(stream);
+	old = MemoryContextSwitchTo(stream->queue_context);
+	event = tap_mysql_queue(stream, TAP_EVENT_SCHEMA);
+	event->schema = kind;
+	event->table = table->source;
+	event->table_data = table->table_data;
+	if (old_name != NULL)
+	{
+		event->old_name.schema = pstrdup(old_name->schema);
+		event->old_name.name = pstrdup(old_name->name);
+	}
+	foreach(cell, renames)
+	{
+		TapColumnRename *rename = palloc(sizeof(TapColumnRename));
+
+		rename->from = pstrdup(((TapColumnRename *) lfirst(cell))->from);
+		rename->to = pstrdup(((TapColumnRename *) lfirst(cell))->to);
+		event->renames = lappend(event->renames, rename);
+	}
+	if (statement != NULL)
+		event->statement = tap_mysql_from_utf8(statement, statement_length);
+	MemoryContextSwitchTo(old);
+}
+
+/* ---------------------------------------------------------------------
+ * Formats from table maps
+ * ---------------------------------------------------------------------
+ */
+
+/* Bytes of a character, for lengths of columns that only the map knows. */
+static int
+bytes_of_character(const char *charset)
+{
+	if (strcmp(charset, "utf8mb4") == 0 || strncmp(charset, "utf16", 5) == 0 ||
+		strcmp(charset, "utf32") == 0 || strcmp(charset, "gb18030") == 0)
+		return 4;
+	if (strncmp(charset, "utf8", 4) == 0 || strcmp(charset, "ujis") == 0 ||
+		strcmp(charset, "eucjpms") == 0)
+		return 3;
+	if (strcmp(charset, "ucs2") == 0 || strcmp(charset, "gbk") == 0 ||
+		strcmp(charset, "big5") == 0 || strcmp(charset, "gb2312") == 0 ||
+		strcmp(charset, "sjis") == 0 || strcmp(charset, "cp932") == 0 ||
+		strcmp(charset, "euckr") == 0)
+		return 2;
+	return 1;
+}
+
+static const char *
+integer_type(uint8 type)
+{
+	switch (type)
+	{
+		case TAP_BINLOG_TYPE_TINY:
+			return "tinyint";
+		case TAP_BINLOG_TYPE_SHORT:
+			return "smallint";
+		case TAP_BINLOG_TYPE_INT24:
+			return "mediumint";
+		case TAP_BINLOG_TYPE_LONG:
+			return "int";
+		case TAP_BINLOG_TYPE_LONGLONG:
+			return "bigint";
+		default:
+			return NULL;
+	}
+}
+
+/* Types whose name and one number are all there is. */
+static bool
+simple_type(TapMysqlColumn *column, const TapBinlogColumn *wire)
+{
+	switch (wire->type)
+	{
+		case TAP_BINLOG_TYPE_FLOAT:
+			column->type = column->column_type = "float";
+			return true;
+		case TAP_BINLOG_TYPE_DOUBLE:
+			column->type = column->column_type = "double";
+			return true;
+		case TAP_BINLOG_TYPE_YEAR:
+			column->type = column->column_type = "year";
+			return true;
+		case TAP_BINLOG_TYPE_DATE:
+		case TAP_BINLOG_TYPE_NEWDATE:
+			column->type = column->column_type = "date";
+			return true;
+		case TAP_BINLOG_TYPE_JSON:
+			column->type = column->column_type = "json";
+			return true;
+		case TAP_BINLOG_TYPE_GEOMETRY:
+			column->type = column->column_type = "geometry";
+			return true;
+		case TAP_BINLOG_TYPE_VECTOR:
+			column->type = "vector";
+			column->column_type = psprintf("vector(%u)", wire->vector_dimension);
+			return true;
+		case TAP_BINLOG_TYPE_NEWDECIMAL:
+			column->type = "decimal";
+			column->column_type = psprintf("decimal(%d,%d)", wire->precision, wire->scale);
+			return true;
+		case TAP_BINLOG_TYPE_BIT:
+			column->type = "bit";
+			column->column_type = psprintf("bit(%u)", wire->max_bytes);
+			return true;
+		case TAP_BINLOG_TYPE_DATETIME:
+		case TAP_BINLOG_TYPE_DATETIME2:
+			column->type = "datetime";
+			break;
+		case TAP_BINLOG_TYPE_TIMESTAMP:
+		case TAP_BINLOG_TYPE_TIMESTAMP2:
+			column->type = "timestamp";
+			break;
+		case TAP_BINLOG_TYPE_TIME:
+		case TAP_BINLOG_TYPE_TIME2:
+			column->type = "time";
+			break;
+		default:
+			return false;
+	}
+	column->column_type = wire->scale ? psprintf("%s(%d)", column->type, wire->scale) :
+		column->type;
+	return true;
+}
+
+/* Strings and blobs: text or bytes, as the collation says. */
+static bool
+string_type(TapMysqlColumn *column, const TapBinlogColumn *wire)
+{
+	static const char *const texts[] = {"tinytext", "text", "mediumtext", "longtext"};
+	static const char *const blobs[] = {"tinyblob", "blob", "mediumblob", "longblob"};
+	bool		binary = column->charset == NULL;
+	int			length = binary ? (int) wire->max_bytes :
+	(int) wire->max_bytes / bytes_of_character(column->charset);
+
+	switch (wire->type)
+	{
+		case TAP_BINLOG_TYPE_STRING:
+		case TAP_BINLOG_TYPE_VAR_STRING:
+			column->type = binary ? "binary" : "char";
+			break;
+		case TAP_BINLOG_TYPE_VARCHAR:
+		case TAP_BINLOG_TYPE_VARCHAR_COMPRESSED:
+			column->type = binary ? "varbinary" : "varchar";
+			break;
+		case TAP_BINLOG_TYPE_BLOB:
+		case TAP_BINLOG_TYPE_BLOB_COMPRESSED:
+			if (wire->prefix_bytes < 1 || wire->prefix_bytes > 4)
+				return false;
+			column->type = unconstify(char *, (binary ? blobs : texts)[wire->prefix_bytes - 1]);
+			column->column_type = column->type;
+			return true;
+		default:
+			return false;
+	}
+	column->column_type = psprintf("%s(%d)", column->type, length);
+	return true;
+}
+
+/* "enum('a','b')" of the labels in the map. */
+static bool
+label_type(TapSession *session, TapMysqlColumn *column, const TapBinlogColumn *wire)
+{
+	StringInfoData text;
+	TapMysqlCharset *charset;
+
+	if (wire->type != TAP_BINLOG_TYPE_ENUM && wire->type != TAP_BINLOG_TYPE_SET)
+		return false;
+	column->type = wire->type == TAP_BINLOG_TYPE_ENUM ? "enum" : "set";
+	charset = tap_mysql_charset(session, column->charset ? column->charset : "utf8mb4");
+	initStringInfo(&text);
+	appendStringInfo(&text, "%s(", column->type);
+	for (uint32 i = 0; i < wire->label_count; i++)
+	{
+		StringInfoData label;
+
+		initStringInfo(&label);
+		tap_mysql_charset_convert(charset, &session->mapping, wire->labels[i].data,
+								  wire->labels[i].length, &label);
+		appendStringInfoString(&text, i ? ",'" : "'");
+		for (int j = 0; j < label.len; j++)
+		{
+			if (label.data[j] == '\'')
+				appendStringInfoChar(&text, '\'');
+			appendStringInfoChar(&text, label.data[j]);
+		}
+		appendStringInfoChar(&text, '\'');
+	}
+	appendStringInfoChar(&text, ')');
+	column->column_type = text.data;
+	return true;
+}
+
+/* The character set that the map says, NULL for bytes. */
+static char *
+charset_of(TapSession *session, const TapBinlogColumn *wire)
+{
+	const TapMysqlCollation *collation;
+
+	if (wire->collation == 0 || wire->collation == COLLATION_BINARY)
+		return NULL;
+	collation = tap_mysql_collation(session, (int) wire->collation);
+	return collation ? collation->charset : NULL;
+}
+
+/* A column of which only the map is known. */
+static bool
+column_from_map(TapSession *session, TapMysqlColumn *column,
+				const TapBinlogColumn *wire, const char *name)
+{
+	const char *integer = integer_type(wire->type);
+
+	memset(column, 0, sizeof(*column));
+	column->name = pstrdup(name);
+	column->nullable = wire->nullable;
+	column->invisible = !wire->visible;
+	column->charset = charset_of(session, wire);
+	if (integer != NULL)
+	{
+		column->type = pstrdup(integer);
+		column->column_type = psprintf("%s%s", integer, wire->is_unsigned ? " unsigned" : "");
+	}
+	else if (!simple_type(column, wire) && !label_type(session, column, wire) &&
+			 !string_type(column, wire))
+		return false;
+	tap_mysql_resolve_column(session, column, session->server.is_mariadb);
+	return true;
+}
+
+/* What the map knows better than any format that was read elsewhere. */
+static void
+refine_column(TapSession *session, TapMysqlColumn *column,
+			  const TapBinlogColumn *wire, const TapBinlogTable *map)
+{
+	char	   *charset = charset_of(session, wire);
+
+	column->nullable = wire->nullable;
+	if (charset != NULL && column->charset != NULL &&
+		strcmp(charset, column->charset) != 0)
+	{
+		column->charset = charset;
+		column->collation = NULL;
+	}
+	if (map->has_labels && wire->label_count > 0 &&
+		(column->kind == TAP_MYSQL_KIND_ENUM || column->kind == TAP_MYSQL_KIND_SET))
+	{
+		TapMysqlColumn labels = *column;
+
+		if (label_type(session, &labels, wire))
+		{
+			tap_mysql_resolve_column(session, &labels, session->server.is_mariadb);
+			for (int i = 0; i < labels.nlabels; i++)
+				if (i >= column->nlabels || strcmp(labels.labels[i], column->labels[i]) != 0)
+				{
+					*column = labels;
+					break;
+				}
+		}
+	}
+}
+
+static const TapMysqlColumn *
+column_named(const TapMysqlTable *table, const char *name)
+{
+	for (int i = 0; table != NULL && i < table->ncolumns; i++)
+		if (strcmp(table->columns[i].name, name) == 0)
+			return &table->columns[i];
+	return NULL;
+}
+
+/* The number of a column by another format's column, or 0. */
+static AttrNumber
+same_column(const TapMysqlTable *table, const TapMysqlTable *other, AttrNumber number)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+		if (strcmp(table->columns[i].name, other->columns[number - 1].name) == 0)
+			return (AttrNumber) (i + 1);
+	return InvalidAttrNumber;
+}
+
+/* Take the key over from another format, as far as its columns are there. */
+static void
+inherit_key(TapMysqlTable *table, const TapMysqlTable *other)
+{
+	table->nkeys = 0;
+	table->keys = palloc(sizeof(AttrNumber) * Max(1, other->nkeys));
+	table->key_index = other->key_index;
+	for (int i = 0; i < other->nkeys; i++)
+	{
+		AttrNumber	number = same_column(table, other, other->keys[i]);
+
+		if (number == InvalidAttrNumber || table->columns[number - 1].nullable)
+		{
+			table->nkeys = 0;
+			return;
+		}
+		table->keys[table->nkeys++] = number;
+	}
+}
+
+static void
+inherit_indexes(TapMysqlTable *table, const TapMysqlTable *other)
+{
+	table->nindexes = 0;
+	table->indexes = palloc0(sizeof(TapSourceIndex) * Max(1, other->nindexes));
+	for (int i = 0; i < other->nindexes; i++)
+	{
+		TapSourceIndex *index = &table->indexes[table->nindexes];
+		bool		whole = true;
+
+		*index = other->indexes[i];
+		index->columns = palloc(sizeof(AttrNumber) * index->ncolumns);
+		for (int j = 0; j < index->ncolumns; j++)
+		{
+			index->columns[j] = same_column(table, other, other->indexes[i].columns[j]);
+			whole &= index->columns[j] != InvalidAttrNumber;
+		}
+		table->nindexes += whole;
+	}
+}
+
+static void
+set_key(TapMysqlTable *table, const TapBinlogTable *map, const TapMysqlTable *known,
+		const TapMysqlTable *present)
+{
+	if (!map->has_primary_key)
+	{
+		const TapMysqlTable *from = known;
+
+		/* FULL metadata would have named a primary key */
+		if (known->key_index != NULL && strcmp(known->key_index, "PRIMARY") == 0 &&
+			present != NULL)
+			from = present;
+		inherit_key(table, from);
+		return;
+	}
+	table->key_index = "PRIMARY";
+	table->nkeys = (int) map->key_count;
+	table->keys = palloc(sizeof(AttrNumber) * Max(1, table->nkeys));
+	for (int i = 0; i < table->nkeys; i++)
+		table->keys[i] = (AttrNumber) (map->key_columns[i] + 1);
+}
+
+/* The format that a map with names describes. */
+static TapMysqlTable *
+format_by_name(TapMysqlStream *stream, TapMysqlStreamTable *entry,
+			   const TapBinlogTable *map)
+{
+	TapSession *session = stream->session;
+	const TapMysqlTable *known = entry->table;
+	TapMysqlTable *present = NULL;
+	TapMysqlTable *table = palloc0(sizeof(TapMysqlTable));
+	bool		asked = false;
+
+	*table = *known;
+	table->ncolumns = (int) map->column_count;
+	table->columns = palloc0(sizeof(TapMysqlColumn) * Max(1, table->ncolumns));
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		const TapBinlogColumn *wire = &map->columns[i];
+		char	   *name = tap_mysql_from_utf8(wire->name, wire->name_length);
+		const TapMysqlColumn *column = column_named(known, name);
+
+		if (column == NULL || !tap_mysql_column_fits(column, wire, map))
+		{
+			if (!asked)
+				present = tap_mysql_read_table(session, &entry->name);
+			asked = true;
+			column = column_named(present, name);
+		}
+		if (column != NULL && tap_mysql_column_fits(column, wire, map))
+		{
+			table->columns[i] = *column;
+			refine_column(session, &table->columns[i], wire, map);
+		}
+		else if (!column_from_map(session, &table->columns[i], wire, name))
+			return NULL;
+	}
+	set_key(table, map, known, present);
+	inherit_indexes(table, present ? present : known);
+	return table;
+}
+
+/* The format, if it fits a map without names, column by column. */
+static TapMysqlTable *
+format_by_position(TapSession *session, const TapMysqlTable *known,
+				   const TapBinlogTable *map)
+{
+	TapMysqlTable *table;
+
+	if (known == NULL || known->ncolumns != (int) map->column_count)
+		return NULL;
+	table = palloc(sizeof(TapMysqlTable));
+	*table = *known;
+	table->columns = palloc(sizeof(TapMysqlColumn) * Max(1, table->ncolumns));
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		table->columns[i] = known->columns[i];
+		if (!tap_mysql_column_fits(&table->columns[i], &map->columns[i], map))
+			return NULL;
+		refine_column(session, &table->columns[i], &map->columns[i], map);
+	}
+	return table;
+}
+
+static void
+refuse_map(TapMysqlStream *stream, const TapMysqlStreamTable *entry,
+		   const TapBinlogTable *map)
+{
+	StringInfoData types;
+
+	initStringInfo(&types);
+	for (uint32 i = 0; i < map->column_count && i < 100; i++)
+		appendStringInfo(&types, "%s%s", i ? ", " : "",
+						 tap_binlog_type_name(map->columns[i].type));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("rows of table \"%s\" in the source's log do not fit the format that is known of it",
+					tap_mysql_table_text(&entry->name)),
+			 errdetail("The log has %u columns: %s. Known are %d.", map->column_count,
+					   types.data, entry->generation ? entry->table->ncolumns : 0),
+			 errhint("Run at the source: SET GLOBAL binlog_row_metadata = 'FULL'; then copy the table again with tapdata.resync().")));
+}
+
+/* Bring the table's format in line with the map. */
+static void
+match_format(TapMysqlStream *stream, TapMysqlStreamTable *entry,
+			 const TapBinlogTable *map)
+{
+	TapMysqlTable *format;
+	TapMysqlTable empty = {0};
+
+	if (!tap_mysql_need_format(stream, entry))
+	{
+		/* gone from the source meanwhile: the map has to do */
+		if (!map->has_names)
+			refuse_map(stream, entry, map);
+		empty.name = entry->name;
+		empty.is_mariadb = stream->session->server.is_mariadb;
+		empty.estimated_rows = empty.estimated_bytes = -1;
+		entry->table = &empty;
+	}
+	if (map->has_names)
+		format = format_by_name(stream, entry, map);
+	else
+	{
+		format = format_by_position(stream->session, entry->table, map);
+		if (format == NULL)
+			format = format_by_position(stream->session,
+										tap_mysql_read_table(stream->session, &entry->name),
+										map);
+	}
+	if (format == NULL)
+		refuse_map(stream, entry, map);
+	if (entry->generation != 0 && tap_mysql_same_format(format, entry->table))
+		return;
+	tap_mysql_set_format(stream, entry, format);
+	tap_mysql_queue_schema(stream, TAP_SCHEMA_ALTERED, entry, NULL, NIL, NULL, 0);
+}
+
+/* ---------------------------------------------------------------------
+ * Maps
+ * ---------------------------------------------------------------------
+ */
+
+void
+tap_mysql_forget_map(void *context, TapBinlogTable *map)
+{
+	free(map->user);
+	map->user = NULL;
+}
+
+static TapMysqlMap *
+make_map(TapMysqlStreamTable *entry, TapBinlogTable *map)
+{
+	int			natts = entry->table_data ? entry->table->ncolumns : 0;
+	Size		cells = sizeof(TapBinlogCell) * map->column_count;
+	Size		size = MAXALIGN(sizeof(TapMysqlMap)) + 2 * MAXALIGN(cells) +
+	sizeof(int) * (natts + 1);
+	TapMysqlMap *result = malloc(size);
+	char	   *rest;
+
+	if (result == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	memset(result, 0, size);
+	rest = (char *) result + MAXALIGN(sizeof(TapMysqlMap));
+	result->before = (TapBinlogCell *) rest;
+	result->after = (TapBinlogCell *) (rest + MAXALIGN(cells));
+	result->wire = (int *) (rest + 2 * MAXALIGN(cells));
+	result->table = entry;
+	result->generation = entry->generation;
+	result->natts = natts;
+	/* either way the format has the columns of the map, in their order */
+	for (int i = 0; i < natts; i++)
+		result->wire[i] = i;
+	return result;
+}
+
+TapMysqlMap *
+tap_mysql_resolve_map(TapMysqlStream *stream, TapBinlogTable *map)
+{
+	TapMysqlMap *known = map->user;
+	TapMysqlStreamTable *entry;
+
+	if (known != NULL && known->table->asked &&
+		known->generation == known->table->generation)
+		return known->table->table_data ? known : NULL;
+	entry = tap_mysql_stream_table(stream,
+								   tap_mysql_from_utf8(map->schema, map->schema_length),
+								   tap_mysql_from_utf8(map->name, map->name_length),
+								   false);
+	if (entry->table_data != NULL)
+		match_format(stream, entry, map);
+	free(map->user);
+	map->user = NULL;
+	map->user = make_map(entry, map);
+	return entry->table_data ? map->user : NULL;
+}
