@@ -146,11 +146,16 @@ SKIP:
 
 # --- a server without room ------------------------------------------------------
 
-$hub->append_conf('postgresql.conf', "max_worker_processes = 3\n");
-$hub->restart;
-wait_for_sql($hub, q{SELECT last_error ~ 'no background worker slot is free.*max_worker_processes'
-	FROM tapdata.status});
-pass('status says that there is no room for the worker');
+# 3: launcher, PostgreSQL's own logical launcher and a supervisor; 2: not even that
+for my $slots (3, 2)
+{
+	$hub->append_conf('postgresql.conf', "max_worker_processes = $slots\n");
+	$hub->restart;
+	wait_for_sql($hub, q{SELECT last_error ~ 'no background worker slot is free.*max_worker_processes'
+		FROM tapdata.status});
+	sql_ok($hub, q{SELECT state IN ('starting', 'retrying') FROM tapdata.status}, 't',
+		"status says what is missing with max_worker_processes = $slots");
+}
 $hub->append_conf('postgresql.conf', "max_worker_processes = 64\n");
 $hub->restart;
 caught_up($hub, 'p');

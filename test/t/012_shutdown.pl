@@ -55,6 +55,9 @@ quickly('stopping a pipeline that waits for its source',
 		$hub->safe_psql('postgres', q{SELECT tapdata.drop_pipeline('slow', true)});
 	});
 
+wait_for_sql($hub, $processes, 'launcher pipeline supervisor');
+sql_ok($hub, $processes, 'launcher pipeline supervisor', 'its helpers went with it');
+
 $hub->stop('immediate');
 $source->fill('t', 1101, 1200);
 $hub->start;
