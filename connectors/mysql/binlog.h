@@ -663,6 +663,15 @@ extern int	tap_binlog_payload_next(TapBinlogPayload *payload,
  */
 extern void tap_binlog_payload_close(TapBinlogPayload *payload);
 
+/*
+ * Tell the digits of fraction of a column of the old TIME, DATETIME or
+ * TIMESTAMP type.  MariaDB with mysql56_temporal_format=OFF has fractions in
+ * these, without a word in the table map, so that rows cannot be read rightly
+ * unless the caller learns it from the table's definition and says so here, once
+ * for each new table.  False if the column is of another type.
+ */
+extern bool tap_binlog_set_old_scale(TapBinlogTable *table, uint32_t column, int scale);
+
 /* --- values ---------------------------------------------------------------- */
 /*
  * All of these return false when the bytes do not fit the type (wrong length,

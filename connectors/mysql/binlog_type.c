@@ -179,6 +179,35 @@ tap_binlog_set_type(TapBinlogColumn *column)
 	}
 }
 
+bool
+tap_binlog_set_old_scale(TapBinlogTable *table, uint32_t column_index, int scale)
+{
+	static const uint8_t time_bytes[] = {3, 4, 4, 5, 5, 5, 6};
+	static const uint8_t datetime_bytes[] = {8, 6, 6, 7, 7, 7, 8};
+	static const uint8_t timestamp_bytes[] = {4, 5, 5, 6, 6, 7, 7};
+	TapBinlogColumn *column;
+
+	if (column_index >= table->column_count || scale < 0 || scale > 6)
+		return false;
+	column = &table->columns[column_index];
+	switch (column->type)
+	{
+		case TAP_BINLOG_TYPE_TIME:
+			column->fixed_bytes = time_bytes[scale];
+			break;
+		case TAP_BINLOG_TYPE_DATETIME:
+			column->fixed_bytes = datetime_bytes[scale];
+			break;
+		case TAP_BINLOG_TYPE_TIMESTAMP:
+			column->fixed_bytes = timestamp_bytes[scale];
+			break;
+		default:
+			return false;
+	}
+	column->scale = (uint8_t) scale;
+	return true;
+}
+
 const char *
 tap_binlog_type_name(uint8_t type)
 {

@@ -297,6 +297,60 @@ get_old_datetime(const uint8_t *data, TapBinlogTime *value)
 		value->minute < 60 && value->second < 60;
 }
 
+/*
+ * The old types with a fraction are one big-endian number, made as a clock
+ * with mixed units; MariaDB's TIME has an offset so that it sorts.
+ */
+static bool
+get_old_fraction(uint8_t type, int scale, const uint8_t *data, uint32_t length,
+				 TapBinlogTime *value)
+{
+	const uint64_t unit = powers_of_ten[scale];
+	uint64_t	packed = load_big(data, length);
+
+	if (type == TAP_BINLOG_TYPE_TIME)
+	{
+		uint64_t	zero = UINT64_C(3020400) * unit;
+
+		value->negative = packed < zero;
+		packed = packed < zero ? zero - packed : packed - zero;
+	}
+	value->microsecond = (uint32_t) (packed % unit) * powers_of_ten[6 - scale];
+	packed /= unit;
+	value->second = (uint8_t) (packed % 60);
+	value->minute = (uint8_t) (packed / 60 % 60);
+	packed /= 3600;
+	if (type == TAP_BINLOG_TYPE_TIME)
+	{
+		value->hour = (uint16_t) packed;
+		return packed <= 838;
+	}
+	value->hour = (uint16_t) (packed % 24);
+	packed /= 24;
+	value->day = (uint8_t) (packed % 32);
+	packed /= 32;
+	value->month = (uint8_t) (packed % 13);
+	value->year = (uint16_t) (packed / 13);
+	return packed / 13 <= 9999;
+}
+
+static bool
+get_old_timestamp(int scale, const uint8_t *data, uint32_t length, TapBinlogTime *value)
+{
+	value->is_epoch = true;
+	if (scale == 0)
+	{
+		value->epoch = load32(data);
+		return length == 4;
+	}
+	value->epoch = (int64_t) load_big(data, 4);
+	value->microsecond = (uint32_t) load_big(data + 4, length - 4);
+	if (value->microsecond >= powers_of_ten[scale])
+		return false;
+	value->microsecond *= powers_of_ten[6 - scale];
+	return true;
+}
+
 bool
 tap_binlog_get_time(const TapBinlogColumn *column, const uint8_t *data, uint32_t length,
 					TapBinlogTime *value)
@@ -310,15 +364,16 @@ tap_binlog_get_time(const TapBinlogColumn *column, const uint8_t *data, uint32_t
 		case TAP_BINLOG_TYPE_NEWDATE:
 			return length == 3 && get_date(data, value);
 		case TAP_BINLOG_TYPE_TIME:
-			return length == 3 && get_old_time(data, value);
 		case TAP_BINLOG_TYPE_DATETIME:
+			if (column->scale > 0)
+				return length >= 3 && length <= 8 &&
+					get_old_fraction(column->type, column->scale, data, length, value);
+			if (column->type == TAP_BINLOG_TYPE_TIME)
+				return length == 3 && get_old_time(data, value);
 			return length == 8 && get_old_datetime(data, value);
 		case TAP_BINLOG_TYPE_TIMESTAMP:
-			if (length != 4)
-				return false;
-			value->is_epoch = true;
-			value->epoch = load32(data);
-			return true;
+			return length >= 4 && length <= 8 &&
+				get_old_timestamp(column->scale, data, length, value);
 		case TAP_BINLOG_TYPE_TIME2:
 			return length == 3u + (column->scale + 1u) / 2 &&
 				get_time2(data, column->scale, value);

@@ -176,7 +176,7 @@ use_rows(TapBinlogReader *reader, const TapBinlogEvent *event)
 }
 
 static void
-use_table(const TapBinlogTable *table)
+use_table(TapBinlogTable *table)
 {
 	REQUIRE(strlen(table->schema) <= table->schema_length);
 	REQUIRE(strlen(table->name) <= table->name_length);
@@ -189,6 +189,8 @@ use_table(const TapBinlogTable *table)
 		for (uint32_t j = 0; j < column->label_count; j++)
 			use_bytes(column->labels[j].data, column->labels[j].length);
 		use_bytes(tap_binlog_type_name(column->type), 1);
+		if (table->flags & 1)
+			tap_binlog_set_old_scale(table, i, (int) (i % 7));
 	}
 	for (uint32_t i = 0; i < table->key_count; i++)
 		REQUIRE(table->key_columns[i] < table->column_count);
