@@ -49,5 +49,6 @@ DROP EXTENSION tapdata;
 
 -- a schema of that name that is not ours is not taken over
 CREATE SCHEMA tapdata;
+\set VERBOSITY terse
 CREATE EXTENSION tapdata;
 DROP SCHEMA tapdata;
