@@ -164,10 +164,12 @@ checksum_of_format(TapBinlogReader *reader, const uint8_t *packet, size_t length
 	uint8_t		algorithm;
 
 	*trailer = 0;
-	reader->checksum = TAP_BINLOG_CHECKSUM_NONE;
 	if (length < TAP_BINLOG_HEADER_SIZE + FORMAT_FIXED_SIZE + FORMAT_CHECKSUM_SIZE ||
 		!version_has_checksums(reader->flavour, packet + TAP_BINLOG_HEADER_SIZE))
+	{
+		reader->checksum = TAP_BINLOG_CHECKSUM_NONE;
 		return TAP_BINLOG_OK;
+	}
 	algorithm = packet[length - FORMAT_CHECKSUM_SIZE];
 	if (algorithm > TAP_BINLOG_CHECKSUM_CRC32)
 		return tap_binlog_fail(reader, TAP_BINLOG_UNSUPPORTED, "checksum algorithm %u",
