@@ -249,6 +249,8 @@ close_target(TapTarget *target)
 
 	if (target->direct)
 		tap_direct_close(target);
+	if (target->routing != NULL)
+		tap_partition_close(target);
 	table_close(target->rel, NoLock);
 	target->rel = NULL;
 	target->open = false;
@@ -299,8 +301,22 @@ report_dropped(const TapTarget *target)
 			 errhint("Call tapdata.resync() for the table, or tapdata.remove_tables().")));
 }
 
+/* By which path the target is written. */
 static void
-open_target(TapTarget *target)
+open_path(TapTarget *target)
+{
+	bool		row_security =
+	check_enable_rls(target->relid, InvalidOid, true) == RLS_ENABLED;
+
+	target->direct = !row_security && tap_direct_possible(target);
+	if (target->direct)
+		tap_direct_open(target);
+	else if (!row_security && tap_partition_possible(target))
+		tap_partition_open(target);
+}
+
+void
+tap_apply_open_target(TapTarget *target)
 {
 	TapApply   *apply = target->apply;
 	TapSavedUser saved;
@@ -313,6 +329,8 @@ open_target(TapTarget *target)
 		close_all(apply);
 
 	oldcontext = MemoryContextSwitchTo(target->open_context);
+	target->direct = false;
+	target->routing = NULL;
 	target->rel = try_table_open(target->relid, RowExclusiveLock);
 	if (target->rel == NULL)
 		report_dropped(target);
@@ -326,11 +344,8 @@ open_target(TapTarget *target)
 	tap_apply_enter(target, &saved);
 	check_privileges(target->rel);
 	open_mapping(target);
-	target->direct = tap_direct_possible(target->rel) &&
-		check_enable_rls(target->relid, InvalidOid, true) != RLS_ENABLED;
 	target->identity_checked = false;
-	if (target->direct)
-		tap_direct_open(target);
+	open_path(target);
 	tap_apply_leave(&saved);
 	MemoryContextSwitchTo(oldcontext);
 }
@@ -343,6 +358,7 @@ tap_apply_forget_target(TapApply *apply, TapTarget *target)
 		flush_target(target);
 		close_target(target);
 	}
+	tap_partition_forget(target);
 	forget_mapping(target);
 	apply->targets = list_delete_ptr(apply->targets, target);
 	MemoryContextDelete(target->mapping_context);
@@ -419,9 +435,10 @@ truncate_target(TapTarget *target)
 {
 	TapSavedUser saved;
 
-	flush_all(target->apply);
+	if (!target->open)
+		tap_apply_open_target(target);
+	close_all(target->apply);	/* TRUNCATE refuses a table that is in use */
 	tap_apply_enter(target, &saved);
-	close_target(target);		/* TRUNCATE refuses a table that is in use */
 	tap_hubtable_truncate(target->relid);
 	tap_apply_leave(&saved);
 }
@@ -437,36 +454,67 @@ free_buffers(TapApply *apply)
 	}
 }
 
+/*
+ * The target itself, or the partition that a row goes to.  image: with the
+ * row's key; NULL: there is no single partition.
+ */
+static TapTarget *
+route(TapTarget *target, const TapRowImage *image)
+{
+	TapTarget  *leaf;
+
+	if (!target->open)
+		tap_apply_open_target(target);
+	if (target->routing == NULL || image == NULL)
+		return target;
+	leaf = tap_partition_leaf(target, image);
+	if (leaf != NULL)
+		return leaf;
+	if (!target->open)
+		tap_apply_open_target(target);
+	return target;
+}
+
+/* Before a change: bound what waits, or write it if it may be looked at. */
 static void
-change_target(TapTarget *target, const TapEvent *event, TapApplyMode mode)
+prepare_change(TapTarget *target)
 {
 	TapApply   *apply = target->apply;
-	TapSavedUser saved;
 
-	if (event->change == TAP_CHANGE_TRUNCATE)
-	{
-		truncate_target(target);
-		return;
-	}
-
-	/* What SQL runs may look at other hub tables. */
 	if (!target->direct)
-		flush_all(apply);
+		flush_all(apply);		/* SQL may look at any hub table */
 	else if (apply->buffered_bytes > TAP_INSERT_TOTAL_BYTES ||
 			 apply->buffer_slots > TAP_INSERT_TOTAL_ROWS)
 	{
 		flush_all(apply);
 		free_buffers(apply);
 	}
+}
 
-	if (event->old_row.slot != NULL)
-		slot_getallattrs(event->old_row.slot);
-	if (event->new_row.slot != NULL)
-		slot_getallattrs(event->new_row.slot);
+static void
+get_all_attributes(const TapRowImage *image)
+{
+	if (image->slot != NULL)
+		slot_getallattrs(image->slot);
+}
+
+static void
+change_target(TapTarget *target, const TapEvent *event, TapApplyMode mode)
+{
+	TapApply   *apply = target->apply;
+	const TapRowImage *key;
+	TapSavedUser saved;
+
+	get_all_attributes(&event->old_row);
+	get_all_attributes(&event->new_row);
+	key = tap_apply_key_image(target, event);
+	target = route(target, event->change == TAP_CHANGE_UPDATE &&
+				   tap_apply_key_changed(target, event) ? NULL : key);
+	prepare_change(target);
 
 	apply->mode = mode;
 	apply->current_target = target;
-	apply->current_slot = tap_apply_key_image(target, event)->slot;
+	apply->current_slot = key->slot;
 	apply->current_is_hub = false;
 
 	tap_apply_enter(target, &saved);
@@ -483,9 +531,10 @@ tap_apply_change(TapApply *apply, TapTarget *target, const TapEvent *event,
 {
 	MemoryContext oldcontext = MemoryContextSwitchTo(apply->row_context);
 
-	if (!target->open)
-		open_target(target);
-	change_target(target, event, mode);
+	if (event->change == TAP_CHANGE_TRUNCATE)
+		truncate_target(target);
+	else
+		change_target(target, event, mode);
 
 	apply->current_target = NULL;
 	apply->current_slot = NULL;
@@ -493,48 +542,20 @@ tap_apply_change(TapApply *apply, TapTarget *target, const TapEvent *event,
 	MemoryContextReset(apply->row_context);
 }
 
-/* ---------------------------------------------------------------------
- * Snapshots
- * ---------------------------------------------------------------------
- */
-
-typedef struct TapReceiver
+void
+tap_apply_store(TapTarget *target, TupleTableSlot *slot)
 {
-	TapRowReceiver receiver;
-	TapTarget  *target;
-	TupleTableSlot *slot;
-	MemoryContext outer;		/* current outside of next_slot/put_slot */
-	int64		nrows;
-} TapReceiver;
-
-static TupleTableSlot *
-receiver_next_slot(TapRowReceiver *receiver)
-{
-	TapReceiver *state = receiver->core_data;
-	MemoryContext context = state->target->apply->row_context;
-
-	state->outer = MemoryContextSwitchTo(context);
-	if (state->outer == context)	/* the slot before was not put back */
-		state->outer = state->target->apply->context;
-	ExecClearTuple(state->slot);
-	return state->slot;
-}
-
-static void
-receiver_put_slot(TapRowReceiver *receiver, TupleTableSlot *slot)
-{
-	TapReceiver *state = receiver->core_data;
-	TapTarget  *target = state->target;
+	TapApply   *apply = target->apply;
 	TapRowImage image = {.slot = slot};
 	TapSavedUser saved;
 
-	MemoryContextSwitchTo(target->apply->row_context);
-	if (!target->open)
-		open_target(target);
+	target = route(target, &image);
+	prepare_change(target);
 
-	target->apply->current_target = target;
-	target->apply->current_slot = slot;
-	target->apply->current_is_hub = false;
+	apply->current_target = target;
+	apply->current_slot = slot;
+	apply->current_is_hub = false;
+
 	tap_apply_enter(target, &saved);
 	if (target->direct)
 	{
@@ -544,37 +565,7 @@ receiver_put_slot(TapRowReceiver *receiver, TupleTableSlot *slot)
 	else
 		tap_sql_insert(target, &image);
 	tap_apply_leave(&saved);
-	target->apply->current_target = NULL;
-	target->apply->current_slot = NULL;
 
-	state->nrows++;
-	MemoryContextSwitchTo(state->outer);
-	MemoryContextReset(target->apply->row_context);
-}
-
-static void
-receiver_reject_row(TapRowReceiver *receiver, ErrorData *edata, const char *row)
-{
-	ReThrowError(edata);
-}
-
-TapRowReceiver *
-tap_apply_receiver(TapApply *apply, TapTarget *target)
-{
-	TapReceiver *state = palloc0(sizeof(TapReceiver));
-
-	state->receiver.next_slot = receiver_next_slot;
-	state->receiver.put_slot = receiver_put_slot;
-	state->receiver.reject_row = receiver_reject_row;
-	state->receiver.core_data = state;
-	state->target = target;
-	state->slot = MakeSingleTupleTableSlot(target->source->descriptor,
-										   &TTSOpsVirtual);
-	return &state->receiver;
-}
-
-int64
-tap_apply_received(TapRowReceiver *receiver)
-{
-	return ((TapReceiver *) receiver->core_data)->nrows;
+	apply->current_target = NULL;
+	apply->current_slot = NULL;
 }

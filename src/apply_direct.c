@@ -38,9 +38,8 @@
  * ---------------------------------------------------------------------
  */
 
-/* Whether a trigger of the table would fire for our changes. */
-static bool
-has_triggers(Relation rel)
+bool
+tap_direct_has_triggers(Relation rel)
 {
 	TriggerDesc *triggers = rel->trigdesc;
 	char		ignored = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ?
@@ -60,14 +59,16 @@ has_triggers(Relation rel)
 }
 
 bool
-tap_direct_possible(Relation rel)
+tap_direct_possible(TapTarget *target)
 {
+	Relation	rel = target->rel;
+
 	return rel->rd_rel->relkind == RELKIND_RELATION &&
 		rel->rd_tableam == GetHeapamTableAmRoutine() &&
-		!rel->rd_rel->relispartition &&
+		rel->rd_rel->relispartition == target->is_leaf &&
 		!rel->rd_rel->relhassubclass &&
 		rel->rd_rules == NULL &&
-		!has_triggers(rel);
+		!tap_direct_has_triggers(rel);
 }
 
 /* ---------------------------------------------------------------------

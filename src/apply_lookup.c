@@ -53,9 +53,8 @@ is_key_column(const TapMapping *mapping, AttrNumber column)
 	return false;
 }
 
-/* Whether the index is unique on just the columns of the key. */
-static bool
-index_is_key(Relation index, const TapMapping *mapping)
+bool
+tap_lookup_index_is_key(Relation index, const TapMapping *mapping)
 {
 	Form_pg_index form = index->rd_index;
 
@@ -82,7 +81,7 @@ choose_index(TapTarget *target)
 		Relation	index = result->ri_IndexRelationDescs[i];
 
 		if (target->mapping->nkeys > 0 ?
-			index_is_key(index, target->mapping) :
+			tap_lookup_index_is_key(index, target->mapping) :
 			tap_hubtable_index_hashes_row(index))
 			return index;
 	}

@@ -31,6 +31,7 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "utils/hsearch.h"
 
 #include "apply.h"
 
@@ -94,6 +95,8 @@ struct TapTarget
 	const TapSourceTable *source;
 	char	   *source_name;
 	bool		ignore_missing; /* of tap_apply_target() */
+	bool		is_leaf;		/* a partition, reached by its root only */
+	HTAB	   *leaves;			/* partitions met, for a partitioned table */
 
 	/* until the table is altered */
 	bool		mapping_valid;
@@ -108,6 +111,7 @@ struct TapTarget
 	Relation	rel;
 	Oid			other_owner;	/* owner of the table, if not the current user */
 	bool		direct;			/* apply_direct.c serves it */
+	struct TapRouting *routing; /* NULL unless apply_partition.c serves it */
 	bool		identity_checked;	/* CheckCmdReplicaIdentity() was passed */
 	EState	   *estate;
 	ResultRelInfo *result;
@@ -170,6 +174,12 @@ typedef struct TapSavedUser
 extern void tap_apply_enter(TapTarget *target, TapSavedUser *saved);
 extern void tap_apply_leave(const TapSavedUser *saved);
 
+/* Insert a row of a snapshot; in the row context. */
+extern void tap_apply_store(TapTarget *target, TupleTableSlot *slot);
+
+/* Open a target that is not; may close all others to make room. */
+extern void tap_apply_open_target(TapTarget *target);
+
 /* ----------------
  * apply_image.c
  * ----------------
@@ -225,8 +235,11 @@ extern Datum tap_apply_complete(TapTarget *target, const TapEvent *event,
  * ----------------
  */
 
-/* Whether the direct path can serve the table of an opened relation. */
-extern bool tap_direct_possible(Relation rel);
+/* Whether the direct path can serve the target's opened table. */
+extern bool tap_direct_possible(TapTarget *target);
+
+/* Whether a trigger of the table would fire for our changes. */
+extern bool tap_direct_has_triggers(Relation rel);
 
 /* Make and free executor state, scans and buffers; the relation is open. */
 extern void tap_direct_open(TapTarget *target);
@@ -248,6 +261,9 @@ extern void tap_direct_build_insert(TapTarget *target, const TapRowImage *image)
  * apply_lookup.c
  * ----------------
  */
+
+/* Whether a btree index is unique on just the columns of the key. */
+extern bool tap_lookup_index_is_key(Relation index, const TapMapping *mapping);
 
 /* Choose the index to find rows by and begin a scan of it. */
 extern void tap_lookup_open(TapTarget *target);
@@ -288,6 +304,25 @@ extern void tap_insert_close(TapTarget *target);
 
 /* Whether a row with this hash of its key may be waiting. */
 extern bool tap_insert_may_hold(const TapTarget *target, uint32 hash);
+
+/* ----------------
+ * apply_partition.c
+ * ----------------
+ */
+
+/* Whether rows of the target's opened table can be routed by their key. */
+extern bool tap_partition_possible(TapTarget *target);
+extern void tap_partition_open(TapTarget *target);
+extern void tap_partition_close(TapTarget *target);
+
+/*
+ * The partition for a row with the image's key, opened; NULL when the direct
+ * path cannot serve it.  The target itself may be closed by that.
+ */
+extern TapTarget *tap_partition_leaf(TapTarget *target, const TapRowImage *image);
+
+/* Forget the targets of the partitions. */
+extern void tap_partition_forget(TapTarget *target);
 
 /* ----------------
  * apply_sql.c
