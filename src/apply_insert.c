@@ -132,7 +132,10 @@ insert_index_entries(TapTarget *target)
 
 	for (int i = 0; i < buffer->nrows; i++)
 	{
-		/* A duplicate key is an error of the row at hand, not of the last one. */
+		/*
+		 * A duplicate key is an error of the row at hand, not of the last
+		 * one.
+		 */
 		target->apply->current_slot = buffer->slots[i];
 		list_free(tap_compat_insert_index_tuples(target->result, target->estate,
 												 buffer->slots[i],
