@@ -54,7 +54,8 @@ sub measure
 	{
 		die "unknown part \"$part\"; known are: @order\n" unless $parts{$part};
 	}
-	$machine = Bench::Machine->start;
+	$machine = Bench::Machine->new;
+	$machine->start;
 	for my $part (@wanted)
 	{
 		print STDERR "measuring $part ...\n";

@@ -37,13 +37,25 @@ my @mariadb_options = (
 	'--innodb-log-file-size=1G', '--max-binlog-size=1G',
 	'--tmp-table-size=64M', '--binlog-row-metadata=FULL');
 
-sub start
+sub new
 {
 	my ($class) = @_;
 	my $folder = tempdir('tapdata-bench-XXXXXX', TMPDIR => 1);
-	my $self = bless { folder => $folder, owner => $$, sessions => [] }, $class;
 
 	chmod 0755, $folder;
+	return bless {
+		folder => $folder,
+		owner => $$,
+		sessions => [],
+		started => []
+	}, $class;
+}
+
+# Starts all servers; what was started when it dies, stop() stops.
+sub start
+{
+	my ($self) = @_;
+
 	$self->{source} = $self->_service('mariadb.sh', 'source', @mariadb_options);
 	$self->{publisher} = $self->_service('postgres.sh', 'publisher', @postgres_settings);
 	$self->{server} = $self->_service('postgres.sh', 'hub',
@@ -55,7 +67,7 @@ sub start
 	$self->{pub} = $self->psql('publisher', 'postgres');
 	$self->{mariadb} = $self->mariadb;
 	$self->{hub}->run('CREATE EXTENSION tapdata');
-	return $self;
+	return;
 }
 
 sub _service
@@ -81,9 +93,9 @@ sub stop
 {
 	my ($self) = @_;
 
-	return if $self->{owner} != $$ || !$self->{started};
-	$_->close for @{ delete $self->{sessions} };
-	for my $server (reverse @{ delete $self->{started} })
+	return if $self->{owner} != $$;
+	$_->close for splice @{ $self->{sessions} };
+	for my $server (reverse splice @{ $self->{started} })
 	{
 		system("$services/$server->[0]", 'stop', $server->[1]) == 0
 		  or warn "$server->[1] did not stop\n";
