@@ -138,7 +138,7 @@ extern void tap_process_supervisor_settled(void);
  * Keep processes of a database out until the current transaction ends, and
  * wait until those there are gone, at most timeout_ms.  False on timeout.
  */
-extern bool tap_process_hold_database(Oid database, long timeout_ms);
+extern bool tap_hold_database(Oid database, long timeout_ms);
 
 /* Have the launcher start a supervisor; false: no room in shared memory. */
 extern bool tap_process_request(Oid database);
@@ -168,7 +168,19 @@ extern void tap_process_reset_starts(void);
 extern void tap_shmem_free_pipeline(int32 pipeline);
 extern void tap_shmem_free_table(int32 table);
 
-/* Install the transaction callbacks; from _PG_init(). */
-extern void tap_process_install(void);
+/* The next pipeline of this database from *index on; 0: no more. */
+extern int32 tap_shmem_next_pipeline(int *index);
+
+/*
+ * The entry of a database, made when there is none; NULL when there is no
+ * room.  TapShared.lock is held exclusively.
+ */
+extern TapDatabaseShared *tap_process_claim_database(Oid database);
+
+/* The entry of a pipeline; NULL: none.  TapShared.lock is held. */
+extern TapPipelineShared *tap_process_find_pipeline(Oid database, int32 pipeline);
+
+/* Install the transaction callbacks of hold.c; from _PG_init(). */
+extern void tap_hold_install(void);
 
 #endif							/* TAPDATA_PROCESS_H */

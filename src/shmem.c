@@ -287,6 +287,23 @@ tap_shmem_free_pipeline(int32 pipeline)
 	LWLockRelease(tap_shared->lock);
 }
 
+int32
+tap_shmem_next_pipeline(int *index)
+{
+	int32		pipeline = 0;
+
+	LWLockAcquire(tap_shared->lock, LW_SHARED);
+	while (pipeline == 0 && *index < tap_shared->npipelines)
+	{
+		TapPipelineShared *entry = &tap_shared->pipelines[(*index)++];
+
+		if (entry->in_use && entry->database == MyDatabaseId)
+			pipeline = entry->pipeline;
+	}
+	LWLockRelease(tap_shared->lock);
+	return pipeline;
+}
+
 void
 tap_shmem_free_table(int32 table)
 {

@@ -61,6 +61,24 @@ static List *children = NIL;
 /* Reset at each turn of the main loop. */
 static MemoryContext turn_context = NULL;
 
+/*
+ * Free the entries of pipelines that are gone: a worker that was on its way
+ * when its pipeline was dropped can have made one anew.
+ */
+static void
+forget_dropped(void)
+{
+	int			index = 0;
+	int32		pipeline;
+
+	while ((pipeline = tap_shmem_next_pipeline(&index)) != 0)
+	{
+		if (!tap_process_runs(TAP_PROCESS_PIPELINE, pipeline, 0) &&
+			tap_catalog_pipeline_by_id(pipeline, true) == NULL)
+			tap_shmem_free_pipeline(pipeline);
+	}
+}
+
 /* What is to run by the catalog: List of TapPipelineRow * in turn_context. */
 static List *
 pipelines_to_run(void)
@@ -74,7 +92,10 @@ pipelines_to_run(void)
 
 	tap_worker_begin();
 	if (tap_catalog_exists())
+	{
 		rows = tap_catalog_pipelines_to_run();
+		forget_dropped();
+	}
 	else
 		tap_shmem_forget_database(MyDatabaseId);
 
@@ -190,11 +211,21 @@ back_off(Child *child, bool healthy)
 static void
 child_ended(Child *child)
 {
-	TapPipelineShared *shared = tap_shmem_pipeline(child->pipeline, true);
+	TapPipelineShared *shared = tap_shmem_pipeline(child->pipeline, false);
 	char		error[TAP_ERROR_MAX_BYTES];
 	TapWorkerExit exit;
 	bool		recorded;
 	bool		healthy;
+
+	pfree(child->handle);
+	child->handle = NULL;
+
+	/* Its pipeline was dropped meanwhile. */
+	if (shared == NULL)
+	{
+		child->told = false;
+		return;
+	}
 
 	SpinLockAcquire(&shared->mutex);
 	exit = shared->exit;
@@ -202,9 +233,6 @@ child_ended(Child *child)
 	healthy = shared->exit_healthy;
 	memcpy(error, shared->last_error, sizeof(error));
 	SpinLockRelease(&shared->mutex);
-
-	pfree(child->handle);
-	child->handle = NULL;
 
 	if (child->told || exit == TAP_EXIT_RESTART)
 		child->failures = 0;

@@ -33,7 +33,7 @@ _PG_init(void)
 
 	tap_guc_define();
 	tap_shmem_install();
-	tap_process_install();
+	tap_hold_install();
 	tap_utility_hook_install();
 
 	/* pg_upgrade's server must write nothing of its own. */

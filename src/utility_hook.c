@@ -135,7 +135,7 @@ hold_database(const char *name, bool copy, bool drop)
 		!tap_compat_owns_database(database, GetUserId()))
 		return;
 
-	(void) tap_process_hold_database(database, HOLD_TIMEOUT_MS);
+	(void) tap_hold_database(database, HOLD_TIMEOUT_MS);
 	if (drop)
 		drop_origins(database);
 }
@@ -158,7 +158,7 @@ hold_for_drop(DropStmt *statement)
 		extension = get_extension_oid(EXTENSION_NAME, true);
 		if (OidIsValid(extension) &&
 			tap_compat_owns_extension(extension, GetUserId()))
-			(void) tap_process_hold_database(MyDatabaseId, HOLD_TIMEOUT_MS);
+			(void) tap_hold_database(MyDatabaseId, HOLD_TIMEOUT_MS);
 	}
 }
 
@@ -231,7 +231,7 @@ object_access(ObjectAccessType access, Oid class, Oid object, int subobject,
 	if (access == OAT_DROP && class == ExtensionRelationId &&
 		tap_shmem_available() && object == get_extension_oid(EXTENSION_NAME, true))
 	{
-		(void) tap_process_hold_database(MyDatabaseId, HOLD_TIMEOUT_MS);
+		(void) tap_hold_database(MyDatabaseId, HOLD_TIMEOUT_MS);
 		drop_origins(MyDatabaseId);
 	}
 }

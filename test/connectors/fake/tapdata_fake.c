@@ -596,7 +596,7 @@ followed(TapSession *session, const char *name)
 	source.schema = SCHEMA_NAME;
 	source.name = entry->name;
 	entry->table_data = session->stream.table_followed(session->stream.core_data,
-														&source, false, &definition);
+													   &source, false, &definition);
 	entry->table = fake_table(name);
 	entry->new_slot = MakeSingleTupleTableSlot(entry->table->descriptor, &TTSOpsVirtual);
 	entry->old_slot = MakeSingleTupleTableSlot(entry->table->descriptor, &TTSOpsVirtual);
@@ -735,8 +735,8 @@ fake_acknowledge(TapSession *session, const char *position)
  */
 
 static const TapOption options[] = {
-	{.name = "delay_ms", .type = TAP_OPTION_INT, .scope = TAP_SCOPE_PULL,
-		.default_value = "0", .minimum = 0, .maximum = 60000,
+	{.name = "delay_ms",.type = TAP_OPTION_INT,.scope = TAP_SCOPE_PULL,
+		.default_value = "0",.minimum = 0,.maximum = 60000,
 	.help = "pause before each chunk of a copy"},
 	{.name = NULL}
 };
