@@ -18,6 +18,7 @@ static const struct
 	int			sqlerrcode;
 	TapErrorClass class;
 }			exceptions[] =
+
 {
 	/* somebody else holds what we need, for now */
 	{ERRCODE_LOCK_NOT_AVAILABLE, TAP_ERROR_RETRY},

@@ -101,10 +101,11 @@ typedef struct TapPipelineShared
 	 * A table that was added later is handed over at a moment when the
 	 * pipeline's stream stands still; see pull_sync.c.
 	 */
-	int			join_waiting;	/* sync workers that want to hand over; written
-								 * by them */
-	bool		paused;			/* the stream stands at reached_position and waits
-								 * for them; written by the pipeline worker */
+	int			join_waiting;	/* sync workers that want to hand over;
+								 * written by them */
+	bool		paused;			/* the stream stands at reached_position and
+								 * waits for them; written by the pipeline
+								 * worker */
 
 	/* Broadcast after each change of state, reached_position or paused. */
 	ConditionVariable moved;
