@@ -78,6 +78,8 @@ tap_command_alter_connection(PG_FUNCTION_ARGS)
 	Jsonb	   *options = tap_argument_jsonb_or_null(fcinfo, 2);
 	TapConnectionRow *row = tap_catalog_connection_owned(name);
 	char	   *connector = row->connector;
+	List	   *pipelines = tap_catalog_pipelines_of_connection(row->id);
+	ListCell   *cell;
 
 	if (uri == NULL && options == NULL)
 		ereport(ERROR,
@@ -91,8 +93,7 @@ tap_command_alter_connection(PG_FUNCTION_ARGS)
 	check_connection(row);
 
 	/* positions and definitions are in the terms of the connector */
-	if (strcmp(row->connector, connector) != 0 &&
-		tap_catalog_pipelines_of_connection(row->id) != NIL)
+	if (strcmp(row->connector, connector) != 0 && pipelines != NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("connection \"%s\" cannot change from connector \"%s\" to \"%s\"",
@@ -100,6 +101,10 @@ tap_command_alter_connection(PG_FUNCTION_ARGS)
 				 errdetail("Pipelines use it."),
 				 errhint("Create another connection with tapdata.connect().")));
 	tap_catalog_update_connection(row);
+
+	/* their workers come back over the new connection */
+	foreach(cell, pipelines)
+		tap_shmem_stop_pipeline(tap_catalog_pipeline(lfirst(cell), false)->id);
 	tap_shmem_wake_at_commit();
 	PG_RETURN_VOID();
 }

@@ -441,6 +441,9 @@ tap_command_alter_pipeline(PG_FUNCTION_ARGS)
 	(void) tap_options_parse(row->options, NULL, tap_connector_load(connection->connector),
 							 row->direction == TAP_PULL ? TAP_SCOPE_PULL : TAP_SCOPE_PUBLISH,
 							 CurrentMemoryContext);
+
+	/* the worker comes back with the new options */
+	tap_shmem_stop_pipeline(row->id);
 	tap_catalog_update_pipeline(row);
 	tap_shmem_wake_at_commit();
 	PG_RETURN_VOID();

@@ -381,12 +381,14 @@ put_pipeline(FunctionCallInfo fcinfo, const TapPipelineRow *pipeline)
 	add_counter(&row, COUNTER(shared, bytes));
 	add_lag(&row, state, &live, shared);
 	add_text(&row, position);
-	add_text(&row, live.source_position);
+	add_text(&row, state == TAP_STATE_STREAMING && !live.behind ? position :
+			 live.source_position);
 	add_timestamp(&row, live.last_commit_at);
 	add_int8(&row, tap_catalog_dead_letters(pipeline->id));
 	add_counter(&row, COUNTER(shared, restarts));
 	add_text(&row, pipeline->last_error ? pipeline->last_error :
-			 state == TAP_STATE_RETRYING ? live.last_error : NULL);
+			 state == TAP_STATE_RETRYING ? live.last_error :
+			 state == TAP_STATE_STARTING ? tap_shmem_obstacle() : NULL);
 	add_timestamp(&row, state == TAP_STATE_FAILED ? tap_catalog_failed_at(pipeline->id) :
 				  state == live.state ? live.since : 0);
 	put_row(fcinfo, &row);
