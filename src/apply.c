@@ -121,7 +121,7 @@ tap_apply_target(TapApply *apply, Oid hub_table, const TapSourceTable *source,
 													ALLOCSET_SMALL_SIZES);
 	target->open_context = AllocSetContextCreate(apply->context,
 												 "tapdata target",
-												 ALLOCSET_DEFAULT_SIZES);
+												 ALLOCSET_START_SMALL_SIZES);
 	apply->targets = lappend(apply->targets, target);
 	MemoryContextSwitchTo(oldcontext);
 	return target;

@@ -37,12 +37,13 @@ open_buffer(TapTarget *target)
 
 	buffer->context = AllocSetContextCreate(target->open_context,
 											"tapdata inserts",
-											ALLOCSET_DEFAULT_SIZES);
+											ALLOCSET_START_SMALL_SIZES);
 	oldcontext = MemoryContextSwitchTo(buffer->context);
 	buffer->tuple_context = AllocSetContextCreate(buffer->context,
 												  "tapdata insert rows",
 												  ALLOCSET_DEFAULT_SIZES);
-	buffer->slots = palloc0(sizeof(TupleTableSlot *) * TAP_INSERT_ROWS);
+	buffer->room = 16;
+	buffer->slots = palloc(sizeof(TupleTableSlot *) * buffer->room);
 
 	/*
 	 * COPY's small ring of buffers is right for a table that nobody looks at
@@ -72,6 +73,12 @@ next_buffer_slot(TapTarget *target)
 		MemoryContext oldcontext = MemoryContextSwitchTo(buffer->context);
 		TupleTableSlot *slot;
 
+		if (buffer->nslots == buffer->room)
+		{
+			buffer->room *= 2;
+			buffer->slots = repalloc(buffer->slots,
+									 sizeof(TupleTableSlot *) * buffer->room);
+		}
 		slot = MakeSingleTupleTableSlot(target->descriptor, &TTSOpsHeapTuple);
 		slot->tts_tableOid = target->relid;
 		buffer->slots[buffer->nslots++] = slot;

@@ -90,6 +90,7 @@ tap_partition_close(TapTarget *target)
 
 	target->routing = NULL;
 	ExecCleanupTupleRouting(routing->modify, routing->partitions);
+	ExecResetTupleTable(routing->estate->es_tupleTable, false);
 	FreeExecutorState(routing->estate);
 }
 

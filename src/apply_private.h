@@ -48,7 +48,7 @@
 #define TAP_INSERT_TOTAL_ROWS	16000
 
 /* Targets that are open at the same time, at most. */
-#define TAP_OPEN_TARGETS		200
+#define TAP_OPEN_TARGETS		500
 
 /* Bits that tell which keys may be among the waiting rows. */
 #define TAP_INSERT_FILTER_BITS	16384
@@ -58,8 +58,9 @@ typedef struct TapInsertBuffer
 {
 	MemoryContext context;		/* of the buffer */
 	MemoryContext tuple_context;	/* of the waiting rows */
-	TupleTableSlot **slots;		/* TAP_INSERT_ROWS, made when first used */
+	TupleTableSlot **slots;		/* made when first used */
 	int			nslots;			/* made */
+	int			room;			/* of the array */
 	int			nrows;			/* waiting */
 	Size		bytes;
 	BulkInsertState bulk;
