@@ -194,8 +194,9 @@ typedef enum TapBinlogKind
 #define TAP_BINLOG_GTRID_SIZE		64	/* longest gtrid or bqual of an XA xid */
 
 /*
- * Memory callbacks; NULL ones mean realloc and free.  resize behaves as realloc
- * (old may be NULL) and must return NULL when it fails, not jump away.
+ * Memory callbacks; NULL ones mean realloc and free.  resize behaves as
+ * realloc (old may be NULL) and must return NULL when it fails, not jump
+ * away.
  */
 typedef struct TapBinlogMemory
 {
@@ -258,9 +259,10 @@ typedef struct TapBinlogColumn
 
 /*
  * A table map.  Owned by the reader's cache; valid until the next table map is
- * parsed or tap_binlog_reset.  When a later map of the same id has the same bytes, the
- * same object stays, with its serial and user: so a consumer hangs what it
- * derived from it on `user` and derives it again only when that is NULL.
+ * parsed or tap_binlog_reset.  When a later map of the same id has the same
+ * bytes, the same object stays, with its serial and user: so a consumer hangs
+ * what it derived from it on `user` and derives it again only when that is
+ * NULL.
  */
 typedef struct TapBinlogTable
 {
@@ -380,7 +382,9 @@ typedef struct TapBinlogMariaGtid
 	TapBinlogXid xid;			/* PREPARED_XA, COMPLETED_XA */
 } TapBinlogMariaGtid;
 
-/* MariaDB GTID list: the state before this file; see tap_binlog_gtid_list_get */
+/*
+ * MariaDB GTID list: the state before this file; see tap_binlog_gtid_list_get
+ */
 typedef struct TapBinlogGtidList
 {
 	uint32_t	count;
@@ -547,7 +551,7 @@ typedef struct TapBinlogTime
 
 typedef struct TapBinlogPayload TapBinlogPayload;
 
-/* --- reader ------------------------------------------------------------ */
+/* --- reader -------------------------------------------------------------- */
 
 /*
  * Make a reader; NULL when out of memory.  memory may be NULL.  Free it with
@@ -567,7 +571,8 @@ extern void tap_binlog_reset(TapBinlogReader *reader);
 
 /*
  * Bound what one event may make the reader allocate (inflated event, inner
- * event, window of zstd), in bytes; the default is 1 GB + 64 kB, the servers' own limit.
+ * event, window of zstd), in bytes; the default is 1 GB + 64 kB, the servers'
+ * own limit.
  */
 extern void tap_binlog_set_limit(TapBinlogReader *reader, size_t bytes);
 
@@ -591,8 +596,9 @@ extern const char *tap_binlog_type_name(uint8_t type);
 /*
  * Parse one event: length bytes from the event's header on, checksum
  * included.  Checks CRC32 where the log has it.  TABLE_MAP events enter the
- * table cache; GTID, ROTATE and FORMAT_DESCRIPTION events invalidate it.
- * On failure *event has at least type and the header's fields if those could be read.
+ * table cache; GTID, ROTATE and FORMAT_DESCRIPTION events invalidate it. On
+ * failure *event has at least type and the header's fields if those could be
+ * read.
  */
 extern TapBinlogStatus tap_binlog_parse_event(TapBinlogReader *reader,
 											  const uint8_t *packet, size_t length,
@@ -620,9 +626,10 @@ extern TapBinlogStatus tap_binlog_rows_begin(TapBinlogReader *reader,
 
 /*
  * The next row: 1 = one was read, 0 = no more, -1 = error (see
- * tap_binlog_message and tap_binlog_status).  before and after are arrays of table->column_count cells; a
- * write fills only after, a delete only before, and the other one is untouched and
- * may be NULL.  All cells of a filled array are set.
+ * tap_binlog_message and tap_binlog_status).  before and after are arrays of
+ * table->column_count cells; a write fills only after, a delete only before,
+ * and the other one is untouched and may be NULL.  All cells of a filled array
+ * are set.
  */
 extern int	tap_binlog_rows_next(TapBinlogRows *rows,
 								 TapBinlogCell *before, TapBinlogCell *after);
@@ -632,8 +639,8 @@ extern TapBinlogStatus tap_binlog_status(const TapBinlogReader *reader);
 
 /*
  * Inflate a value of a MariaDB COMPRESSED column (column->compressed).  On
- * success *data and *length are the plain value: in the cell itself when it is stored raw,
- * else in buffer, whose former content is overwritten.
+ * success *data and *length are the plain value: in the cell itself when it
+ * is stored raw, else in buffer, whose former content is overwritten.
  */
 extern TapBinlogStatus tap_binlog_inflate_column(TapBinlogReader *reader,
 												 const TapBinlogCell *cell,
@@ -643,23 +650,25 @@ extern TapBinlogStatus tap_binlog_inflate_column(TapBinlogReader *reader,
 /* --- compressed transactions --------------------------------------------- */
 
 /*
- * Start reading a TRANSACTION_PAYLOAD event; its packet must stay in place until
- * tap_binlog_payload_close.  *payload is NULL on failure.
+ * Start reading a TRANSACTION_PAYLOAD event; its packet must stay in place
+ * until tap_binlog_payload_close.  *payload is NULL on failure.
  */
 extern TapBinlogStatus tap_binlog_payload_open(TapBinlogReader *reader,
 											   const TapBinlogEvent *event,
 											   TapBinlogPayload **payload);
 
 /*
- * The next inner event: 1 = one was read, 0 = no more, -1 = error.  The packet is valid
- * until the next call.  Memory is bounded by the largest inner event, not by the payload.
+ * The next inner event: 1 = one was read, 0 = no more, -1 = error.  The packet
+ * is valid until the next call.  Memory is bounded by the largest inner event,
+ * not by the payload.
  */
 extern int	tap_binlog_payload_next(TapBinlogPayload *payload,
 									const uint8_t **packet, size_t *length);
 
 /*
- * Free what tap_binlog_payload_open made; NULL is allowed.  The state of zstd is not in
- * the reader's memory, so that a caller must get here on every way out.
+ * Free what tap_binlog_payload_open made; NULL is allowed.  The state of zstd
+ * is not in the reader's memory, so that a caller must get here on every way
+ * out.
  */
 extern void tap_binlog_payload_close(TapBinlogPayload *payload);
 
@@ -667,12 +676,12 @@ extern void tap_binlog_payload_close(TapBinlogPayload *payload);
  * Tell the digits of fraction of a column of the old TIME, DATETIME or
  * TIMESTAMP type.  MariaDB with mysql56_temporal_format=OFF has fractions in
  * these, without a word in the table map, so that rows cannot be read rightly
- * unless the caller learns it from the table's definition and says so here, once
- * for each new table.  False if the column is of another type.
+ * unless the caller learns it from the table's definition and says so here,
+ * once for each new table.  False if the column is of another type.
  */
 extern bool tap_binlog_set_old_scale(TapBinlogTable *table, uint32_t column, int scale);
 
-/* --- values ---------------------------------------------------------------- */
+/* --- values -------------------------------------------------------------- */
 /*
  * All of these return false when the bytes do not fit the type (wrong length,
  * impossible digit), and read nothing outside data[0 .. length).
@@ -713,8 +722,9 @@ extern bool tap_binlog_get_time(const TapBinlogColumn *column,
 								TapBinlogTime *value);
 
 /*
- * A date or time as MySQL prints it, by the column's type, with scale digits of fraction
- * (TIMESTAMP as UTC).  text has at least 32 bytes.  Returns its length.
+ * A date or time as MySQL prints it, by the column's type, with scale digits
+ * of fraction (TIMESTAMP as UTC).  text has at least 32 bytes.  Returns its
+ * length.
  */
 extern uint32_t tap_binlog_format_time(uint8_t type, int scale,
 									   const TapBinlogTime *value, char *text);
@@ -723,7 +733,7 @@ extern uint32_t tap_binlog_format_time(uint8_t type, int scale,
 extern uint32_t tap_binlog_format_json_double(double value,
 											  char text[TAP_BINLOG_DOUBLE_SIZE]);
 
-/* --- JSON ------------------------------------------------------------------ */
+/* --- JSON ---------------------------------------------------------------- */
 
 /*
  * MySQL's binary JSON to the text that SELECT prints, appended to out.  An
@@ -734,15 +744,15 @@ extern TapBinlogStatus tap_binlog_json_text(const uint8_t *data, uint32_t length
 
 /*
  * Apply the diffs of a PARTIAL_JSON cell to the old value given as JSON text
- * (of any spacing; numbers are kept as written) and append the new value as text
- * to out, spaced and ordered as MySQL does.  CORRUPT when a path does not
+ * (of any spacing; numbers are kept as written) and append the new value as
+ * text to out, spaced and ordered as MySQL does.  CORRUPT when a path does not
  * exist or the old text is not JSON.
  */
 extern TapBinlogStatus tap_binlog_json_apply(const char *old_text, size_t old_length,
 											 const uint8_t *diffs, uint32_t diffs_length,
 											 TapBinlogBuffer *out);
 
-/* --- buffers --------------------------------------------------------------- */
+/* --- buffers ------------------------------------------------------------- */
 
 /* An empty buffer that may grow to limit bytes; memory NULL = malloc. */
 extern void tap_binlog_buffer_init(TapBinlogBuffer *buffer, size_t limit,

@@ -5,11 +5,11 @@
  *
  * NOTES
  *	  A container is: count, size in bytes, then for objects an entry for each
- *	  key (offset, length), then an entry for each value (type, and the
- *	  value itself if it fits, else its offset), then keys and values.  Offsets
- *	  count from the start of the container; small containers have them in two
- *	  bytes, large ones in four.  Hostile offsets may make values share bytes, so
- *	  that the number of values visited is bounded, too.
+ *	  key (offset, length), then an entry for each value (type, and the value
+ *	  itself if it fits, else its offset), then keys and values.  Offsets count
+ *	  from the start of the container; small containers have them in two
+ *	  bytes, large ones in four.  Hostile offsets may make values share bytes,
+ *	  so that the number of values visited is bounded, too.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,7 +47,7 @@ typedef struct JsonPrinter
 static TapBinlogStatus print_value(JsonPrinter *printer, uint8_t type, const uint8_t *data,
 								   size_t length, int depth);
 
-/* --- numbers --------------------------------------------------------------- */
+/* --- numbers ------------------------------------------------------------- */
 
 /* Digits of a positive number that strtod reads back as the same number */
 typedef struct ShortestDigits
@@ -181,7 +181,7 @@ tap_binlog_format_json_double(double value, char text[TAP_BINLOG_DOUBLE_SIZE])
 	return (uint32_t) (end - text);
 }
 
-/* --- scalars --------------------------------------------------------------- */
+/* --- scalars ------------------------------------------------------------- */
 
 static TapBinlogStatus
 put_text(JsonPrinter *printer, const char *text)
@@ -367,7 +367,7 @@ print_literal(JsonPrinter *printer, uint8_t literal)
 	return literal < 3 ? put_text(printer, names[literal]) : TAP_BINLOG_CORRUPT;
 }
 
-/* --- containers ------------------------------------------------------------ */
+/* --- containers ---------------------------------------------------------- */
 
 static bool
 is_inlined(uint8_t type, bool large)
@@ -444,7 +444,7 @@ print_container(JsonPrinter *printer, const uint8_t *data, size_t length, bool o
 	return status == TAP_BINLOG_OK ? put_text(printer, object ? "}" : "]") : status;
 }
 
-/* --- values ------------------------------------------------------------------ */
+/* --- values -------------------------------------------------------------- */
 
 /* Bytes of a type of fixed size, 0 for the others */
 static size_t

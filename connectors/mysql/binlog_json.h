@@ -66,7 +66,10 @@ extern TapBinlogStatus tap_binlog_json_quote(TapBinlogBuffer *out, const char *t
 /* Note the first failure of a tree; returns NULL. */
 extern void *tap_json_fail(JsonTree *tree, TapBinlogStatus status);
 
-/* Memory from the tree's arena; NULL (and the tree has failed) if none is left. */
+/*
+ * Memory from the tree's arena; NULL (and the tree has failed) if none is
+ * left.
+ */
 extern void *tap_json_allocate(JsonTree *tree, size_t size);
 
 /* Free all nodes. */
@@ -84,8 +87,8 @@ extern size_t tap_json_find_key(const JsonNode *object, const char *key,
 extern bool tap_json_skip_character(TextCursor *cursor, char c);
 
 /*
- * Read a string from its opening quote on, without its escapes.  The result points into
- * the text, or into the arena.
+ * Read a string from its opening quote on, without its escapes.  The result
+ * points into the text, or into the arena.
  */
 extern bool tap_json_parse_string(JsonTree *tree, TextCursor *cursor,
 								  const char **text, size_t *length);

@@ -27,7 +27,7 @@ typedef struct PathLeg
 	size_t		key_length;
 } PathLeg;
 
-/* --- paths --------------------------------------------------------------------- */
+/* --- paths --------------------------------------------------------------- */
 
 static bool
 parse_index(JsonTree *tree, TextCursor *path, PathLeg *leg)
@@ -150,7 +150,7 @@ apply_diff(JsonTree *tree, TextCursor *path, int operation, JsonNode *value)
 	}
 }
 
-/* --- diffs and result ------------------------------------------------------------ */
+/* --- diffs and result ---------------------------------------------------- */
 
 /* The tree of a binary value; its text goes into the arena. */
 static JsonNode *

@@ -4,8 +4,9 @@
  *	  JSON text to a tree that can be changed, and back.
  *
  * NOTES
- *	  Numbers stay as they are written.  All nodes live in one arena that is freed
- *	  at the end; each node stands for at least one byte of text, so that the text bounds the arena.
+ *	  Numbers stay as they are written.  All nodes live in one arena that is
+ *	  freed at the end; each node stands for at least one byte of text, so
+ *	  that the text bounds the arena.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,7 +25,7 @@ typedef struct ArenaChunk
 
 static JsonNode *parse_value(JsonTree *tree, TextCursor *cursor, int depth);
 
-/* --- memory ------------------------------------------------------------------ */
+/* --- memory -------------------------------------------------------------- */
 
 void *
 tap_json_fail(JsonTree *tree, TapBinlogStatus status)
@@ -104,7 +105,7 @@ tap_json_insert_member(JsonTree *tree, JsonNode *node, size_t index, JsonMember 
 	return true;
 }
 
-/* --- members of objects -------------------------------------------------------- */
+/* --- members of objects -------------------------------------------------- */
 
 /* MySQL's order of keys: by length, then by bytes */
 static int
@@ -156,8 +157,8 @@ compare_members(const void *a, const void *b)
 }
 
 /*
- * Sort members as MySQL does and keep the last one of equal keys.  Most often the text
- * came from MySQL and is in order.
+ * Sort members as MySQL does and keep the last one of equal keys.  Most often
+ * the text came from MySQL and is in order.
  */
 static bool
 sort_members(JsonTree *tree, JsonNode *object)
@@ -198,7 +199,7 @@ sort_members(JsonTree *tree, JsonNode *object)
 	return true;
 }
 
-/* --- parsing text -------------------------------------------------------------- */
+/* --- parsing text -------------------------------------------------------- */
 
 static void
 skip_space(TextCursor *cursor)
@@ -454,7 +455,7 @@ tap_json_parse(JsonTree *tree, const char *text, size_t length)
 	return node;
 }
 
-/* --- printing ------------------------------------------------------------------ */
+/* --- printing ------------------------------------------------------------ */
 
 /* Depth is bounded: old text and each new value have their own limit. */
 TapBinlogStatus

@@ -31,7 +31,7 @@ struct TapBinlogPayload
 	bool		frame_ended;
 };
 
-/* --- MySQL: transactions --------------------------------------------------- */
+/* --- MySQL: transactions ------------------------------------------------- */
 
 static TapBinlogStatus
 open_stream(TapBinlogReader *reader, TapBinlogPayload *payload)
@@ -221,7 +221,7 @@ tap_binlog_payload_next(TapBinlogPayload *payload, const uint8_t **packet, size_
 	return 1;
 }
 
-/* --- MariaDB: events and columns ------------------------------------------- */
+/* --- MariaDB: events and columns ----------------------------------------- */
 
 static voidpf
 zlib_allocate(voidpf context, uInt items, uInt size)

@@ -174,7 +174,10 @@ cursor_get64(TapBinlogCursor *cursor)
 	return p ? load64(p) : 0;
 }
 
-/* Length-encoded integer of the client protocol; its NULL marker is a failure. */
+/*
+ * Length-encoded integer of the client protocol; its NULL marker is a
+ * failure.
+ */
 static inline uint64_t
 cursor_get_packed(TapBinlogCursor *cursor)
 {
@@ -267,9 +270,18 @@ extern TapBinlogStatus tap_binlog_reserve_buffer(TapBinlogBuffer *buffer, size_t
 /* Make the reader's scratch buffer hold at least size bytes. */
 extern TapBinlogStatus tap_binlog_reserve_scratch(TapBinlogReader *reader, size_t size);
 
-/* Parse the body of a TABLE_MAP into the cache (binlog_table.c). */
+/* Parse a TABLE_MAP into the cache (binlog_cache.c). */
 extern TapBinlogStatus tap_binlog_parse_table_map(TapBinlogReader *reader,
 												  TapBinlogEvent *event);
+
+/*
+ * Parse the body of a TABLE_MAP behind its id of id_bytes into a new entry
+ * outside the cache (binlog_table.c).  The caller frees *result.
+ */
+extern TapBinlogStatus tap_binlog_make_table(TapBinlogReader *reader,
+											 const TapBinlogEvent *event,
+											 size_t id_bytes,
+											 TapBinlogTableEntry **result);
 
 /* Size of a type's metadata in a table map (binlog_type.c) */
 extern unsigned tap_binlog_metadata_bytes(uint8_t type);

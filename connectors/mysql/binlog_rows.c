@@ -4,10 +4,11 @@
  *	  Rows events of all versions, and the rows in them.
  *
  * NOTES
- *	  A row image is a bitmap of NULLs, with one bit for each column that is in
- *	  the image, and then the values that are not NULL.  In PARTIAL_UPDATE_ROWS
- *	  a header stands before the bitmap of the after image; it has one bit for each
- *	  JSON column of the table, whether that is in the image or not.
+ *	  A row image is a bitmap of NULLs, with one bit for each column that is
+ *	  in the image, and then the values that are not NULL.  In
+ *	  PARTIAL_UPDATE_ROWS a header stands before the bitmap of the after
+ *	  image; it has one bit for each JSON column of the table, whether that is
+ *	  in the image or not.
  *
  *-------------------------------------------------------------------------
  */

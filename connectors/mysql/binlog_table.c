@@ -1,13 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * connectors/mysql/binlog_table.c
- *	  TABLE_MAP events and the cache of tables.
- *
- * NOTES
- *	  A server sends the map of a table again with each statement.  The cache
- *	  therefore compares the bytes first and keeps the parsed table when they
- *	  are the same.  A table id is good only within its transaction: entries of
- *	  former ones stay in the cache, but are not found until they are sent anew.
+ *	  TABLE_MAP events: columns and their optional metadata.
  *
  *-------------------------------------------------------------------------
  */
@@ -55,7 +49,7 @@ malformed(TapBinlogReader *reader, const char *what)
 	return tap_binlog_fail(reader, TAP_BINLOG_CORRUPT, "malformed %s in Table_map event", what);
 }
 
-/* --- which columns a field speaks of ---------------------------------------- */
+/* --- which columns a field speaks of ------------------------------------- */
 
 /* Both servers count YEAR, although their own tools do not expect it. */
 static bool
@@ -247,7 +241,9 @@ fill_types(TapBinlogReader *reader, TapBinlogTableEntry *entry, MapLayout *layou
 	return TAP_BINLOG_OK;
 }
 
-/* Bitmaps of the optional metadata have the first column in the highest bit. */
+/*
+ * Bitmaps of the optional metadata have the first column in the highest bit.
+ */
 static bool
 get_bit(const TapBinlogCursor *cursor, uint32_t index)
 {
@@ -441,8 +437,8 @@ fill_key(TapBinlogTable *table, const MapLayout *layout, uint32_t *columns, uint
 }
 
 /*
- * Fill an entry whose memory is zeroed and behind it has room for all parts in the
- * order of their alignment.
+ * Fill an entry whose memory is zeroed and behind it has room for all parts
+ * in the order of their alignment.
  */
 static TapBinlogStatus
 fill_entry(TapBinlogReader *reader, TapBinlogTableEntry *entry, MapLayout *layout)
@@ -485,10 +481,9 @@ fill_entry(TapBinlogReader *reader, TapBinlogTableEntry *entry, MapLayout *layou
 	return TAP_BINLOG_OK;
 }
 
-/* Parse a body (after the table id) into a new entry outside the cache. */
-static TapBinlogStatus
-make_entry(TapBinlogReader *reader, const TapBinlogEvent *event, size_t id_bytes,
-		   TapBinlogTableEntry **result)
+TapBinlogStatus
+tap_binlog_make_table(TapBinlogReader *reader, const TapBinlogEvent *event, size_t id_bytes,
+					  TapBinlogTableEntry **result)
 {
 	MapLayout	layout = {0};
 	TapBinlogCursor cursor = cursor_over(event->body + id_bytes, event->body_length - id_bytes);
@@ -530,160 +525,5 @@ make_entry(TapBinlogReader *reader, const TapBinlogEvent *event, size_t id_bytes
 		return status;
 	}
 	*result = entry;
-	return TAP_BINLOG_OK;
-}
-
-/* --- cache --------------------------------------------------------------- */
-
-static size_t
-bucket_of(const TapBinlogReader *reader, uint64_t table_id)
-{
-	uint64_t	hash = table_id * UINT64_C(0x9e3779b97f4a7c15);
-
-	return (size_t) (hash >> 32) & (reader->bucket_count - 1);
-}
-
-static TapBinlogTableEntry *
-find_entry(const TapBinlogReader *reader, uint64_t table_id)
-{
-	TapBinlogTableEntry *entry = NULL;
-
-	if (reader->bucket_count > 0)
-		entry = reader->buckets[bucket_of(reader, table_id)];
-	while (entry && entry->table.table_id != table_id)
-		entry = entry->next;
-	return entry;
-}
-
-TapBinlogTable *
-tap_binlog_find_table(const TapBinlogReader *reader, uint64_t table_id)
-{
-	TapBinlogTableEntry *entry = find_entry(reader, table_id);
-
-	return entry && entry->generation == reader->generation ? &entry->table : NULL;
-}
-
-static void
-drop_entry(TapBinlogReader *reader, TapBinlogTableEntry **link)
-{
-	TapBinlogTableEntry *entry = *link;
-
-	*link = entry->next;
-	reader->table_count--;
-	if (reader->forget)
-		reader->forget(reader->forget_context, &entry->table);
-	tap_binlog_release(&reader->memory, entry);
-}
-
-void
-tap_binlog_drop_tables(TapBinlogReader *reader, bool stale_only)
-{
-	for (size_t i = 0; i < reader->bucket_count; i++)
-	{
-		TapBinlogTableEntry **link = &reader->buckets[i];
-
-		while (*link)
-		{
-			if (stale_only && (*link)->generation == reader->generation)
-				link = &(*link)->next;
-			else
-				drop_entry(reader, link);
-		}
-	}
-}
-
-static TapBinlogStatus
-grow_buckets(TapBinlogReader *reader)
-{
-	size_t		count = reader->bucket_count ? reader->bucket_count * 4 : 64;
-	TapBinlogTableEntry **old = reader->buckets;
-	size_t		old_count = reader->bucket_count;
-	TapBinlogTableEntry **buckets;
-
-	buckets = tap_binlog_resize(&reader->memory, NULL, count * sizeof(*buckets));
-	if (buckets == NULL)
-		return tap_binlog_fail(reader, TAP_BINLOG_NO_MEMORY, "out of memory for tables");
-	memset(buckets, 0, count * sizeof(*buckets));
-	reader->buckets = buckets;
-	reader->bucket_count = count;
-	for (size_t i = 0; i < old_count; i++)
-	{
-		while (old[i])
-		{
-			TapBinlogTableEntry *entry = old[i];
-			size_t		bucket = bucket_of(reader, entry->table.table_id);
-
-			old[i] = entry->next;
-			entry->next = buckets[bucket];
-			buckets[bucket] = entry;
-		}
-	}
-	tap_binlog_release(&reader->memory, old);
-	return TAP_BINLOG_OK;
-}
-
-static TapBinlogStatus
-add_entry(TapBinlogReader *reader, TapBinlogTableEntry *entry)
-{
-	TapBinlogTableEntry **link;
-
-	if (reader->table_count >= TAP_BINLOG_TABLES_SOFT)
-		tap_binlog_drop_tables(reader, true);
-	if (reader->table_count >= TAP_BINLOG_TABLES_HARD)
-		return tap_binlog_fail(reader, TAP_BINLOG_LIMIT,
-							   "more than %d tables in one transaction",
-							   TAP_BINLOG_TABLES_HARD);
-	if (reader->table_count >= reader->bucket_count)
-	{
-		TapBinlogStatus status = grow_buckets(reader);
-
-		if (status != TAP_BINLOG_OK)
-			return status;
-	}
-	link = &reader->buckets[bucket_of(reader, entry->table.table_id)];
-	for (TapBinlogTableEntry **old = link; *old; old = &(*old)->next)
-	{
-		if ((*old)->table.table_id == entry->table.table_id)
-		{
-			drop_entry(reader, old);
-			break;
-		}
-	}
-	entry->table.serial = ++reader->last_serial;
-	entry->generation = reader->generation;
-	entry->next = *link;
-	*link = entry;
-	reader->table_count++;
-	return TAP_BINLOG_OK;
-}
-
-TapBinlogStatus
-tap_binlog_parse_table_map(TapBinlogReader *reader, TapBinlogEvent *event)
-{
-	size_t		id_bytes = reader->post_header[event->type] == 6 ? 4 : 6;
-	uint64_t	table_id;
-	TapBinlogTableEntry *entry;
-	TapBinlogStatus status;
-
-	if (event->body_length < id_bytes)
-		return malformed(reader, "table id");
-	table_id = id_bytes == 4 ? load32(event->body) : load48(event->body);
-	entry = find_entry(reader, table_id);
-	if (entry && entry->body_length == event->body_length &&
-		memcmp(entry->body, event->body, event->body_length) == 0)
-	{
-		entry->generation = reader->generation;
-		event->u.table = &entry->table;
-		return TAP_BINLOG_OK;
-	}
-	if ((status = make_entry(reader, event, id_bytes, &entry)) != TAP_BINLOG_OK)
-		return status;
-	entry->table.table_id = table_id;
-	if ((status = add_entry(reader, entry)) != TAP_BINLOG_OK)
-	{
-		tap_binlog_release(&reader->memory, entry);
-		return status;
-	}
-	event->u.table = &entry->table;
 	return TAP_BINLOG_OK;
 }

@@ -18,7 +18,7 @@ static const uint32_t powers_of_ten[DIGITS_PER_WORD + 1] = {
 	1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000
 };
 
-/* --- numbers --------------------------------------------------------------- */
+/* --- numbers ------------------------------------------------------------- */
 
 static uint64_t
 load_little(const uint8_t *data, uint32_t length)
@@ -95,7 +95,7 @@ tap_binlog_get_bit(const uint8_t *data, uint32_t length, uint64_t *value)
 	return true;
 }
 
-/* --- DECIMAL --------------------------------------------------------------- */
+/* --- DECIMAL ------------------------------------------------------------- */
 
 uint32_t
 tap_binlog_decimal_bytes(unsigned precision, unsigned scale)
@@ -188,7 +188,7 @@ tap_binlog_get_decimal(const uint8_t *data, uint32_t length, int precision, int 
 	return true;
 }
 
-/* --- dates and times --------------------------------------------------------- */
+/* --- dates and times ----------------------------------------------------- */
 
 /*
  * The fraction of the newer types: (scale + 1) / 2 big-endian bytes, each

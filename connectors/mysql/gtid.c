@@ -10,7 +10,7 @@
 
 #include "gtid_private.h"
 
-/* --- sources of a set ------------------------------------------------------ */
+/* --- sources of a set ---------------------------------------------------- */
 
 static int
 compare_source(const TapGtidSource *source, const uint8_t uuid[16], const char *tag)
@@ -105,7 +105,7 @@ tap_gtid_set_free(TapGtidSet *set)
 	memset(set, 0, sizeof(*set));
 }
 
-/* --- intervals of a source --------------------------------------------------- */
+/* --- intervals of a source ----------------------------------------------- */
 
 /* Index of the first interval whose end is at or behind gno */
 static size_t
@@ -210,7 +210,7 @@ covers_interval(const TapGtidSource *source, TapGtidInterval interval)
 		source->intervals[index].last >= interval.last;
 }
 
-/* --- operations on sets -------------------------------------------------------- */
+/* --- operations on sets -------------------------------------------------- */
 
 TapGtidStatus
 tap_gtid_set_add_range(TapGtidSet *set, const uint8_t uuid[16], const char *tag,

@@ -60,15 +60,17 @@ typedef struct TapGtidSet
 extern void tap_gtid_set_free(TapGtidSet *set);
 
 /*
- * Read MySQL's text form, e.g. @@gtid_executed, into *set, whose former content is
- * freed.  White space anywhere between tokens, upper case, empty items and unordered or overlapping
- * intervals are accepted.  "" is the empty set.
+ * Read MySQL's text form, e.g. @@gtid_executed, into *set, whose former
+ * content is freed.  White space anywhere between tokens, upper case, empty
+ * items and unordered or overlapping intervals are accepted.  "" is the empty
+ * set.
  */
 extern TapGtidStatus tap_gtid_set_parse(const char *text, size_t length, TapGtidSet *set);
 
 /*
  * The canonical text as MySQL prints it, but without line breaks:
- * "uuid:1-5:7,uuid:tag:1".  The caller frees it with free(); NULL when out of memory.
+ * "uuid:1-5:7,uuid:tag:1".  The caller frees it with free(); NULL when out of
+ * memory.
  */
 extern char *tap_gtid_set_text(const TapGtidSet *set);
 
@@ -143,14 +145,16 @@ typedef struct TapMariaGtidList
 extern void tap_maria_gtid_free(TapMariaGtidList *list);
 
 /*
- * Read "0-1-100,2-1-5" (white space allowed) into *list, whose former content is freed.
- * BAD_FORMAT also when a domain occurs twice with other servers at the same sequence;
- * of two in one domain the higher sequence stays.
+ * Read "0-1-100,2-1-5" (white space allowed) into *list, whose former content
+ * is freed. BAD_FORMAT also when a domain occurs twice with other servers at
+ * the same sequence; of two in one domain the higher sequence stays.
  */
 extern TapGtidStatus tap_maria_gtid_parse(const char *text, size_t length,
 										  TapMariaGtidList *list);
 
-/* "0-1-100,2-1-5"; the caller frees it with free(), NULL when out of memory. */
+/*
+ * "0-1-100,2-1-5"; the caller frees it with free(), NULL when out of memory.
+ */
 extern char *tap_maria_gtid_text(const TapMariaGtidList *list);
 
 /* The domain's last GTID becomes this one, whatever it was before. */

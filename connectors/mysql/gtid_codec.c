@@ -22,7 +22,7 @@ typedef struct ByteReader
 	bool		failed;
 } ByteReader;
 
-/* --- text ------------------------------------------------------------------ */
+/* --- text ---------------------------------------------------------------- */
 
 void
 tap_gtid_skip_space(TextReader *reader)
@@ -129,7 +129,8 @@ read_tag(TextReader *reader, char tag[TAP_GTID_TAG_SIZE])
 
 /*
  * One item: uuid, then tags and intervals in any order, where a tag holds for
- * the intervals behind it.  An interval whose end is before its start is empty, as in MySQL.
+ * the intervals behind it.  An interval whose end is before its start is
+ * empty, as in MySQL.
  */
 static TapGtidStatus
 read_item(TextReader *reader, TapGtidSet *set)
@@ -238,7 +239,7 @@ tap_gtid_set_text(const TapGtidSet *set)
 	return text;
 }
 
-/* --- binary ---------------------------------------------------------------------- */
+/* --- binary -------------------------------------------------------------- */
 
 static void
 store64(uint8_t *out, uint64_t value)
@@ -264,9 +265,9 @@ get64(ByteReader *reader)
 }
 
 /*
- * The first word of the classic encoding is the number of sources.  The tagged one has
- * 1 in its highest byte and in its lowest, and the number between them.  Lengths of tags
- * are below 128 and so take one byte, shifted by one.
+ * The first word of the classic encoding is the number of sources.  The tagged
+ * one has 1 in its highest byte and in its lowest, and the number between
+ * them.  Lengths of tags are below 128 and so take one byte, shifted by one.
  */
 TapGtidStatus
 tap_gtid_set_encode(const TapGtidSet *set, uint8_t **data, size_t *length)

@@ -59,7 +59,7 @@ copy_exactly(const void *data, size_t length)
 	return copy;
 }
 
-/* --- values ---------------------------------------------------------------- */
+/* --- values -------------------------------------------------------------- */
 
 static void
 use_bytes(const void *data, size_t length)
@@ -146,7 +146,7 @@ use_cell(TapBinlogReader *reader, const TapBinlogColumn *column, const TapBinlog
 	free(copy);
 }
 
-/* --- events ---------------------------------------------------------------- */
+/* --- events -------------------------------------------------------------- */
 
 static void
 use_rows(TapBinlogReader *reader, const TapBinlogEvent *event)
@@ -336,9 +336,12 @@ use_events(TapBinlogFlavour flavour, const uint8_t *data, size_t size)
 	tap_binlog_reader_free(reader);
 }
 
-/* --- the other modes ---------------------------------------------------------- */
+/* --- the other modes ----------------------------------------------------- */
 
-/* The old text is what stands before the first zero byte, the diffs behind it. */
+/*
+ * The old text is what stands before the first zero byte, the diffs behind
+ * it.
+ */
 static void
 use_apply(const uint8_t *data, size_t size)
 {

@@ -15,7 +15,7 @@
 #define LENGTH_OF(array)	(sizeof(array) / sizeof((array)[0]))
 #define DIFFS(bytes)		bytes, sizeof(bytes) - 1
 
-/* --- two logs as the servers wrote them ---------------------------------------- */
+/* --- two logs as the servers wrote them ---------------------------------- */
 
 static void
 test_log(const char *name, TapBinlogFlavour flavour, const uint8_t *data, size_t size,
@@ -77,8 +77,8 @@ parse_copy(TapBinlogReader *reader, const uint8_t *data, size_t length, bool inn
 }
 
 /*
- * Every event, cut at every length, without its checksum.  Tables, rows, GTIDs and
- * XA have a fixed form, so that any cut of them must be noticed.
+ * Every event, cut at every length, without its checksum.  Tables, rows, GTIDs
+ * and XA have a fixed form, so that any cut of them must be noticed.
  */
 static void
 test_truncation(const char *name, TapBinlogFlavour flavour, const uint8_t *data, size_t size)
@@ -107,7 +107,7 @@ test_truncation(const char *name, TapBinlogFlavour flavour, const uint8_t *data,
 	tap_binlog_reader_free(reader);
 }
 
-/* --- checksums, limits, cache ----------------------------------------------------- */
+/* --- checksums, limits, cache -------------------------------------------- */
 
 static void
 test_checksum(void)
@@ -322,7 +322,7 @@ test_limit(void)
 	tap_binlog_reader_free(reader);
 }
 
-/* --- values ------------------------------------------------------------------------- */
+/* --- values -------------------------------------------------------------- */
 
 static void
 test_decimals(void)
@@ -435,7 +435,7 @@ test_integers(void)
 	ok(tap_binlog_get_year((const uint8_t *) "\0", 1, &year) && year == 0, "year 0000");
 }
 
-/* --- JSON ----------------------------------------------------------------------------- */
+/* --- JSON ---------------------------------------------------------------- */
 
 static void
 test_doubles(void)
@@ -508,7 +508,10 @@ test_json(void)
 	}
 }
 
-/* Arrays in arrays, built from the inside, each behind the header of its outer one. */
+/*
+ * Arrays in arrays, built from the inside, each behind the header of its
+ * outer one.
+ */
 static void
 test_json_depth(void)
 {
