@@ -46,6 +46,8 @@ typedef struct TapPipelineRow
 	bool		enabled;		/* shall run */
 	bool		failed;			/* stopped by an error; last_error says which */
 	char	   *last_error;		/* or NULL */
+	int32		starts;			/* of workers in a row that came to nothing, not
+								 * even to an error: the server crashed */
 } TapPipelineRow;
 
 /*
@@ -59,11 +61,11 @@ typedef enum TapTableState
 	TAP_TABLE_COPIED = 'd',		/* all chunks are done, key index missing */
 	TAP_TABLE_CATCHUP = 'u',	/* a stream of its own replays the log from
 								 * start_position until at least end_position */
-	TAP_TABLE_READY = 'r',		/* that stream has ended at start_position, for
-								 * the pipeline's to take over */
-	TAP_TABLE_JOINED = 'j',		/* the pipeline's stream carries it: skips what
-								 * start_position covers, and is lenient until
-								 * end_position is covered */
+	TAP_TABLE_READY = 'r',		/* that stream has ended at start_position,
+								 * for the pipeline's to take over */
+	TAP_TABLE_JOINED = 'j',		/* the pipeline's stream carries it: skips
+								 * what start_position covers, and is lenient
+								 * until end_position is covered */
 	TAP_TABLE_STREAMING = 's',
 	TAP_TABLE_DROPPED = 'x'		/* gone at the source; the hub keeps the rows */
 } TapTableState;
@@ -81,8 +83,8 @@ typedef struct TapTableRow
 	char	   *start_position; /* where its catch-up began, or is now; NULL
 								 * before it is copied */
 	char	   *end_position;	/* catch-up ends when this is covered */
-	bool		exact;			/* start_position is exact: what it covers is in
-								 * the copy, and must not be replayed */
+	bool		exact;			/* start_position is exact: what it covers is
+								 * in the copy, and must not be replayed */
 	char	   *last_error;		/* or NULL */
 } TapTableRow;
 
@@ -163,6 +165,12 @@ extern void tap_catalog_delete_pipeline(int32 id);
 /* Set pipeline_state: enabled, and forget or note an error (NULL: none). */
 extern void tap_catalog_set_enabled(int32 pipeline, bool enabled);
 extern void tap_catalog_set_failed(int32 pipeline, const char *error);
+
+/*
+ * Set pipeline_state.starts; not while somebody else has the row locked, since
+ * a pipeline must not wait for a user's open transaction.
+ */
+extern void tap_catalog_set_starts(int32 pipeline, int32 starts);
 
 /* When the pipeline failed; 0: it has not. */
 extern TimestampTz tap_catalog_failed_at(int32 pipeline);

@@ -80,8 +80,8 @@ typedef enum TapOptionType
  */
 typedef struct TapOption
 {
-	const char *name;			/* key in the options; "kafka." with a final dot
-								 * takes any key that begins so */
+	const char *name;			/* key in the options; "kafka." with a final
+								 * dot takes any key that begins so */
 	TapOptionType type;
 	int			scope;			/* TAP_SCOPE_* */
 	const char *default_value;	/* as text; NULL: not set */
@@ -145,8 +145,9 @@ typedef struct TapSourceIndex
 typedef struct TapSourceTable
 {
 	TapTableName name;
-	TupleDesc	descriptor;		/* PostgreSQL types and names; attnotnull is the
-								 * source's, as far as the mapping can keep it */
+	TupleDesc	descriptor;		/* PostgreSQL types and names; attnotnull is
+								 * the source's, as far as the mapping can
+								 * keep it */
 	int			nkeys;			/* 0: the table has no key */
 	AttrNumber *keys;			/* columns of the key, in key order */
 	int			nindexes;
@@ -416,7 +417,10 @@ typedef struct TapWait
 
 typedef struct TapSourceCallbacks
 {
-	/* All tables of the source that the user may read.  List of TapTableName *. */
+	/*
+	 * All tables of the source that the user may read.  List of TapTableName
+	 * *.
+	 */
 	List	   *(*list_tables) (TapSession *session);
 
 	/*
