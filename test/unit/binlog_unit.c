@@ -41,6 +41,26 @@ test_log(const char *name, TapBinlogFlavour flavour, const uint8_t *data, size_t
 	tap_binlog_reader_free(reader);
 }
 
+static TapBinlogStatus
+parse_payload(TapBinlogReader *reader, const TapBinlogEvent *event)
+{
+	TapBinlogPayload *payload;
+	TapBinlogStatus status = tap_binlog_payload_open(reader, event, &payload);
+	const uint8_t *packet;
+	size_t		length;
+	int			result = 0;
+
+	while (status == TAP_BINLOG_OK &&
+		   (result = tap_binlog_payload_next(payload, &packet, &length)) == 1)
+	{
+		TapBinlogEvent inner;
+
+		status = tap_binlog_parse_inner(reader, packet, length, &inner);
+	}
+	tap_binlog_payload_close(payload);
+	return result < 0 ? tap_binlog_status(reader) : status;
+}
+
 /* Parse a packet in memory of exactly its size. */
 static TapBinlogStatus
 parse_copy(TapBinlogReader *reader, const uint8_t *data, size_t length, bool inner)
@@ -58,6 +78,8 @@ parse_copy(TapBinlogReader *reader, const uint8_t *data, size_t length, bool inn
 	}
 	status = inner ? tap_binlog_parse_inner(reader, copy, length, &event)
 		: tap_binlog_parse_event(reader, copy, length, &event);
+	if (status == TAP_BINLOG_OK && event.kind == TAP_BINLOG_KIND_PAYLOAD)
+		status = parse_payload(reader, &event);
 	if (status == TAP_BINLOG_OK && event.kind >= TAP_BINLOG_KIND_WRITE_ROWS &&
 		event.kind <= TAP_BINLOG_KIND_DELETE_ROWS)
 	{
@@ -275,33 +297,73 @@ scarce_release(void *context, void *old)
 }
 
 static void
-test_memory(void)
+test_memory(const char *name, TapBinlogFlavour flavour, const uint8_t *data, size_t size)
 {
 	int			left;
 	TapBinlogMemory memory = {scarce_resize, scarce_release, &left};
 	bool		failed = true;
+	int			allowed;
 
-	for (int allowed = 0; failed && allowed < 100; allowed++)
+	for (allowed = 0; failed && allowed < 100; allowed++)
 	{
 		TapBinlogReader *reader;
 		size_t		position = 0;
 
 		left = allowed;
-		failed = false;
-		reader = tap_binlog_reader_create(TAP_BINLOG_MARIADB, &memory);
+		reader = tap_binlog_reader_create(flavour, &memory);
 		failed = reader == NULL;
-		while (reader && position < sizeof(mariadb_log))
+		while (reader && position < size)
 		{
-			size_t		length = load32(mariadb_log + position + 9);
-			TapBinlogStatus status = parse_copy(reader, mariadb_log + position, length, false);
+			size_t		length = load32(data + position + 9);
 
-			if (status != TAP_BINLOG_OK)
+			if (parse_copy(reader, data + position, length, false) != TAP_BINLOG_OK)
 				failed = true;
 			position += length;
 		}
 		tap_binlog_reader_free(reader);
 	}
-	ok(!failed, "running out of memory at any point is an error and no crash");
+	ok(!failed && allowed > 3, "%s: running out of memory is an error and no crash", name);
+}
+
+/* More tables than the cache holds when it is new, and than it keeps */
+static void
+test_many_tables(void)
+{
+	TapBinlogReader *reader = tap_binlog_reader_create(TAP_BINLOG_MYSQL, NULL);
+	uint8_t		map[64];
+	uint8_t		rows[64];
+	uint8_t		gtid[64];
+	uint8_t		zeros[25] = {0};
+	TapBinlogEvent event;
+	int			forgotten = 0;
+	int			found = 0;
+	size_t		map_length = make_event(map, TAP_BINLOG_EVENT_TABLE_MAP, 0,
+										"\0\0\0\0\0\0\1\0\1s\0\1t\0\1\3\0\1", 18);
+	size_t		rows_length = make_event(rows, TAP_BINLOG_EVENT_WRITE_ROWS, 0,
+										 "\0\0\0\0\0\0\1\0\2\0\1\xff", 12);
+	size_t		gtid_length = make_event(gtid, TAP_BINLOG_EVENT_GTID, 0, zeros, sizeof(zeros));
+
+	tap_binlog_set_forget(reader, count_forgotten, &forgotten);
+	for (int id = 1; id <= 3000; id++)
+	{
+		map[19] = (uint8_t) id;
+		map[20] = (uint8_t) (id >> 8);
+		tap_binlog_parse_inner(reader, map, map_length, &event);
+	}
+	for (int id = 1; id <= 3001; id++)
+	{
+		rows[19] = (uint8_t) id;
+		rows[20] = (uint8_t) (id >> 8);
+		if (tap_binlog_parse_inner(reader, rows, rows_length, &event) == TAP_BINLOG_OK &&
+			event.u.rows.table->table_id == (uint64_t) id)
+			found++;
+	}
+	ok(found == 3000 && forgotten == 0, "3000 tables in one transaction are all found");
+	tap_binlog_parse_inner(reader, gtid, gtid_length, &event);
+	map[19] = map[20] = 0xff;
+	tap_binlog_parse_inner(reader, map, map_length, &event);
+	ok(forgotten == 3000, "tables of former transactions do not pile up");
+	tap_binlog_reader_free(reader);
 }
 
 static void
@@ -597,7 +659,9 @@ main(void)
 	test_first_rotate();
 	test_kinds();
 	test_cache();
-	test_memory();
+	test_many_tables();
+	test_memory("MySQL", TAP_BINLOG_MYSQL, mysql_log, sizeof(mysql_log));
+	test_memory("MariaDB", TAP_BINLOG_MARIADB, mariadb_log, sizeof(mariadb_log));
 	test_limit();
 	test_decimals();
 	test_times();
