@@ -6,6 +6,7 @@
 #   make chaos KILLS=N  the crash test with N kills (200)
 #   make demo           a hub and a shop of its own to look at; make demo-stop removes it
 #   make bench          measures speed; see test/bench/README.md
+#   make docs           writes the references in doc/ from the code; needs an installed build
 #   make indent         formats the C sources; make check-format only checks
 #
 # All of them work as root and as a user with sudo.
@@ -16,7 +17,7 @@ KILLS ?= 200
 BUILD_JOBS ?= 2
 RUN_TESTS = PG_CONFIG='$(PG_CONFIG)' REGRESS='$(REGRESS)' REGRESS_OPTS='$(REGRESS_OPTS)' test/run.sh
 
-.PHONY: test test-packages test-build test-connectors test-run chaos demo demo-stop bench indent check-format \
+.PHONY: test test-packages test-build test-connectors test-run chaos demo demo-stop bench docs indent check-format \
 	unit clean-unit
 
 # Another make reads the Makefile again, now that pg_config is there for it.
@@ -63,6 +64,9 @@ bench:
 	@$(MAKE) --no-print-directory -s -j$(BUILD_JOBS) all
 	@$(SUDO) $(MAKE) --no-print-directory -s install PG_CONFIG='$(PG_CONFIG)'
 	@PG_CONFIG='$(PG_CONFIG)' test/bench/bench.pl $(BENCH)
+
+docs:
+	@PG_CONFIG='$(PG_CONFIG)' doc/generate.sh
 
 indent:
 	@$(SERVICES)/install.sh format
