@@ -142,7 +142,9 @@ typedef enum TapBinlogKind
 	TAP_BINLOG_KIND_STATEMENT,	/* changes as statements: LOAD DATA, INTVAR,
 								 * RAND, USER_VAR */
 	TAP_BINLOG_KIND_FRAGMENT,	/* MariaDB 12.3: piece of a large rows event */
-	TAP_BINLOG_KIND_ENCRYPTED	/* what follows is encrypted (files only) */
+	TAP_BINLOG_KIND_ENCRYPTED	/* what follows is encrypted (files only: a
+								 * source sends it decrypted, and this event
+								 * marked ignorable) */
 } TapBinlogKind;
 
 /* Bits of TapBinlogEvent.flags. */

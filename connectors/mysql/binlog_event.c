@@ -217,7 +217,9 @@ read_header(const uint8_t *packet, TapBinlogEvent *event)
 	event->next_position = load32(packet + 13);
 	event->flags = load16(packet + 17);
 	event->kind = event_types[event->type].kind;
-	if (event->kind == TAP_BINLOG_KIND_UNKNOWN && event->flags & TAP_BINLOG_FLAG_IGNORABLE)
+	if ((event->flags & TAP_BINLOG_FLAG_IGNORABLE) &&
+		(event->kind == TAP_BINLOG_KIND_UNKNOWN ||
+		 event->kind == TAP_BINLOG_KIND_ENCRYPTED))
 		event->kind = TAP_BINLOG_KIND_IGNORABLE;
 }
 

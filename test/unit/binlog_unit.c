@@ -210,6 +210,12 @@ test_kinds(void)
 	length = make_event(packet, 99, TAP_BINLOG_FLAG_IGNORABLE, "", 0);
 	tap_binlog_parse_inner(reader, packet, length, &event);
 	ok(event.kind == TAP_BINLOG_KIND_IGNORABLE, "an unknown event that may be ignored");
+	length = make_event(packet, TAP_BINLOG_EVENT_START_ENCRYPTION, 0, "", 0);
+	tap_binlog_parse_inner(reader, packet, length, &event);
+	ok(event.kind == TAP_BINLOG_KIND_ENCRYPTED, "start of encryption in a file");
+	packet[17] = TAP_BINLOG_FLAG_IGNORABLE;
+	tap_binlog_parse_inner(reader, packet, length, &event);
+	ok(event.kind == TAP_BINLOG_KIND_IGNORABLE, "start of encryption as a source sends it");
 	length = make_event(packet, TAP_BINLOG_EVENT_INCIDENT, 0, "\1\0\4lost", 7);
 	tap_binlog_parse_inner(reader, packet, length, &event);
 	ok(event.kind == TAP_BINLOG_KIND_INCIDENT && event.u.incident.number == 1 &&
