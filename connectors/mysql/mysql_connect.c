@@ -201,6 +201,8 @@ tap_mysql_sqlstate(unsigned int number, const char *message)
 static const char *
 hint_for(unsigned int number, int sqlstate)
 {
+	if (sqlstate == ERRCODE_UNDEFINED_DATABASE)
+		return "Check the name of the database behind the last slash of the URI; it may also be left out.";
 	if (sqlstate == ERRCODE_INVALID_PASSWORD)
 		return "Check user and password of the connection; tapdata.alter_connection() changes them.";
 	if (number == CR_AUTH_PLUGIN_CANNOT_LOAD || number == ER_PLUGIN_IS_NOT_LOADED)

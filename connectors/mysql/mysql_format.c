@@ -288,6 +288,22 @@ string_type(TapMysqlColumn *column, const TapBinlogColumn *wire)
 	return true;
 }
 
+/* As information_schema writes it. */
+static void
+append_label_character(StringInfo text, char c)
+{
+	if (c == '\n')
+		appendStringInfoString(text, "\\n");
+	else if (c == '\r')
+		appendStringInfoString(text, "\\r");
+	else
+	{
+		if (c == '\'' || c == '\\')
+			appendStringInfoChar(text, c);
+		appendStringInfoChar(text, c);
+	}
+}
+
 /* "enum('a','b')" of the labels in the map. */
 static bool
 label_type(TapSession *session, TapMysqlColumn *column, const TapBinlogColumn *wire)
@@ -311,9 +327,7 @@ label_type(TapSession *session, TapMysqlColumn *column, const TapBinlogColumn *w
 		appendStringInfoString(&text, i ? ",'" : "'");
 		for (int j = 0; j < label.len; j++)
 		{
-			if (label.data[j] == '\'')
-				appendStringInfoChar(&text, '\'');
-			appendStringInfoChar(&text, label.data[j]);
+			append_label_character(&text, label.data[j]);
 		}
 		appendStringInfoChar(&text, '\'');
 	}

@@ -118,7 +118,22 @@ read_arguments(TapMysqlColumn *column, Arguments arguments)
 		column->scale = second;
 }
 
-/* The quoted labels of an ENUM or SET type. */
+/* The character that a backslash and this one stand for. */
+static char
+unescape(char c)
+{
+	switch (c)
+	{
+		case 'n':
+			return '\n';
+		case 'r':
+			return '\r';
+		default:
+			return c;
+	}
+}
+
+/* The quoted labels of an ENUM or SET type, as information_schema writes them. */
 static void
 read_labels(TapMysqlColumn *column)
 {
@@ -138,7 +153,10 @@ read_labels(TapMysqlColumn *column)
 				break;
 			if (*p == '\'')
 				p++;
-			appendStringInfoChar(&label, *p);
+			if (*p == '\\' && p[1] != '\0')
+				appendStringInfoChar(&label, unescape(*++p));
+			else
+				appendStringInfoChar(&label, *p);
 		}
 		labels = lappend(labels, label.data);
 		if (*p)
