@@ -59,7 +59,8 @@ CREATE TABLE tapdata.pipeline_state (
     enabled boolean NOT NULL,
     failed boolean NOT NULL DEFAULT false,
     last_error text,
-    failed_at timestamptz
+    failed_at timestamptz,
+    starts int NOT NULL DEFAULT 0
 );
 
 COMMENT ON TABLE tapdata.pipeline_state IS 'which pipelines shall run; a pipeline without a row is stopped';
@@ -69,6 +70,7 @@ COMMENT ON COLUMN tapdata.pipeline_state.enabled IS 'shall run';
 COMMENT ON COLUMN tapdata.pipeline_state.failed IS 'an error stopped it, that only a person can mend';
 COMMENT ON COLUMN tapdata.pipeline_state.last_error IS 'that error';
 COMMENT ON COLUMN tapdata.pipeline_state.failed_at IS 'when that was';
+COMMENT ON COLUMN tapdata.pipeline_state.starts IS 'starts in a row that came to nothing because the server crashed';
 
 -- The position is rewritten with each commit: the free half of each page and
 -- the lack of an index on it make these updates heap-only.

@@ -19,7 +19,7 @@
 
 #define PIPELINE_COLUMNS \
 	"SELECT p.id, p.name, p.direction, p.connection, p.tables, p.into_schema, p.options, " \
-	"p.owner::oid, s.enabled, s.failed, s.last_error " \
+	"p.owner::oid, s.enabled, s.failed, s.last_error, coalesce(s.starts, 0) " \
 	"FROM tapdata.pipeline p LEFT JOIN tapdata.pipeline_state s ON s.pipeline = p.id " \
 	"AND s.database = " THIS_DATABASE " "
 
@@ -40,6 +40,7 @@ pipeline_row(TapCatalogCall *call, uint64 row)
 	pipeline->enabled = tap_column_bool(row, 9);
 	pipeline->failed = tap_column_bool(row, 10);
 	pipeline->last_error = tap_column_text(row, 11);
+	pipeline->starts = tap_column_int4(row, 12);
 	MemoryContextSwitchTo(before);
 	return pipeline;
 }
@@ -233,7 +234,7 @@ tap_catalog_set_enabled(int32 pipeline, bool enabled)
 	tap_catalog_write("INSERT INTO tapdata.pipeline_state AS s (pipeline, database, enabled) "
 					  "VALUES ($1, " THIS_DATABASE ", $2) "
 					  "ON CONFLICT (pipeline) DO UPDATE SET enabled = excluded.enabled, "
-					  "database = excluded.database, "
+					  "database = excluded.database, starts = 0, "
 					  "failed = s.failed AND NOT excluded.enabled, "
 					  "last_error = CASE WHEN excluded.enabled THEN NULL ELSE s.last_error END, "
 					  "failed_at = CASE WHEN excluded.enabled THEN NULL ELSE s.failed_at END",
@@ -251,6 +252,19 @@ tap_catalog_set_failed(int32 pipeline, const char *error)
 					  "failed_at = CASE WHEN $2 IS NOT NULL THEN clock_timestamp() END "
 					  "WHERE pipeline = $1",
 					  TAP_PARAMS(tap_param_int4(pipeline), tap_param_text(error)));
+	tap_catalog_leave(&call);
+}
+
+void
+tap_catalog_set_starts(int32 pipeline, int32 starts)
+{
+	TapCatalogCall call;
+
+	tap_catalog_enter(&call);
+	tap_catalog_write("UPDATE tapdata.pipeline_state SET starts = $2 WHERE pipeline IN "
+					  "(SELECT pipeline FROM tapdata.pipeline_state WHERE pipeline = $1 "
+					  "FOR UPDATE SKIP LOCKED)",
+					  TAP_PARAMS(tap_param_int4(pipeline), tap_param_int4(starts)));
 	tap_catalog_leave(&call);
 }
 

@@ -16,6 +16,8 @@
  *		failed		it is not in the list any more: the catalog says so
  *		unknown		it was terminated from outside: as retry, shortest pause
  *
+ *	  A transaction that changed pipelines or connections ends all pauses.
+ *
  *	  With nothing left to run the supervisor ends; a change that is committed
  *	  in this very moment is not missed, see tap_process_supervisor_leave().
  *
@@ -40,6 +42,9 @@
 
 /* How often events that have become too old are deleted. */
 #define TRIM_INTERVAL_MS	(60 * 60 * 1000)
+
+/* Starts that may come to nothing before the next one is put off. */
+#define CRASHES_MAX			3
 
 /* One pipeline that runs, or waits to be started. */
 typedef struct Child
@@ -108,6 +113,7 @@ pipelines_to_run(void)
 		copy->id = row->id;
 		copy->name = pstrdup(row->name);
 		copy->owner = row->owner;
+		copy->starts = row->starts;
 		result = lappend(result, copy);
 		MemoryContextSwitchTo(caller);
 	}
@@ -149,6 +155,16 @@ terminate_children(int code, Datum arg)
 		terminate_child(lfirst(cell));
 }
 
+/* Pause before the next start, after so many failures in a row before. */
+static void
+back_off(Child *child, int failures)
+{
+	child->next_try =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									tap_worker_backoff_ms(failures));
+	child->failures = failures + 1;
+}
+
 /* Make the children those of the list; whose owner changed starts anew. */
 static void
 match_children(List *rows)
@@ -172,6 +188,10 @@ match_children(List *rows)
 			child->name = pstrdup(row->name);
 			children = lappend(children, child);
 			MemoryContextSwitchTo(caller);
+
+			/* Its workers seem to crash the server: leave others time to work. */
+			if (row->starts >= CRASHES_MAX)
+				back_off(child, row->starts - CRASHES_MAX);
 		}
 		else if (child->owner != row->owner)
 			terminate_child(child);
@@ -193,18 +213,6 @@ record_failure(Child *child, const char *error)
 	}
 	tap_worker_commit();
 	child->wanted = false;
-}
-
-/* Pause before the next start, longer with each failure. */
-static void
-back_off(Child *child, bool healthy)
-{
-	if (healthy)
-		child->failures = 0;
-	child->next_try =
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-									tap_worker_backoff_ms(child->failures));
-	child->failures++;
 }
 
 /* A worker has ended: decide what is next by how it did. */
@@ -243,7 +251,7 @@ child_ended(Child *child)
 		child->wanted = false;
 	}
 	else
-		back_off(child, healthy || exit == TAP_EXIT_UNKNOWN);
+		back_off(child, healthy || exit == TAP_EXIT_UNKNOWN ? 0 : child->failures);
 	child->told = false;
 }
 
@@ -281,7 +289,7 @@ start_child(Child *child)
 			 errhint("Raise max_worker_processes and restart the server.")));
 	tap_shmem_set_error(shared, "no background worker slot is free; hint: Raise max_worker_processes and restart the server.");
 	tap_shmem_set_state(shared, TAP_STATE_RETRYING);
-	back_off(child, false);
+	back_off(child, child->failures);
 }
 
 /* A pipeline that shall not run and does not: forget it here. */
@@ -372,12 +380,27 @@ trim_events(void)
 	return TimestampDifferenceMilliseconds(now, next_trim);
 }
 
+/* Somebody changed something, maybe what was wrong: pause no longer. */
+static void
+end_pauses(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, children)
+		((Child *) lfirst(cell))->next_try = 0;
+}
+
 /* One turn: look, act, sleep.  False: nothing is left to do. */
 static bool
 turn(void)
 {
+	static uint64 seen_changes = 0;
 	uint64		changes = pg_atomic_read_u64(&tap_process_database->changes);
 	long		sleep_ms;
+
+	if (changes != seen_changes)
+		end_pauses();
+	seen_changes = changes;
 
 	MemoryContextReset(turn_context);
 	MemoryContextSwitchTo(turn_context);

@@ -11,6 +11,11 @@
  *	  before the worker is connected are FATAL and cannot be caught: they are
  *	  seen by way of emit_log_hook.
  *
+ *	  A worker that crashes takes the server with it, and the supervisor's
+ *	  memory of it.  So each start is counted in the catalog, until the worker
+ *	  streams or reports an error; the supervisor pauses before it starts one
+ *	  that came to nothing several times.
+ *
  * Copyright (c) 2026, tapdata contributors
  *
  *-------------------------------------------------------------------------
@@ -59,6 +64,10 @@ static uint64 seen_changes = 0;
 static MemoryContext begin_context = NULL;
 
 static TimestampTz started_at = 0;
+
+/* This start is counted in pipeline_state.starts, and has come to nothing yet. */
+static bool unproven = false;
+
 static emit_log_hook_type previous_emit_log_hook = NULL;
 
 /* ---------------------------------------------------------------------
@@ -155,12 +164,25 @@ wait_once(pgsocket socket, int events, long timeout_ms)
 							 wait_event);
 }
 
+/* Take this start out of the count: the worker does its work. */
+static void
+prove(void)
+{
+	unproven = false;
+	tap_worker_begin();
+	tap_catalog_set_starts(tap_worker_args->pipeline, 0);
+	tap_worker_commit();
+}
+
 int
 tap_worker_wait(pgsocket socket, int events, long timeout_ms)
 {
 	int			happened;
 
 	CHECK_FOR_INTERRUPTS();
+	if (unproven && tap_worker_shared->state == TAP_STATE_STREAMING &&
+		!IsTransactionState())
+		prove();
 	happened = wait_once(socket, events, timeout_ms);
 	if (happened & WL_LATCH_SET)
 		ResetLatch(MyLatch);
@@ -361,6 +383,8 @@ record_failure(bool failed, const char *error)
 									 failed ? "failed" : "retry", error);
 			if (failed)
 				tap_catalog_set_failed(tap_worker_args->pipeline, error);
+			else
+				tap_catalog_set_starts(tap_worker_args->pipeline, 0);
 		}
 		tap_worker_commit();
 
@@ -512,6 +536,11 @@ read_pipeline(MemoryContext context, TapDirection *direction)
 		pipeline_name = MemoryContextStrdup(TopMemoryContext, row->name);
 		if (row->direction == TAP_PULL)
 			set_session_options(row);
+		if (tap_worker_args->kind == TAP_PROCESS_PIPELINE)
+		{
+			tap_catalog_set_starts(row->id, row->starts + 1);
+			unproven = true;
+		}
 	}
 	tap_worker_commit();
 	MemoryContextSwitchTo(context);

@@ -97,6 +97,24 @@ sql_ok($hub, 'SELECT count(*) FROM p.t', '30', 'the pipeline mends itself');
 sql_ok($hub, q{SELECT last_error IS NULL FROM tapdata.status}, 't',
 	'status forgets the error');
 
+# a pause ends when somebody changes something
+$hub->safe_psql('postgres', q{ALTER SYSTEM SET tapdata.retry_min = '1h'});
+$hub->safe_psql('postgres', q{ALTER SYSTEM SET tapdata.retry_max = '1h'});
+$hub->reload;
+wait_for_sql($hub, q{SHOW tapdata.retry_max}, '1h');
+$source->break('08006', 'the line is cut again');
+$hub->safe_psql('postgres', q{SELECT tapdata.alter_pipeline('p', '{"workers": 3}')});
+$hub->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+	WHERE backend_type = 'tapdata pipeline'");
+wait_for_sql($hub, q{SELECT count(*) = 0 FROM pg_stat_activity
+	WHERE backend_type = 'tapdata pipeline'});
+$source->mend;
+$hub->safe_psql('postgres', q{SELECT tapdata.start('p')});
+wait_for_state($hub, 'p', 'streaming');
+sql_ok($hub, $processes, 'launcher pipeline supervisor', 'start() does not wait for the next try');
+$hub->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
+$hub->reload;
+
 # --- errors that a person has to mend -------------------------------------------
 
 $source->break('28P01', 'the password is wrong');

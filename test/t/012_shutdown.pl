@@ -50,6 +50,31 @@ sql_ok($hub, 'SELECT count(*), count(DISTINCT id) FROM p.t', '1100|1100',
 	'nothing is lost or repeated by a fast shutdown');
 wait_for_state($hub, 'slow', 'snapshot');
 
+# a worker that crashes the server again and again
+$hub->safe_psql('postgres', q{ALTER SYSTEM SET tapdata.retry_min = '1h'});
+$hub->safe_psql('postgres', q{ALTER SYSTEM SET tapdata.retry_max = '1h'});
+$hub->reload;
+wait_for_sql($hub, q{SELECT starts FROM tapdata.pipeline_state ORDER BY pipeline DESC LIMIT 1}, '2');
+for my $starts (3, 4)
+{
+	kill 'KILL', $hub->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity
+		WHERE application_name = 'tapdata pipeline slow'});
+	wait_for_sql($hub, q{SELECT state FROM tapdata.status WHERE name = 'p'}, 'streaming');
+	last if $starts == 4;
+	wait_for_sql($hub,
+		q{SELECT starts FROM tapdata.pipeline_state ORDER BY pipeline DESC LIMIT 1}, $starts);
+}
+caught_up($hub, 'p');
+sql_ok($hub, q{SELECT count(*) FROM pg_stat_activity
+	WHERE application_name = 'tapdata pipeline slow'}, '0',
+	'a worker that came to nothing three times is not started at once');
+sql_ok($hub, q{SELECT starts FROM tapdata.pipeline_state ORDER BY pipeline LIMIT 1}, '0',
+	'one that works is');
+$hub->safe_psql('postgres', q{SELECT tapdata.start('slow')});
+wait_for_state($hub, 'slow', 'snapshot');
+$hub->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
+$hub->reload;
+
 quickly('stopping a pipeline that waits for its source',
 	sub {
 		$hub->safe_psql('postgres', q{SELECT tapdata.drop_pipeline('slow', true)});
