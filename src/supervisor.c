@@ -189,7 +189,10 @@ match_children(List *rows)
 			children = lappend(children, child);
 			MemoryContextSwitchTo(caller);
 
-			/* Its workers seem to crash the server: leave others time to work. */
+			/*
+			 * Its workers seem to crash the server: leave others time to
+			 * work.
+			 */
 			if (row->starts >= CRASHES_MAX)
 				back_off(child, row->starts - CRASHES_MAX);
 		}

@@ -428,8 +428,8 @@ end_with_error(MemoryContext context)
 	RESUME_INTERRUPTS();
 
 	/*
-	 * What a snapshot worker failed at its leader tries again, and reports.
-	 * A table that cannot be brought into the stream fails by itself: the
+	 * What a snapshot worker failed at its leader tries again, and reports. A
+	 * table that cannot be brought into the stream fails by itself: the
 	 * pipeline goes on and starts its sync worker again.
 	 */
 	if (tap_worker_args->kind == TAP_PROCESS_PIPELINE)
