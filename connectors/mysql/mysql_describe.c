@@ -136,7 +136,7 @@ tap_mysql_describe_event(TapSession *session)
 	}
 	appendStringInfoString(&out, "{\"table\": ");
 	escape_json(&out, tap_mysql_table_text(&stream->map->table->name));
-	appendStringInfo(&out, ", \"change\": \"%s\"",
+	appendStringInfo(&out, ", \"op\": \"%s\"",
 					 stream->rows.kind == TAP_BINLOG_KIND_WRITE_ROWS ? "insert" :
 					 stream->rows.kind == TAP_BINLOG_KIND_UPDATE_ROWS ? "update" : "delete");
 	if (stream->rows.kind != TAP_BINLOG_KIND_WRITE_ROWS)
