@@ -177,6 +177,9 @@ sub start_again
 	until ($hub->start(fail_ok => 1))
 	{
 		die 'the hub does not start again' if time > $end;
+
+		# the module takes the killed postmaster's pid file for a live one
+		$hub->{_pid} = undef;
 		sleep 0.2;
 	}
 	return;

@@ -34,6 +34,9 @@ use Time::HiRes qw(sleep);
 use constant ACCOUNTS => 50;
 use constant BALANCE => 1000;
 
+# for END
+my @banks;
+
 sub new
 {
 	my ($class, $source, %arguments) = @_;
@@ -41,11 +44,13 @@ sub new
 		source => $source,
 		rows => $arguments{rows} || 20_000,
 		stop_file => File::Temp->new->filename,
+		owner => $$,
 		clients => []
 	}, $class;
 	my $accounts = ACCOUNTS;
 	my $balance = BALANCE;
 
+	push @banks, $self;
 	$source->sql(qq(
 		CREATE DATABASE bank;
 		USE bank;
@@ -116,6 +121,16 @@ sub close_doors
 	$self->{clients} = [];
 	unlink $self->{stop_file};
 	return;
+}
+
+# Clients do not outlive a test that gives up.
+END
+{
+	local $?;
+	for my $bank (grep { $_->{owner} == $$ } @banks)
+	{
+		kill 'KILL', @{ $bank->{clients} };
+	}
 }
 
 # One connection's life: ends with an error when the source goes away.
