@@ -32,6 +32,8 @@ static TapPullTable *find_table(TapPull *pull, const TapTableName *name);
 static TapPullTable *add_table(TapPull *pull, const TapTableRow *row);
 static void copy_row(TapPull *pull, TapPullTable *table, const TapTableRow *row);
 static void close_target(TapPull *pull, TapPullTable *table);
+static void follow_format(TapPull *pull, const TapTableRow *row,
+						  const TapSourceTable *source);
 static bool carries(const TapPull *pull, const TapTableRow *row);
 static void take_over(TapPull *pull, TapTableRow *row);
 
@@ -350,6 +352,20 @@ tap_pull_tables_take_unknown(TapPull *pull)
 	tap_pull_sync_start(pull);
 }
 
+/* A table that was dropped and is back may have come with other columns. */
+static void
+follow_format(TapPull *pull, const TapTableRow *row, const TapSourceTable *source)
+{
+	const TapSourceTable *before;
+
+	if (row->definition == NULL || strcmp(row->definition, source->definition) == 0)
+		return;
+	before = pull->source->table_from_definition(pull->session->session, &row->source,
+												 row->definition);
+	tap_hubtable_alter(row->hub_table, before, source, NIL, pull->ddl_drop);
+	CommandCounterIncrement();
+}
+
 void
 tap_pull_table_created(TapPull *pull, TapPullTable *table,
 					   const TapSourceTable *source)
@@ -363,7 +379,10 @@ tap_pull_table_created(TapPull *pull, TapPullTable *table,
 		row->created = true;
 	}
 	else
+	{
 		tap_hubtable_truncate(row->hub_table);
+		follow_format(pull, row, source);
+	}
 	tap_hubtable_create_key(row->hub_table, source);
 	if (tap_options_bool(pull->options, "indexes"))
 		tap_hubtable_create_indexes(row->hub_table, source);
