@@ -502,7 +502,9 @@ table_is_called(const TapTableRow *table, const char *name)
 static void
 resync_table(TapTableRow *table)
 {
-	tap_hubtable_truncate(table->hub_table);
+	/* one that was dropped is created again by the worker */
+	if (get_rel_name(table->hub_table) != NULL)
+		tap_hubtable_truncate(table->hub_table);
 	tap_catalog_delete_chunks(table->id);
 	table->state = TAP_TABLE_NEW;
 	table->start_position = NULL;

@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "errors.h"
@@ -86,16 +87,25 @@ void
 tap_snapshot_renew_hub_table(TapSnapshot *snapshot, TapTableRow *row,
 							 TapSourceTable *source)
 {
-	tap_hubtable_truncate(row->hub_table);
-	if (row->definition != NULL && strcmp(row->definition, source->definition) != 0 &&
-		!snapshot->ignore_missing)
+	if (get_rel_name(row->hub_table) == NULL)
 	{
-		TapSourceTable *before =
-			snapshot->source->table_from_definition(snapshot->session->session,
-													&row->source, row->definition);
-		bool		drop = tap_options_bool(snapshot->options, "ddl_drop");
+		row->hub_table = tap_hubtable_create(source, snapshot->pipeline->into_schema,
+											 source->name.name);
+		row->created = true;
+	}
+	else
+	{
+		tap_hubtable_truncate(row->hub_table);
+		if (row->definition != NULL && !snapshot->ignore_missing)
+		{
+			TapSourceTable *before =
+				snapshot->source->table_from_definition(snapshot->session->session,
+														&row->source, row->definition);
+			bool		drop = tap_options_bool(snapshot->options, "ddl_drop");
 
-		tap_hubtable_alter(row->hub_table, before, source, NIL, drop);
+			/* also with the same format: the hub table may lack a column */
+			tap_hubtable_alter(row->hub_table, before, source, NIL, drop);
+		}
 	}
 	CommandCounterIncrement();
 }

@@ -43,7 +43,8 @@ extern TapSourceTable *tap_snapshot_describe(TapSnapshot *snapshot,
 											 const TapTableRow *row);
 
 /*
- * Empty the hub table and bring it to the source's format; in a transaction.
+ * Empty the hub table and bring it to the source's format, or create it again
+ * if it was dropped; in a transaction.  Changes *row.
  */
 extern void tap_snapshot_renew_hub_table(TapSnapshot *snapshot, TapTableRow *row,
 										 TapSourceTable *source);
