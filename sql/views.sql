@@ -115,7 +115,7 @@ COMMENT ON COLUMN tapdata.events.kind IS 'what happened, as a word';
 COMMENT ON COLUMN tapdata.events.message IS 'what happened, as a sentence';
 
 CREATE VIEW tapdata.dead_letters WITH (security_barrier) AS
-    SELECT p.name AS pipeline, d.source_table AS "table", d.change, d.error, d.sqlstate,
+    SELECT p.name AS pipeline, coalesce(d.source_table, d.change->>'table') AS "table", d.change, d.error, d.sqlstate,
            d."position", d.at
       FROM tapdata.dead_letter d
       JOIN tapdata.pipeline p ON p.id = d.pipeline

@@ -4,8 +4,7 @@
  *	  SQL functions that store dead letters again, or discard them.
  *
  * NOTES
- *	  A dead letter is {"op": ..., "table": ..., "old": {...}, "new": {...}}
- *	  with column names and values as text.  It is stored by key over what the
+ *	  A dead letter is what tap_change_json() has made.  It is stored by key over what the
  *	  row holds now, whatever has happened to the row since: who retries has
  *	  looked at it.
  *
@@ -32,7 +31,9 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 
+#include "change_json.h"
 #include "commands.h"
 #include "mapping.h"
 #include "options.h"
@@ -41,13 +42,44 @@
 PG_FUNCTION_INFO_V1(tap_command_retry_dead_letters);
 PG_FUNCTION_INFO_V1(tap_command_discard_dead_letters);
 
+typedef struct HubColumn
+{
+	char	   *name;
+	char	   *quoted;			/* name, for SQL */
+	char	   *value;			/* SQL that makes its value of the row $1 */
+} HubColumn;
+
 /* The hub table of a dead letter, and how to write to it. */
 typedef struct HubShape
 {
 	char	   *qualified_name; /* quoted */
-	List	   *keys;			/* column names of its primary key */
-	List	   *columns;		/* names of columns that can be written */
+	List	   *columns;		/* of HubColumn *: those that can be written */
+	List	   *keys;			/* of HubColumn *: those of the primary key */
 } HubShape;
+
+/*
+ * The type goes by its catalog name and without a modifier: the standard's
+ * names of some types imply one, and a cast, unlike an assignment, would cut
+ * off what is too long.
+ */
+static HubColumn *
+hub_column(Form_pg_attribute attribute)
+{
+	HubColumn  *column = palloc(sizeof(HubColumn));
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(attribute->atttypid));
+	Form_pg_type type;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", attribute->atttypid);
+	type = (Form_pg_type) GETSTRUCT(tuple);
+	column->name = pstrdup(NameStr(attribute->attname));
+	column->quoted = pstrdup(quote_identifier(column->name));
+	column->value = psprintf("CAST($1 ->> %s AS %s)", quote_literal_cstr(column->name),
+							 quote_qualified_identifier(get_namespace_name(type->typnamespace),
+														NameStr(type->typname)));
+	ReleaseSysCache(tuple);
+	return column;
+}
 
 static HubShape *
 hub_shape(Oid relid)
@@ -69,7 +101,7 @@ hub_shape(Oid relid)
 		Form_pg_attribute column = TupleDescAttr(descriptor, i);
 
 		if (!column->attisdropped && column->attgenerated == '\0')
-			shape->columns = lappend(shape->columns, pstrdup(NameStr(column->attname)));
+			shape->columns = lappend(shape->columns, hub_column(column));
 	}
 	list_free(RelationGetIndexList(relation));
 	key_index = relation->rd_pkindex;
@@ -79,7 +111,8 @@ hub_shape(Oid relid)
 
 		for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
 			shape->keys = lappend(shape->keys,
-								  get_attname(relid, index->rd_index->indkey.values[i], false));
+								  hub_column(TupleDescAttr(descriptor,
+														   index->rd_index->indkey.values[i] - 1)));
 		index_close(index, AccessShareLock);
 	}
 	relation_close(relation, NoLock);
@@ -117,37 +150,25 @@ has_member(Jsonb *object, const char *name)
 	return getKeyJsonValueFromContainer(&object->root, name, strlen(name), &value) != NULL;
 }
 
-/* Names of the columns that the row has, quoted and with commas. */
-static char *
-columns_of_row(const HubShape *shape, Jsonb *row, const char *format)
+/* Append what the format makes of a column's name, or value, for each that the row has. */
+static void
+append_columns(StringInfo sql, const HubShape *shape, Jsonb *row, const char *format,
+			   bool values)
 {
-	StringInfoData text;
+	const char *separator = "";
 	ListCell   *cell;
 
-	initStringInfo(&text);
 	foreach(cell, shape->columns)
 	{
-		const char *quoted = quote_identifier(lfirst(cell));
+		const HubColumn *column = lfirst(cell);
+		const char *text = values ? column->value : column->quoted;
 
-		if (!has_member(row, lfirst(cell)))
+		if (!has_member(row, column->name))
 			continue;
-		if (text.len > 0)
-			appendStringInfoString(&text, ", ");
-		appendStringInfo(&text, format, quoted, quoted);
+		appendStringInfoString(sql, separator);
+		appendStringInfo(sql, format, text, text);
+		separator = ", ";
 	}
-	return text.data;
-}
-
-static char *
-key_columns(const HubShape *shape)
-{
-	StringInfoData text;
-	ListCell   *cell;
-
-	initStringInfo(&text);
-	foreach(cell, shape->keys)
-		appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", quote_identifier(lfirst(cell)));
-	return text.data;
 }
 
 static void
@@ -164,15 +185,25 @@ static void
 store_row(const HubShape *shape, Jsonb *row)
 {
 	StringInfoData sql;
+	const char *separator = "";
+	ListCell   *cell;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE "
-					 "SELECT %s FROM pg_catalog.jsonb_populate_record(NULL::%s, $1) AS r",
-					 shape->qualified_name, columns_of_row(shape, row, "%s"),
-					 columns_of_row(shape, row, "r.%s"), shape->qualified_name);
+	appendStringInfo(&sql, "INSERT INTO %s (", shape->qualified_name);
+	append_columns(&sql, shape, row, "%s", false);
+	appendStringInfoString(&sql, ") OVERRIDING SYSTEM VALUE SELECT ");
+	append_columns(&sql, shape, row, "%s", true);
 	if (shape->keys != NIL)
-		appendStringInfo(&sql, " ON CONFLICT (%s) DO UPDATE SET %s", key_columns(shape),
-						 columns_of_row(shape, row, "%s = excluded.%s"));
+	{
+		appendStringInfoString(&sql, " ON CONFLICT (");
+		foreach(cell, shape->keys)
+		{
+			appendStringInfo(&sql, "%s%s", separator, ((HubColumn *) lfirst(cell))->quoted);
+			separator = ", ";
+		}
+		appendStringInfoString(&sql, ") DO UPDATE SET ");
+		append_columns(&sql, shape, row, "%s = excluded.%s", false);
+	}
 	run_with_row(sql.data, row);
 }
 
@@ -180,6 +211,7 @@ static void
 delete_row(const HubShape *shape, Jsonb *row)
 {
 	StringInfoData sql;
+	const char *separator = "";
 	ListCell   *cell;
 
 	if (shape->keys == NIL)
@@ -188,11 +220,14 @@ delete_row(const HubShape *shape, Jsonb *row)
 				 errmsg("table %s has no primary key to find the row by", shape->qualified_name),
 				 errhint("Change the row by hand, and discard the dead letter.")));
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "DELETE FROM %s AS t USING pg_catalog.jsonb_populate_record(NULL::%s, $1) AS r WHERE ",
-					 shape->qualified_name, shape->qualified_name);
+	appendStringInfo(&sql, "DELETE FROM %s AS t WHERE ", shape->qualified_name);
 	foreach(cell, shape->keys)
-		appendStringInfo(&sql, "%st.%s = r.%s", cell == list_head(shape->keys) ? "" : " AND ",
-						 quote_identifier(lfirst(cell)), quote_identifier(lfirst(cell)));
+	{
+		const HubColumn *key = lfirst(cell);
+
+		appendStringInfo(&sql, "%st.%s = %s", separator, key->quoted, key->value);
+		separator = " AND ";
+	}
 	run_with_row(sql.data, row);
 }
 
@@ -205,7 +240,7 @@ same_key(const HubShape *shape, Jsonb *old_row, Jsonb *new_row)
 	{
 		JsonbValue	old_value;
 		JsonbValue	new_value;
-		const char *name = lfirst(cell);
+		const char *name = ((HubColumn *) lfirst(cell))->name;
 
 		if (getKeyJsonValueFromContainer(&old_row->root, name, strlen(name), &old_value) == NULL ||
 			getKeyJsonValueFromContainer(&new_row->root, name, strlen(name), &new_value) == NULL)
@@ -224,10 +259,10 @@ store_change(const HubShape *shape, Jsonb *change)
 	Jsonb	   *old_row = object_member(change, "old");
 	Jsonb	   *new_row = object_member(change, "new");
 
-	if (op == NULL || (old_row == NULL && new_row == NULL))
+	if (op == NULL || (old_row == NULL && new_row == NULL) || has_member(change, "partial"))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("the dead letter does not hold a row")));
+				 errmsg("the dead letter does not hold a whole row")));
 	if (strcmp(op, "delete") == 0)
 	{
 		delete_row(shape, old_row ? old_row : new_row);
@@ -242,6 +277,19 @@ store_change(const HubShape *shape, Jsonb *change)
 	store_row(shape, new_row);
 }
 
+/*
+ * A change that the connector could not decode has no table here, and holds
+ * values in whatever form the source's log has them.
+ */
+static void
+check_is_decoded(const TapDeadLetterRow *letter)
+{
+	if (letter->source_table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("its values could not be converted")));
+}
+
 static Oid
 hub_table_of(List *tables, const char *source_table)
 {
@@ -251,12 +299,12 @@ hub_table_of(List *tables, const char *source_table)
 	{
 		TapTableRow *table = lfirst(cell);
 
-		if (source_table != NULL && strcmp(tap_table_name_text(&table->source), source_table) == 0)
+		if (strcmp(tap_table_name_text(&table->source), source_table) == 0)
 			return table->hub_table;
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_TABLE),
-			 errmsg("the pipeline has no table %s any more", source_table ? source_table : "")));
+			 errmsg("the pipeline has no table %s any more", source_table)));
 	return InvalidOid;
 }
 
@@ -274,6 +322,7 @@ retry_one(const TapPipelineRow *pipeline, List *tables, const TapDeadLetterRow *
 	{
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "could not connect to the SPI manager");
+		check_is_decoded(letter);
 		store_change(hub_shape(hub_table_of(tables, letter->source_table)), letter->change);
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
@@ -291,9 +340,12 @@ retry_one(const TapPipelineRow *pipeline, List *tables, const TapDeadLetterRow *
 			ReThrowError(edata);
 		ereport(WARNING,
 				(errcode(edata->sqlerrcode),
-				 errmsg("a dead letter of pipeline \"%s\", table %s, could not be stored again",
-						pipeline->name, letter->source_table ? letter->source_table : "?"),
-				 errdetail_internal("%s", edata->message)));
+				 errmsg("a dead letter of pipeline \"%s\" could not be stored again",
+						pipeline->name),
+				 errdetail_internal("%s: %s",
+									letter->source_table ? letter->source_table : "unknown table",
+									edata->message),
+				 errhint("Mend the cause and try again; or copy the table again with tapdata.resync(), and call tapdata.discard_dead_letters().")));
 		FreeErrorData(edata);
 	}
 	PG_END_TRY();
@@ -318,7 +370,7 @@ retry_as_owner(const TapPipelineRow *pipeline, const char *role, List *tables,
 	GetUserIdAndSecContext(&user, &security_context);
 	SetUserIdAndSecContext(pipeline->owner, security_context |
 						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	guc_level = NewGUCNestLevel();
+	guc_level = tap_change_json_modes();
 	(void) set_config_option("search_path", "pg_catalog", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("session_replication_role", role, PGC_SUSET, PGC_S_SESSION,

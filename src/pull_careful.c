@@ -18,13 +18,14 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "change_json.h"
 #include "errors.h"
 #include "pull_private.h"
 #include "worker.h"
 
 static ErrorData *undo_subtransaction(MemoryContext context, ResourceOwner owner);
 static void dead_letter(TapPull *pull, const TapTableName *name,
-						const ErrorData *edata);
+						const char *change, const ErrorData *edata);
 
 void
 tap_pull_change_carefully(TapPull *pull, const TapEvent *event)
@@ -51,7 +52,7 @@ tap_pull_change_carefully(TapPull *pull, const TapEvent *event)
 		ErrorData  *edata = undo_subtransaction(context, owner);
 
 		tap_apply_abort(pull->apply);
-		dead_letter(pull, &table->row.source, edata);
+		dead_letter(pull, &table->row.source, tap_change_json(event), edata);
 	}
 	PG_END_TRY();
 	tap_apply_begin(pull->apply);
@@ -85,7 +86,9 @@ tap_pull_next_carefully(TapPull *pull, TapEvent *event)
 		{
 			ErrorData  *edata = undo_subtransaction(context, owner);
 
-			dead_letter(pull, NULL, edata);
+			dead_letter(pull, NULL,
+						pull->source->describe_event(pull->session->session),
+						edata);
 			rejected = true;
 		}
 		PG_END_TRY();
@@ -114,10 +117,9 @@ undo_subtransaction(MemoryContext context, ResourceOwner owner)
 }
 
 static void
-dead_letter(TapPull *pull, const TapTableName *name, const ErrorData *edata)
+dead_letter(TapPull *pull, const TapTableName *name, const char *change,
+			const ErrorData *edata)
 {
-	char	   *change = pull->source->describe_event(pull->session->session);
-
 	tap_catalog_insert_dead_letter(pull->pipeline->id, name, change, edata,
 								   pull->position);
 	tap_catalog_insert_event(pull->pipeline->name, name, "warning", "dead letter",
