@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
 
+use Cwd qw(abs_path);
 use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Tapdata::Fake;
@@ -91,7 +92,7 @@ $hub->safe_psql('copy', q{SELECT tapdata.start('p')});
 follows('copy', $source{one}, 9, 'they can be started there');
 follows('uno', $source{one}, 10, 'beside those of the first');
 
-my $folder = PostgreSQL::Test::Utils::tempdir('tablespace');
+my $folder = abs_path(PostgreSQL::Test::Utils::tempdir('tablespace'));
 $hub->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION '$folder'");
 $hub->safe_psql('postgres', 'ALTER DATABASE uno SET TABLESPACE elsewhere');
 follows('uno', $source{one}, 11, 'pipelines carry on in another tablespace');

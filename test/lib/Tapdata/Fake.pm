@@ -23,6 +23,7 @@ package Tapdata::Fake;
 use strict;
 use warnings;
 
+use Cwd qw(abs_path);
 use PostgreSQL::Test::Utils;
 
 my $count = 0;
@@ -38,7 +39,7 @@ A new file with these tables, empty.
 sub new
 {
 	my ($class, @tables) = @_;
-	my $folder = PostgreSQL::Test::Utils::tempdir('fake');
+	my $folder = abs_path(PostgreSQL::Test::Utils::tempdir('fake'));
 	my $self = bless { path => "$folder/source" . ++$count }, $class;
 
 	append_to_file($self->{path}, join('', map { "table $_\n" } @tables));
