@@ -78,7 +78,7 @@ present_column(const AlterState *state, const char *name)
 	return NULL;
 }
 
-/* Go to the end of the clause, past its comma. */
+/* Go to the end of the clause: its comma, or what closes a list around it. */
 static void
 skip_clause(TapMysqlLexer *lexer)
 {
@@ -86,7 +86,8 @@ skip_clause(TapMysqlLexer *lexer)
 	{
 		if (tap_mysql_lexer_is_sign(lexer, '('))
 			tap_mysql_lexer_skip_parentheses(lexer);
-		else if (tap_mysql_lexer_is_sign(lexer, ','))
+		else if (tap_mysql_lexer_is_sign(lexer, ',') ||
+				 tap_mysql_lexer_is_sign(lexer, ')'))
 			return;
 		else
 			tap_mysql_lexer_next(lexer);
@@ -176,6 +177,8 @@ read_attribute(AlterState *state, TapMysqlColumn *column)
 	}
 	else if (tap_mysql_lexer_accept(lexer, "AS"))
 		column->generated = true;
+	else if (tap_mysql_lexer_accept(lexer, "DEFAULT"))
+		tap_mysql_read_default(lexer, column);
 	else if (tap_mysql_lexer_accept(lexer, "INVISIBLE"))
 		column->invisible = true;
 	else if (tap_mysql_lexer_accept(lexer, "PRIMARY"))
@@ -372,6 +375,24 @@ add_one_column(AlterState *state)
 		place_column(state, read_definition(state, name), -1);
 }
 
+/* (column, key, column ...) */
+static void
+add_list(AlterState *state)
+{
+	TapMysqlLexer *lexer = state->lexer;
+
+	do
+	{
+		tap_mysql_lexer_next(lexer);
+		if (is_not_column(lexer))
+			add_key(state);
+		else
+			add_one_column(state);
+		skip_clause(lexer);
+	} while (tap_mysql_lexer_is_sign(lexer, ','));
+	(void) tap_mysql_lexer_accept_sign(lexer, ')');
+}
+
 static void
 clause_add(AlterState *state)
 {
@@ -383,19 +404,10 @@ clause_add(AlterState *state)
 		return;
 	}
 	(void) tap_mysql_lexer_accept(lexer, "COLUMN");
-	if (!tap_mysql_lexer_accept_sign(lexer, '('))
-	{
+	if (tap_mysql_lexer_is_sign(lexer, '('))
+		add_list(state);
+	else
 		add_one_column(state);
-		return;
-	}
-	do
-	{
-		if (is_not_column(lexer))
-			add_key(state);
-		else
-			add_one_column(state);
-	} while (tap_mysql_lexer_accept_sign(lexer, ','));
-	(void) tap_mysql_lexer_accept_sign(lexer, ')');
 }
 
 static void
@@ -622,6 +634,28 @@ is_present(const TapMysqlTable *table, const TapMysqlTable *present)
 	return true;
 }
 
+/* The table that the clauses have made. */
+static void
+finish(AlterState *state)
+{
+	TapMysqlTable *table = palloc(sizeof(TapMysqlTable));
+
+	*table = *state->before;
+	table->prepared = false;
+	table->ncolumns = list_length(state->columns);
+	table->columns = palloc(sizeof(TapMysqlColumn) * Max(1, table->ncolumns));
+	for (int i = 0; i < table->ncolumns; i++)
+		table->columns[i] = *(TapMysqlColumn *) list_nth(state->columns, i);
+	table->nindexes = 0;		/* they are known only where they are present */
+	set_key(table, state->key);
+	if (is_present(table, state->present))
+	{
+		*table = *state->present;
+		table->prepared = false;
+	}
+	state->alter->table = table;
+}
+
 void
 tap_mysql_alter_apply(TapSession *session, const TapMysqlStatement *statement,
 					  const TapMysqlTable *before, const TapMysqlTable *present,
@@ -629,7 +663,6 @@ tap_mysql_alter_apply(TapSession *session, const TapMysqlStatement *statement,
 {
 	TapMysqlLexer lexer = statement->rest;
 	AlterState	state = {session, &lexer, before, present, NIL, NIL, alter};
-	TapMysqlTable *table = palloc(sizeof(TapMysqlTable));
 
 	memset(alter, 0, sizeof(*alter));
 	alter->complete = true;
@@ -645,22 +678,41 @@ tap_mysql_alter_apply(TapSession *session, const TapMysqlStatement *statement,
 	while (lexer.token.kind != TAP_MYSQL_TOKEN_END)
 	{
 		clause(&state, default_schema);
-		if (!tap_mysql_lexer_accept_sign(&lexer, ','))
-			skip_clause(&lexer);
+		skip_clause(&lexer);
+		if (lexer.token.kind != TAP_MYSQL_TOKEN_END)
+			tap_mysql_lexer_next(&lexer);
 	}
+	finish(&state);
+}
 
-	*table = *before;
-	table->prepared = false;
-	table->ncolumns = list_length(state.columns);
-	table->columns = palloc(sizeof(TapMysqlColumn) * Max(1, table->ncolumns));
-	for (int i = 0; i < table->ncolumns; i++)
-		table->columns[i] = *(TapMysqlColumn *) list_nth(state.columns, i);
-	table->nindexes = 0;		/* they are known only where they are present */
-	set_key(table, state.key);
-	if (is_present(table, present))
+bool
+tap_mysql_create_apply(TapSession *session, const TapMysqlStatement *statement,
+					   const TapTableName *name, const TapMysqlTable *present,
+					   TapMysqlAlter *alter)
+{
+	TapMysqlLexer lexer = statement->rest;
+	TapMysqlLexer inside = lexer;
+	TapMysqlTable empty = {0};
+	AlterState	state = {session, &lexer, &empty, present, NIL, NIL, alter};
+
+	memset(alter, 0, sizeof(*alter));
+	alter->complete = true;
+	empty.name = *name;
+	empty.is_mariadb = session->server.is_mariadb;
+	empty.estimated_rows = empty.estimated_bytes = -1;
+	if (!tap_mysql_lexer_is_sign(&lexer, '('))
+		return false;			/* LIKE, SELECT */
+	tap_mysql_lexer_next(&inside);
+	if (tap_mysql_lexer_is(&inside, "LIKE") || tap_mysql_lexer_is(&inside, "SELECT"))
+		return false;
+	add_list(&state);
+	while (lexer.token.kind != TAP_MYSQL_TOKEN_END)
 	{
-		*table = *present;
-		table->prepared = false;
+		/* columns of a query come behind or among those in parentheses */
+		if (tap_mysql_lexer_is(&lexer, "SELECT") || tap_mysql_lexer_is(&lexer, "AS"))
+			return false;
+		tap_mysql_lexer_next(&lexer);
 	}
-	alter->table = table;
+	finish(&state);
+	return alter->complete && alter->table->ncolumns > 0;
 }

@@ -9,6 +9,7 @@
  *	  mysql_test.c		the checks of test_connection()
  *	  mysql_discover.c	tables and their formats from information_schema
  *	  mysql_definition.c	a table's format as text and back
+ *	  mysql_default.c	defaults of columns
  *	  mysql_types.c		MySQL types to PostgreSQL types
  *	  mysql_charset.c	character sets to the encoding of the database
  *	  mysql_value.c		neutral values to datums, for both of the next two
@@ -153,7 +154,7 @@ extern MYSQL_ROW tap_mysql_fetch(MYSQL *mysql, MYSQL_RES *result);
 extern void tap_mysql_abandon(MYSQL *mysql, MYSQL_RES *result);
 
 /* Raise the connection's last error with a fitting SQLSTATE; doing is "to ..." */
-extern void tap_mysql_raise(MYSQL *mysql, const char *doing) pg_attribute_noreturn();
+extern void tap_mysql_raise(MYSQL *mysql, const char *doing) __attribute__((noreturn));
 
 /* The SQLSTATE (packed) for one of the server's or library's errors. */
 extern int	tap_mysql_sqlstate(unsigned int number, const char *message);
@@ -273,6 +274,8 @@ typedef struct TapMysqlColumn
 	bool		nullable;
 	bool		generated;
 	bool		invisible;
+	char	   *default_value;	/* as the source prints it; NULL: none */
+	bool		default_unknown;	/* it is an expression */
 
 	/* derived by tap_mysql_resolve_column() */
 	TapMysqlKind kind;
@@ -311,6 +314,20 @@ typedef struct TapMysqlTable
 /* Set the derived fields of a column from its type. */
 extern void tap_mysql_resolve_column(TapSession *session, TapMysqlColumn *column,
 									 bool is_mariadb);
+
+/*
+ * Set a column's default from information_schema's COLUMN_DEFAULT and EXTRA;
+ * the column's type must be known.
+ */
+extern void tap_mysql_set_default(TapMysqlColumn *column, const char *text,
+								  const char *extra, bool is_mariadb);
+
+/*
+ * What existing rows have in the column when it is added, in the input format
+ * of its PostgreSQL type; NULL: NULL or not known.  In the current context.
+ */
+extern char *tap_mysql_default_input(TapSession *session,
+									 const TapMysqlColumn *column);
 
 /* The core's view of a table, in the current context; shares its strings. */
 extern TapSourceTable *tap_mysql_source_table(TapSession *session,
@@ -378,7 +395,7 @@ extern Datum tap_mysql_make_inet(const uint8 *data, int length);
 
 /* Raise an error of class 22 about a value of the column. */
 extern void tap_mysql_bad_value(const TapMysqlColumn *column, const char *what)
-			pg_attribute_noreturn();
+			__attribute__((noreturn));
 
 /* The expression that reads a column in a snapshot. */
 extern void tap_mysql_append_select(StringInfo sql, const TapMysqlColumn *column);

@@ -63,6 +63,9 @@ extern char *tap_mysql_lexer_name(TapMysqlLexer *lexer);
 /* Go past parentheses with all in them, on whose first the lexer stands. */
 extern void tap_mysql_lexer_skip_parentheses(TapMysqlLexer *lexer);
 
+/* Read what stands behind DEFAULT into the column. */
+extern void tap_mysql_read_default(TapMysqlLexer *lexer, TapMysqlColumn *column);
+
 /* Kinds of statements. */
 typedef enum TapMysqlStatementKind
 {
@@ -124,6 +127,16 @@ extern void tap_mysql_alter_apply(TapSession *session,
 								  const TapMysqlTable *present,
 								  const char *default_schema,
 								  TapMysqlAlter *alter);
+
+/*
+ * The format that a CREATE TABLE gives to its table; false when it is not in
+ * the statement (LIKE, SELECT) or was not understood.
+ */
+extern bool tap_mysql_create_apply(TapSession *session,
+								   const TapMysqlStatement *statement,
+								   const TapTableName *name,
+								   const TapMysqlTable *present,
+								   TapMysqlAlter *alter);
 
 /* The canonical text of an XA transaction's id. */
 extern char *tap_mysql_xid_text(const uint8 *gtrid, int gtrid_length,

@@ -37,6 +37,9 @@ append_column(StringInfo out, const TapMysqlColumn *column)
 	append_text(out, "charset", column->charset);
 	append_text(out, "collation", column->collation);
 	append_text(out, "comment", column->comment);
+	append_text(out, "default", column->default_value);
+	if (column->default_unknown)
+		appendStringInfoString(out, ", \"default_unknown\": true");
 	if (column->nullable)
 		appendStringInfoString(out, ", \"nullable\": true");
 	if (column->generated)
@@ -175,6 +178,8 @@ parse_column(TapSession *session, JsonbContainer *object,
 	column->charset = get_text(object, "charset");
 	column->collation = get_text(object, "collation");
 	column->comment = get_text(object, "comment");
+	column->default_value = get_text(object, "default");
+	column->default_unknown = get_bool(object, "default_unknown");
 	column->nullable = get_bool(object, "nullable");
 	column->generated = get_bool(object, "generated");
 	column->invisible = get_bool(object, "invisible");

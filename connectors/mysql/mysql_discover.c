@@ -162,6 +162,8 @@ read_column(TapSession *session, TapMysqlTable *table, TapMysqlRows *rows, int r
 								  strstr(extra, "STORED GENERATED"));
 	column->invisible = extra && strstr(extra, "INVISIBLE");
 	column->comment = (comment && comment[0]) ? comment : NULL;
+	tap_mysql_set_default(column, tap_mysql_value(rows, row, 10), extra,
+						  table->is_mariadb);
 	tap_mysql_resolve_column(session, column, table->is_mariadb);
 }
 
@@ -175,7 +177,7 @@ read_columns(TapSession *session, MYSQL *mysql, List *tables, List *names)
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, "
 						   "LOWER(DATA_TYPE), COLUMN_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, "
-						   "IS_NULLABLE, EXTRA, COLUMN_COMMENT FROM information_schema.COLUMNS "
+						   "IS_NULLABLE, EXTRA, COLUMN_COMMENT, COLUMN_DEFAULT FROM information_schema.COLUMNS "
 						   "WHERE TRUE");
 	append_names(&sql, "TABLE_SCHEMA", "TABLE_NAME", names);
 	appendStringInfoString(&sql, " ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION");

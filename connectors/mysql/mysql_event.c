@@ -312,6 +312,26 @@ on_replace(TapMysqlStream *stream, TapMysqlStreamTable *table,
 						   query->statement.data, query->statement.length);
 }
 
+/*
+ * The format of a new table: that of its statement, since the table may have
+ * been altered since; else the present one.  False when it is gone already.
+ */
+static bool
+set_created_format(TapMysqlStream *stream, const TapMysqlStatement *statement,
+				   TapMysqlStreamTable *table)
+{
+	TapMysqlTable *present = tap_mysql_read_table(stream->session, &table->name);
+	TapMysqlAlter created;
+
+	if (present == NULL || present->ncolumns == 0)
+		return false;
+	if (tap_mysql_create_apply(stream->session, statement, &table->name, present,
+							   &created))
+		present = created.table;
+	tap_mysql_set_format(stream, table, present);
+	return true;
+}
+
 static void
 on_create(TapMysqlStream *stream, const TapMysqlStatement *statement,
 		  const TapTableName *name, const TapBinlogQuery *query)
@@ -331,10 +351,10 @@ on_create(TapMysqlStream *stream, const TapMysqlStatement *statement,
 		on_replace(stream, table, query);
 		return;
 	}
-	if (!tap_mysql_need_format(stream, table))
+	if (!set_created_format(stream, statement, table))
 	{
 		tap_mysql_forget_table(table);
-		return;					/* dropped again meanwhile */
+		return;
 	}
 	tap_mysql_queue_schema(stream, TAP_SCHEMA_CREATED, table, NULL, NIL,
 						   query->statement.data, query->statement.length);
@@ -403,6 +423,31 @@ on_rename(TapMysqlStream *stream, const TapTableName *from, const TapTableName *
 	tap_mysql_forget_table(table);
 }
 
+static bool
+has_column(const TapMysqlTable *table, const char *name)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+		if (strcmp(table->columns[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* Values that rows got by the ALTER TABLE, and that the log does not hold. */
+static void
+warn_of_values(const TapMysqlTable *before, const TapMysqlAlter *alter)
+{
+	for (int i = 0; i < alter->table->ncolumns; i++)
+	{
+		const TapMysqlColumn *column = &alter->table->columns[i];
+
+		if ((column->generated || column->default_unknown) &&
+			alter->renames == NIL && !has_column(before, column->name))
+			tap_mysql_core->event("warning", &before->name,
+								  psprintf("rows that were there have computed values in the new column \"%s\" at the source, which the log does not hold; tapdata.resync() brings them",
+										   column->name));
+	}
+}
+
 static void
 on_alter(TapMysqlStream *stream, const TapMysqlStatement *statement,
 		 const TapTableName *name, const TapBinlogQuery *query)
@@ -419,6 +464,7 @@ on_alter(TapMysqlStream *stream, const TapMysqlStatement *statement,
 						  name->schema, &alter);
 	if (!alter.complete && present != NULL)
 		alter.table = present;
+	warn_of_values(table->table, &alter);
 	if (!tap_mysql_same_format(table->table, alter.table))
 	{
 		alter.table->name = table->name;

@@ -150,7 +150,7 @@ extern TapEvent *tap_mysql_queue(TapMysqlStream *stream, TapEventKind kind);
 /* Raise the reader's last error. */
 extern void tap_mysql_raise_binlog(TapMysqlStream *stream, TapBinlogReader *reader,
 								   const TapBinlogEvent *event,
-								   TapBinlogStatus status) pg_attribute_noreturn();
+								   TapBinlogStatus status) __attribute__((noreturn));
 
 /* mysql_event.c */
 

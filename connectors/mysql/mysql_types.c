@@ -327,6 +327,7 @@ tap_mysql_source_table(TapSession *session, TapMysqlTable *table)
 	source->descriptor = descriptor;
 	source->column_comments = palloc0(sizeof(char *) * Max(1, table->ncolumns));
 	source->column_types = palloc0(sizeof(char *) * Max(1, table->ncolumns));
+	source->column_defaults = palloc0(sizeof(char *) * Max(1, table->ncolumns));
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		const TapMysqlColumn *column = &table->columns[i];
@@ -336,6 +337,7 @@ tap_mysql_source_table(TapSession *session, TapMysqlTable *table)
 		TupleDescAttr(descriptor, i)->attnotnull = !hub_nullable(session, table, i);
 		source->column_comments[i] = column->comment;
 		source->column_types[i] = column->column_type;
+		source->column_defaults[i] = tap_mysql_default_input(session, column);
 	}
 	if (own_txn)
 		CommitTransactionCommand();
