@@ -99,6 +99,7 @@ typedef struct TapChunkRow
 /* What the ledger says about one table's snapshot. */
 typedef struct TapChunkTotals
 {
+	int32		table;			/* pipeline_table.id */
 	int64		chunks;
 	int64		chunks_done;
 	int64		rows_done;
@@ -201,8 +202,11 @@ extern void tap_catalog_delete_chunks(int32 table);
 /* What the done chunks of a table hold, for progress after a restart. */
 extern int64 tap_catalog_rows_copied(int32 table);
 
-/* The same for chunks and rows, done and in all. */
-extern void tap_catalog_chunk_totals(int32 table, TapChunkTotals *totals);
+/*
+ * List of TapChunkTotals *, in order of table, of all tables of the pipeline
+ * that have chunks.
+ */
+extern List *tap_catalog_chunk_totals(int32 pipeline);
 
 /* A row of tapdata.event; pipeline and table may be NULL. */
 extern void tap_catalog_insert_event(const char *pipeline, const TapTableName *table,

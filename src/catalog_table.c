@@ -247,26 +247,47 @@ tap_catalog_delete_chunks(int32 table)
 int64
 tap_catalog_rows_copied(int32 table)
 {
-	TapChunkTotals totals;
-
-	tap_catalog_chunk_totals(table, &totals);
-	return totals.rows_done;
-}
-
-void
-tap_catalog_chunk_totals(int32 table, TapChunkTotals *totals)
-{
 	TapCatalogCall call;
+	int64		result;
 
 	tap_catalog_enter(&call);
-	tap_catalog_read("SELECT count(*), count(*) FILTER (WHERE done), "
-					 "coalesce(sum(rows) FILTER (WHERE done), 0)::bigint, "
-					 "coalesce(sum(greatest(estimated_rows, 0)), 0)::bigint "
-					 "FROM tapdata.snapshot_chunk WHERE pipeline_table = $1",
+	tap_catalog_read("SELECT coalesce(sum(rows), 0)::bigint FROM tapdata.snapshot_chunk "
+					 "WHERE pipeline_table = $1 AND done",
 					 TAP_PARAMS(tap_param_int4(table)));
-	totals->chunks = tap_column_int8(0, 1);
-	totals->chunks_done = tap_column_int8(0, 2);
-	totals->rows_done = tap_column_int8(0, 3);
-	totals->rows_estimated = tap_column_int8(0, 4);
+	result = tap_column_int8(0, 1);
 	tap_catalog_leave(&call);
+	return result;
+}
+
+List *
+tap_catalog_chunk_totals(int32 pipeline)
+{
+	TapCatalogCall call;
+	List	   *result = NIL;
+	uint64		count;
+	MemoryContext before;
+
+	tap_catalog_enter(&call);
+	count = tap_catalog_read("SELECT c.pipeline_table, count(*), count(*) FILTER (WHERE c.done), "
+							 "coalesce(sum(c.rows) FILTER (WHERE c.done), 0)::bigint, "
+							 "coalesce(sum(greatest(c.estimated_rows, 0)), 0)::bigint "
+							 "FROM tapdata.snapshot_chunk c "
+							 "JOIN tapdata.pipeline_table t ON t.id = c.pipeline_table "
+							 "WHERE t.pipeline = $1 GROUP BY 1 ORDER BY 1",
+							 TAP_PARAMS(tap_param_int4(pipeline)));
+	before = MemoryContextSwitchTo(call.caller);
+	for (uint64 row = 0; row < count; row++)
+	{
+		TapChunkTotals *totals = palloc(sizeof(TapChunkTotals));
+
+		totals->table = tap_column_int4(row, 1);
+		totals->chunks = tap_column_int8(row, 2);
+		totals->chunks_done = tap_column_int8(row, 3);
+		totals->rows_done = tap_column_int8(row, 4);
+		totals->rows_estimated = tap_column_int8(row, 5);
+		result = lappend(result, totals);
+	}
+	MemoryContextSwitchTo(before);
+	tap_catalog_leave(&call);
+	return result;
 }

@@ -216,6 +216,7 @@ tap_command_pull(PG_FUNCTION_ARGS)
 	if (row.into_schema == NULL)
 		row.into_schema = connection_name;
 
+	PreventCommandIfReadOnly("tapdata.pull()");
 	tap_shmem_require();
 	check_name_is_free(row.name);
 	connection = tap_catalog_connection(connection_name, false);
@@ -347,6 +348,7 @@ tap_command_add_tables(PG_FUNCTION_ARGS)
 	TapConnectionRow *connection;
 	TapOpenSession *session;
 
+	PreventCommandIfReadOnly("tapdata.add_tables()");
 	tap_shmem_require();
 	(void) tap_patterns_compile(patterns);
 	row = owned_pull(name);

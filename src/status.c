@@ -326,19 +326,17 @@ add_counter(RowBuilder *row, pg_atomic_uint64 *counter)
 
 /* Rows copied and expected, by the ledgers of the tables. */
 static void
-ledger_rows(List *tables, int64 *copied, int64 *estimated)
+ledger_rows(int32 pipeline, int64 *copied, int64 *estimated)
 {
 	ListCell   *cell;
 
 	*copied = *estimated = 0;
-	foreach(cell, tables)
+	foreach(cell, tap_catalog_chunk_totals(pipeline))
 	{
-		TapTableRow *table = lfirst(cell);
-		TapChunkTotals totals;
+		TapChunkTotals *totals = lfirst(cell);
 
-		tap_catalog_chunk_totals(table->id, &totals);
-		*copied += totals.rows_done;
-		*estimated += totals.rows_estimated;
+		*copied += totals->rows_done;
+		*estimated += totals->rows_estimated;
 	}
 }
 
@@ -358,7 +356,7 @@ put_pipeline(FunctionCallInfo fcinfo, const TapPipelineRow *pipeline)
 
 	read_live_state(shared, &live);
 	state = state_of(pipeline, &live);
-	ledger_rows(tables, &copied, &estimated);
+	ledger_rows(pipeline->id, &copied, &estimated);
 	if (shared != NULL)
 	{
 		copied = Max(copied, (int64) pg_atomic_read_u64(&shared->rows_copied));
@@ -434,13 +432,15 @@ table_state_name(TapTableState state)
 }
 
 static void
-put_table(FunctionCallInfo fcinfo, const TapPipelineRow *pipeline, const TapTableRow *table)
+put_table(FunctionCallInfo fcinfo, const TapPipelineRow *pipeline, const TapTableRow *table,
+		  const TapChunkTotals *ledger)
 {
 	TapTableShared *shared = tap_shmem_available() ? tap_shmem_table(table->id, false) : NULL;
-	TapChunkTotals totals;
+	TapChunkTotals totals = {0};
 	RowBuilder	row = {.count = 0};
 
-	tap_catalog_chunk_totals(table->id, &totals);
+	if (ledger != NULL)
+		totals = *ledger;
 	if (shared != NULL)
 	{
 		totals.rows_done = Max(totals.rows_done, (int64) pg_atomic_read_u64(&shared->rows_copied));
@@ -463,19 +463,34 @@ put_table(FunctionCallInfo fcinfo, const TapPipelineRow *pipeline, const TapTabl
 	put_row(fcinfo, &row);
 }
 
+/* The tables and the ledger are both in order of the tables' numbers. */
+static void
+put_tables(FunctionCallInfo fcinfo, const TapPipelineRow *pipeline)
+{
+	List	   *ledger = tap_catalog_chunk_totals(pipeline->id);
+	ListCell   *next = list_head(ledger);
+	ListCell   *cell;
+
+	foreach(cell, tap_catalog_tables(pipeline->id))
+	{
+		TapTableRow *table = lfirst(cell);
+		TapChunkTotals *totals = NULL;
+
+		while (next != NULL && ((TapChunkTotals *) lfirst(next))->table < table->id)
+			next = lnext(ledger, next);
+		if (next != NULL && ((TapChunkTotals *) lfirst(next))->table == table->id)
+			totals = lfirst(next);
+		put_table(fcinfo, pipeline, table, totals);
+	}
+}
+
 Datum
 tap_status_tables(PG_FUNCTION_ARGS)
 {
 	ListCell   *cell;
-	ListCell   *table_cell;
 
 	InitMaterializedSRF(fcinfo, 0);
 	foreach(cell, visible_pipelines())
-	{
-		TapPipelineRow *pipeline = lfirst(cell);
-
-		foreach(table_cell, tap_catalog_tables(pipeline->id))
-			put_table(fcinfo, pipeline, lfirst(table_cell));
-	}
+		put_tables(fcinfo, lfirst(cell));
 	return (Datum) 0;
 }
