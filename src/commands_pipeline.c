@@ -59,25 +59,27 @@ check_name_is_free(const char *name)
 
 /* The workers log in as the owner. */
 static void
-check_owner_can_run(Oid owner)
+check_owner_can_run(const TapPipelineRow *row)
 {
-	HeapTuple	tuple;
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(row->owner));
 	bool		can_login;
 
-	if (!TAP_COMPAT_OWNER_NEEDS_LOGIN)
-		return;
-	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(owner));
+	/* nothing but a table's row refers to it, so that it can be dropped */
 	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for role %u", owner);
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the role that owns pipeline \"%s\" was dropped", row->name),
+				 errhint("As a superuser, run UPDATE tapdata.pipeline SET owner = 'role' WHERE name = %s, and make the role the owner of the hub tables.",
+						 quote_literal_cstr(row->name))));
 	can_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
 	ReleaseSysCache(tuple);
-	if (!can_login)
+	if (TAP_COMPAT_OWNER_NEEDS_LOGIN && !can_login)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("role \"%s\" cannot own pipelines, it is not permitted to log in",
-						GetUserNameFromId(owner, false)),
+						GetUserNameFromId(row->owner, false)),
 				 errhint("Run ALTER ROLE %s LOGIN, or call the function as another role.",
-						 quote_identifier(GetUserNameFromId(owner, false)))));
+						 quote_identifier(GetUserNameFromId(row->owner, false)))));
 }
 
 static List *
@@ -226,7 +228,7 @@ tap_command_pull(PG_FUNCTION_ARGS)
 	(void) tap_options_parse(row.options, NULL, tap_connector_load(connection->connector),
 							 TAP_SCOPE_PULL, CurrentMemoryContext);
 	(void) tap_patterns_compile(row.patterns);
-	check_owner_can_run(row.owner);
+	check_owner_can_run(&row);
 
 	/* once without tables: its checks explain better why nobody can log in */
 	tap_check_source(connection, tap_session_test(connection, &row, NIL));
@@ -464,7 +466,7 @@ tap_command_start(PG_FUNCTION_ARGS)
 
 	tap_shmem_require();
 	row = tap_catalog_pipeline_owned(name);
-	check_owner_can_run(row->owner);
+	check_owner_can_run(row);
 	tap_catalog_set_enabled(row->id, true);
 	tap_shmem_wake_at_commit();
 	PG_RETURN_VOID();

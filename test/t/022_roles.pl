@@ -100,5 +100,19 @@ SKIP:
 		qr/not permitted to log in.*ALTER ROLE etl LOGIN/s, 'an owner without LOGIN is refused at the call');
 }
 
+# --- owners that are gone ----------------------------------------------------------------------------
+
+$hub->safe_psql('postgres', q{ALTER ROLE etl LOGIN});
+$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.pull('p', 'f', '{fake.*}', 'f3')}));
+$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.wait('p', '30 s')}));
+$hub->safe_psql('postgres', q{SELECT tapdata.stop('p'); REASSIGN OWNED BY etl TO boss; DROP OWNED BY etl; DROP ROLE etl});
+sql_fails($hub, q{SELECT tapdata.start('p')}, '42704', qr/was dropped.*UPDATE tapdata\.pipeline SET owner/s,
+	'a dropped owner is told at the start');
+$hub->safe_psql('postgres', q{UPDATE tapdata.pipeline SET owner = 'boss'; UPDATE tapdata.connection SET owner = 'boss'});
+$hub->safe_psql('postgres', as('boss', q{SELECT tapdata.start('p')}));
+$source->txn('insert a 9 nine');
+$hub->safe_psql('postgres', as('boss', q{SELECT tapdata.wait('p', '30 s')}));
+sql_ok($hub, 'SELECT value FROM f3.a WHERE id = 9', 'nine', 'another role can take over');
+
 $hub->stop;
 done_testing();
