@@ -107,6 +107,7 @@ tap_direct_open(TapTarget *target)
 	target->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(target->result, target->rel, 0, NULL, 0);
 	ExecOpenIndices(target->result, false);
+	tap_index_open(target);
 
 	target->descriptor = CreateTupleDescCopyConstr(RelationGetDescr(target->rel));
 	target->work = MakeSingleTupleTableSlot(target->descriptor, &TTSOpsVirtual);
@@ -323,6 +324,16 @@ same_as_work(TapTarget *target, TupleTableSlot *row)
  * ---------------------------------------------------------------------
  */
 
+/* Whether this transaction has written the row. */
+static bool
+is_own_row(TupleTableSlot *row)
+{
+	HeapTupleHeader header = ((HeapTupleTableSlot *) row)->tuple->t_data;
+
+	return !HeapTupleHeaderXminCommitted(header) &&
+		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmin(header));
+}
+
 /*
  * A row that this very command has written can be changed only by a later
  * command.
@@ -332,9 +343,7 @@ step_behind_own_write(TupleTableSlot *row)
 {
 	HeapTupleHeader header = ((HeapTupleTableSlot *) row)->tuple->t_data;
 
-	if (!HeapTupleHeaderXminCommitted(header) &&
-		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmin(header)) &&
-		HeapTupleHeaderGetCmin(header) >= GetCurrentCommandId(false))
+	if (HeapTupleHeaderGetCmin(header) >= GetCurrentCommandId(false))
 		CommandCounterIncrement();
 }
 
@@ -366,16 +375,18 @@ write_update(TapTarget *target, TupleTableSlot *row)
 	TM_FailureData failure;
 	TapIndexUpdate indexes;
 	TM_Result	result;
+	bool		own = is_own_row(row);
 
-	step_behind_own_write(row);
+	if (own)
+		step_behind_own_write(row);
 	result = tap_compat_tuple_update(target->rel, &row->tts_tid, target->work,
 									 GetCurrentCommandId(true),
 									 GetActiveSnapshot(), &failure, &indexes);
 	if (!written(result))
 		return false;
-	if (indexes != TAP_INDEX_UPDATE_NONE && target->result->ri_NumIndices > 0)
-		list_free(tap_compat_insert_index_tuples(target->result, target->estate,
-												 target->work, indexes, true));
+	tap_index_update(target, row, indexes);
+	if (own)
+		tap_lookup_remember(target);
 	return true;
 }
 
@@ -384,7 +395,8 @@ write_delete(TapTarget *target, TupleTableSlot *row)
 {
 	TM_FailureData failure;
 
-	step_behind_own_write(row);
+	if (is_own_row(row))
+		step_behind_own_write(row);
 	return written(tap_compat_tuple_delete(target->rel, &row->tts_tid,
 										   GetCurrentCommandId(true),
 										   GetActiveSnapshot(), &failure));

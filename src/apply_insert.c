@@ -33,7 +33,6 @@ open_buffer(TapTarget *target)
 {
 	TapInsertBuffer *buffer = &target->buffer;
 	MemoryContext oldcontext;
-	bool		hashable = target->key_index != NULL && !target->key_hashes_row;
 
 	buffer->context = AllocSetContextCreate(target->open_context,
 											"tapdata inserts",
@@ -54,9 +53,7 @@ open_buffer(TapTarget *target)
 	FreeAccessStrategy(buffer->bulk->strategy);
 	buffer->bulk->strategy = NULL;
 
-	for (int i = 0; i < target->nkeys && hashable; i++)
-		hashable = target->key_columns[i].hash != NULL;
-	if (hashable)
+	if (target->key_hashable)
 		buffer->filter = palloc0(TAP_INSERT_FILTER_BITS / 8);
 	MemoryContextSwitchTo(oldcontext);
 }

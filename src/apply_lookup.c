@@ -158,6 +158,8 @@ tap_lookup_open(TapTarget *target)
 	target->key_index = choose_index(target);
 	target->key_hashes_row = target->mapping->nkeys == 0;
 	target->key_scan = NULL;
+	target->key_hashable = false;
+	target->recent = NULL;
 	target->nkeys = 0;
 	if (target->key_index == NULL)
 		return;
@@ -165,8 +167,13 @@ tap_lookup_open(TapTarget *target)
 	target->nkeys = IndexRelationGetNumberOfKeyAttributes(target->key_index);
 	target->key_columns = palloc0(sizeof(TapKeyColumn) * target->nkeys);
 	target->scan_keys = palloc0(sizeof(ScanKeyData) * target->nkeys);
+	target->key_hashable = !target->key_hashes_row;
 	for (int i = 0; i < target->nkeys; i++)
+	{
 		open_key_column(target, i);
+		if (target->key_columns[i].hash == NULL)
+			target->key_hashable = false;
+	}
 	target->key_scan = tap_compat_index_beginscan(target->rel, target->key_index,
 												  SnapshotSelf, target->nkeys);
 }
@@ -235,22 +242,67 @@ set_key(TapTarget *target, const TapRowImage *image)
 	return true;
 }
 
-static void
-write_waiting(TapTarget *target)
+static uint32
+hash_scan_keys(const TapTarget *target)
 {
-	TapInsertBuffer *buffer = &target->buffer;
 	uint32		hash = 0;
 
-	if (buffer->nrows == 0)
-		return;
-	if (buffer->filter != NULL)
+	for (int i = 0; i < target->nkeys; i++)
+		hash = hash_combine(hash, hash_value(&target->key_columns[i],
+											 target->scan_keys[i].sk_argument));
+	return hash;
+}
+
+/* Whether the row has the key in the scan keys. */
+static bool
+has_scan_keys(TapTarget *target, TupleTableSlot *row)
+{
+	for (int i = 0; i < target->nkeys; i++)
 	{
-		for (int i = 0; i < target->nkeys; i++)
-			hash = hash_combine(hash, hash_value(&target->key_columns[i],
-												 target->scan_keys[i].sk_argument));
+		ScanKey		key = &target->scan_keys[i];
+		bool		isnull;
+		Datum		value = slot_getattr(row, target->key_columns[i].hub, &isnull);
+
+		if (isnull ||
+			!DatumGetBool(FunctionCall2Coll(&key->sk_func, key->sk_collation,
+											value, key->sk_argument)))
+			return false;
 	}
-	if (tap_insert_may_hold(target, hash))
-		tap_insert_flush(target);
+	return true;
+}
+
+void
+tap_lookup_remember(TapTarget *target)
+{
+	TapRecentRow *row;
+	uint32		hash;
+
+	if (!target->key_hashable)
+		return;
+	if (target->recent == NULL)
+		target->recent = MemoryContextAllocZero(target->open_context,
+												sizeof(TapRecentRow) * TAP_RECENT_ROWS);
+	hash = tap_lookup_hash(target, target->work);
+	row = &target->recent[hash % TAP_RECENT_ROWS];
+	row->hash = hash;
+	row->tid = target->work->tts_tid;
+}
+
+/*
+ * Look at the remembered place.  A row that is visible there and has the key
+ * is the row, for the key is unique; so what is remembered may be wrong.
+ */
+static bool
+find_recent(TapTarget *target, uint32 hash, TupleTableSlot *slot)
+{
+	TapRecentRow *row;
+
+	if (target->recent == NULL)
+		return false;
+	row = &target->recent[hash % TAP_RECENT_ROWS];
+	return row->hash == hash && ItemPointerIsValid(&row->tid) &&
+		table_tuple_fetch_row_version(target->rel, &row->tid, SnapshotSelf, slot) &&
+		has_scan_keys(target, slot);
 }
 
 static void
@@ -390,6 +442,25 @@ find_equal_row(TapTarget *target, const TapRowImage *image, IndexScanDesc scan,
  */
 
 static bool
+find_by_key(TapTarget *target, const TapRowImage *image, IndexScanDesc scan,
+			TupleTableSlot *slot)
+{
+	uint32		hash = 0;
+
+	if (!set_key(target, image))
+		return false;
+	if (target->key_hashable &&
+		(target->buffer.nrows > 0 || target->recent != NULL))
+		hash = hash_scan_keys(target);
+	if (tap_insert_may_hold(target, hash))
+		tap_insert_flush(target);
+	if (find_recent(target, hash, slot))
+		return true;
+	rescan(target, scan);
+	return next_row(target, scan, slot);
+}
+
+static bool
 find_row(TapTarget *target, const TapRowImage *image, IndexScanDesc scan,
 		 Snapshot snapshot, TupleTableSlot *slot)
 {
@@ -397,11 +468,7 @@ find_row(TapTarget *target, const TapRowImage *image, IndexScanDesc scan,
 		return find_equal_row(target, image, scan, snapshot, slot);
 	if (scan == NULL)
 		report_no_index(target);
-	if (!set_key(target, image))
-		return false;
-	write_waiting(target);
-	rescan(target, scan);
-	return next_row(target, scan, slot);
+	return find_by_key(target, image, scan, slot);
 }
 
 bool

@@ -34,6 +34,7 @@
 #include "utils/hsearch.h"
 
 #include "apply.h"
+#include "compat.h"
 
 /* Rows that wait for table_multi_insert(), at most. */
 #define TAP_INSERT_ROWS			1000
@@ -67,12 +68,22 @@ typedef struct TapInsertBuffer
 	uint8	   *filter;			/* NULL: keys cannot be hashed */
 } TapInsertBuffer;
 
+/* Rows of one target whose place is remembered. */
+#define TAP_RECENT_ROWS			1024
+
+/* Where a row is that this transaction has changed more than once. */
+typedef struct TapRecentRow
+{
+	uint32		hash;			/* of its key */
+	ItemPointerData tid;		/* invalid: no such row */
+} TapRecentRow;
+
 /* One column of the index that finds a row. */
 typedef struct TapKeyColumn
 {
 	AttrNumber	source;			/* 0: an expression */
 	AttrNumber	hub;
-	FmgrInfo   *hash;			/* of the type, for the filter; or NULL */
+	FmgrInfo   *hash;			/* of the type; or NULL */
 	Oid			collation;
 } TapKeyColumn;
 
@@ -116,6 +127,7 @@ struct TapTarget
 	bool		identity_checked;	/* CheckCmdReplicaIdentity() was passed */
 	EState	   *estate;
 	ResultRelInfo *result;
+	bool		special_index;	/* one is deferred or excludes */
 	TupleDesc	descriptor;		/* of the hub table; a copy, so that slots of
 								 * it burden no resource owner */
 	TupleTableSlot *work;		/* virtual, the hub row to store */
@@ -127,7 +139,9 @@ struct TapTarget
 	IndexScanDesc key_scan;
 	int			nkeys;			/* of the index */
 	TapKeyColumn *key_columns;
+	bool		key_hashable;	/* all types of the key have a hash function */
 	ScanKey		scan_keys;
+	TapRecentRow *recent;		/* by hash; NULL: none yet */
 	TapInsertBuffer buffer;
 };
 
@@ -288,8 +302,28 @@ extern bool tap_lookup_row(TapTarget *target, const TapRowImage *image,
 extern bool tap_lookup_again(TapTarget *target, const TapRowImage *image,
 							 TupleTableSlot *slot);
 
-/* Hash of the key in the hub row; for the filter. */
+/*
+ * Remember where the row with the key of target->work is now.  Worth while
+ * for rows that are changed often: each version of a row that one transaction
+ * writes stays in the way of all later look-ups.
+ */
+extern void tap_lookup_remember(TapTarget *target);
+
+/* Hash of the key in the hub row, if key_hashable. */
 extern uint32 tap_lookup_hash(TapTarget *target, TupleTableSlot *hub_row);
+
+/* ----------------
+ * apply_index.c
+ * ----------------
+ */
+extern void tap_index_open(TapTarget *target);
+
+/*
+ * Make the index entries of target->work, which has just replaced old_row in
+ * the table.
+ */
+extern void tap_index_update(TapTarget *target, TupleTableSlot *old_row,
+							 TapIndexUpdate indexes);
 
 /* ----------------
  * apply_insert.c
