@@ -536,8 +536,9 @@ read_password_file(const char *path)
 	file = AllocateFile(path, "r");
 	if (file == NULL)
 		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not open password file \"%s\": %m", path)));
+				(errcode(ERRCODE_INVALID_PASSWORD),
+				 errmsg("could not open password file \"%s\": %m", path),
+				 errhint("The user that the server runs as must be able to read it.")));
 	if (fgets(line, sizeof(line), file) == NULL)
 		line[0] = '\0';
 	FreeFile(file);
