@@ -379,6 +379,10 @@ between_transactions(TapPull *pull)
 {
 	if (pull->is_sync)
 		return;
+
+	/* first, for what a sync worker does in the pause is read right below */
+	if (tap_worker_shared->join_waiting > 0)
+		tap_pull_sync_pause(pull);
 	if (tap_worker_catalog_changed())
 	{
 		tap_pull_tables_load(pull);
@@ -389,8 +393,6 @@ between_transactions(TapPull *pull)
 		tap_pull_tables_take_unknown(pull);
 	else if (pull->sync_pending)
 		tap_pull_sync_start(pull);
-	if (tap_worker_shared->join_waiting > 0)
-		tap_pull_sync_pause(pull);
 }
 
 static TapPullState
