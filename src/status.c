@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
@@ -283,14 +284,14 @@ read_live_state(TapPipelineShared *shared, LiveState *live)
 
 /*
  * The catalog says what shall be, shared memory what is: the former decides
- * about pipelines that do not run.
+ * about pipelines that do not run.  None runs on a standby.
  */
 static TapPipelineState
 state_of(const TapPipelineRow *pipeline, const LiveState *live)
 {
 	if (pipeline->failed)
 		return TAP_STATE_FAILED;
-	if (!pipeline->enabled)
+	if (!pipeline->enabled || RecoveryInProgress())
 		return TAP_STATE_STOPPED;
 	if (live->state == TAP_STATE_STOPPED || live->state == TAP_STATE_FAILED)
 		return tap_shmem_available() ? TAP_STATE_STARTING : TAP_STATE_STOPPED;
