@@ -288,6 +288,8 @@ static void
 read_create(TapMysqlStatement *statement, TapMysqlLexer *lexer,
 			const char *default_schema)
 {
+	TapMysqlLexer model;
+
 	if (tap_mysql_lexer_accept(lexer, "OR"))
 		statement->or_replace = tap_mysql_lexer_accept(lexer, "REPLACE");
 	if (tap_mysql_lexer_accept(lexer, "TABLE"))
@@ -295,6 +297,10 @@ read_create(TapMysqlStatement *statement, TapMysqlLexer *lexer,
 		statement->kind = TAP_MYSQL_STATEMENT_CREATE_TABLE;
 		skip_if_exists(lexer);
 		add_table_name(statement, lexer, default_schema);
+		model = *lexer;
+		(void) tap_mysql_lexer_accept_sign(&model, '(');
+		if (tap_mysql_lexer_accept(&model, "LIKE"))
+			statement->like = read_table_name(&model, default_schema);
 		return;
 	}
 	while (tap_mysql_lexer_accept(lexer, "ONLINE") ||

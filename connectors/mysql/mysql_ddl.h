@@ -93,6 +93,7 @@ typedef struct TapMysqlStatement
 	TapMysqlStatementKind kind;
 	List	   *names;			/* of TapTableName * */
 	bool		or_replace;		/* CREATE_TABLE */
+	TapTableName *like;			/* CREATE_TABLE x LIKE, or NULL */
 	char	   *savepoint;		/* SAVEPOINT, ROLLBACK_TO */
 	char	   *xid;			/* XA: canonical text */
 	TapMysqlLexer rest;			/* ALTER_TABLE: its clauses follow */

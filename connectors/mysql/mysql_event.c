@@ -312,23 +312,41 @@ on_replace(TapMysqlStream *stream, TapMysqlStreamTable *table,
 						   query->statement.data, query->statement.length);
 }
 
+/* The format of the table that a new one is made like, or NULL. */
+static TapMysqlTable *
+format_of_model(TapMysqlStream *stream, const TapMysqlStatement *statement)
+{
+	TapMysqlStreamTable *model;
+
+	if (statement->like == NULL)
+		return NULL;
+	fold_names(stream, list_make1(statement->like));
+	model = tap_mysql_table_entry(stream, statement->like->schema,
+								  statement->like->name);
+	return model->generation != 0 ? model->table :
+		tap_mysql_read_table(stream->session, statement->like);
+}
+
 /*
  * The format of a new table: that of its statement, since the table may have
- * been altered since; else the present one.  False when it is gone already.
+ * been altered, renamed or dropped since; else the present one.
  */
 static bool
 set_created_format(TapMysqlStream *stream, const TapMysqlStatement *statement,
 				   TapMysqlStreamTable *table)
 {
-	TapMysqlTable *present = tap_mysql_read_table(stream->session, &table->name);
+	TapMysqlTable *format = tap_mysql_read_table(stream->session, &table->name);
+	TapMysqlTable *model = format_of_model(stream, statement);
 	TapMysqlAlter created;
 
-	if (present == NULL || present->ncolumns == 0)
-		return false;
-	if (tap_mysql_create_apply(stream->session, statement, &table->name, present,
+	if (tap_mysql_create_apply(stream->session, statement, &table->name, format,
 							   &created))
-		present = created.table;
-	tap_mysql_set_format(stream, table, present);
+		format = created.table;
+	else if (model != NULL)
+		format = model;
+	if (format == NULL || format->ncolumns == 0)
+		return false;
+	tap_mysql_set_format(stream, table, format);
 	return true;
 }
 
