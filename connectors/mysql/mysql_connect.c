@@ -217,9 +217,8 @@ hint_for(unsigned int number, int sqlstate)
 	return NULL;
 }
 
-/* Raise an error with all its parts given, after the reason for a stop. */
-static void
-raise_number(unsigned int number, const char *message, const char *doing)
+void
+tap_mysql_raise_number(unsigned int number, const char *message, const char *doing)
 {
 	int			sqlstate = tap_mysql_sqlstate(number, message);
 	const char *hint = hint_for(number, sqlstate);
@@ -236,8 +235,7 @@ raise_number(unsigned int number, const char *message, const char *doing)
 void
 tap_mysql_raise(MYSQL *mysql, const char *doing)
 {
-	raise_number(mysql_errno(mysql), mysql_error(mysql), doing);
-	pg_unreachable();
+	tap_mysql_raise_number(mysql_errno(mysql), mysql_error(mysql), doing);
 }
 
 /* ---------------------------------------------------------------------

@@ -156,6 +156,10 @@ extern void tap_mysql_abandon(MYSQL *mysql, MYSQL_RES *result);
 /* Raise the connection's last error with a fitting SQLSTATE; doing is "to ..." */
 extern void tap_mysql_raise(MYSQL *mysql, const char *doing) __attribute__((noreturn));
 
+/* The same for an error whose parts are given; the reason for a stop goes first. */
+extern void tap_mysql_raise_number(unsigned int number, const char *message,
+								   const char *doing) __attribute__((noreturn));
+
 /* The SQLSTATE (packed) for one of the server's or library's errors. */
 extern int	tap_mysql_sqlstate(unsigned int number, const char *message);
 

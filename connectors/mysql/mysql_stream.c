@@ -32,6 +32,8 @@
 #define DUMP_FLAG_THROUGH_GTID			0x04
 #define FIRST_OFFSET					4
 #define PACKET_ERROR					((unsigned long) -1)
+#define PACKET_KIND_END					0xFE
+#define PACKET_KIND_ERROR				0xFF
 
 /* A read of so many bytes goes past the library's cache. */
 #define UNCACHED_BYTES					2048
@@ -465,6 +467,26 @@ take_inner(TapMysqlStream *stream)
 							   tap_binlog_status(stream->reader));
 }
 
+/* The server's error where an event was expected: its log ends here for us. */
+static void
+raise_error_packet(const uint8_t *packet, size_t length)
+{
+	const char *text = (const char *) packet + 3;
+	const char *end = (const char *) packet + length;
+
+	if (length < 3)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the source sent an error without a number")));
+
+	/* "#" and five characters of SQLSTATE */
+	if (end - text >= 6 && text[0] == '#')
+		text += 6;
+	tap_mysql_raise_number(packet[1] | packet[2] << 8,
+						   tap_mysql_from_utf8(text, end - text),
+						   "read the source's log");
+}
+
 /* Read and handle the next packet; false when none is there. */
 static bool
 take_packet(TapMysqlStream *stream)
@@ -474,7 +496,9 @@ take_packet(TapMysqlStream *stream)
 
 	if (!read_packet(stream, &packet, &length))
 		return false;
-	if (packet[0] == 0xFE && length < 9)
+	if (packet[0] == PACKET_KIND_ERROR)
+		raise_error_packet(packet, length);
+	if (packet[0] == PACKET_KIND_END && length < 9)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("the source has ended the stream of its log")));
