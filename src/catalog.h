@@ -46,8 +46,8 @@ typedef struct TapPipelineRow
 	bool		enabled;		/* shall run */
 	bool		failed;			/* stopped by an error; last_error says which */
 	char	   *last_error;		/* or NULL */
-	int32		starts;			/* of workers in a row that came to nothing, not
-								 * even to an error: the server crashed */
+	int32		starts;			/* of workers in a row that came to nothing,
+								 * not even to an error: the server crashed */
 } TapPipelineRow;
 
 /*
