@@ -307,6 +307,13 @@ typedef struct TapStreamArgs
 	 */
 	void	   *(*table_followed) (void *core_data, const TapTableName *name,
 								   bool created, const char **definition);
+
+	/*
+	 * The names of all tables that are followed now (List of TapTableName *,
+	 * in the current context), for what the log says of a whole schema.  NULL
+	 * where only tables that the stream meets are of interest.
+	 */
+	List	   *(*tables_followed) (void *core_data);
 	void	   *core_data;
 } TapStreamArgs;
 

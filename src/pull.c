@@ -276,6 +276,7 @@ tap_pull_start_stream(TapPull *pull)
 	TapStreamArgs args = {
 		.position = pull->position,
 		.table_followed = tap_pull_table_followed,
+		.tables_followed = tap_pull_tables_followed,
 		.core_data = pull
 	};
 

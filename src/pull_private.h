@@ -161,6 +161,9 @@ extern void tap_pull_tables_load(TapPull *pull);
 extern void *tap_pull_table_followed(void *core_data, const TapTableName *name,
 									 bool created, const char **definition);
 
+/* See TapStreamArgs.tables_followed. */
+extern List *tap_pull_tables_followed(void *core_data);
+
 /* Open the target of a table in its newest format. */
 extern TapTarget *tap_pull_table_target(TapPull *pull, TapPullTable *table,
 										TapSourceTable *source);

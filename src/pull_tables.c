@@ -205,6 +205,23 @@ tap_pull_table_followed(void *core_data, const TapTableName *name,
 	return NULL;
 }
 
+List *
+tap_pull_tables_followed(void *core_data)
+{
+	TapPull    *pull = core_data;
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	foreach(cell, pull->tables)
+	{
+		TapPullTable *table = lfirst(cell);
+
+		if (table->carried)
+			names = lappend(names, &table->row.source);
+	}
+	return names;
+}
+
 static void
 close_target(TapPull *pull, TapPullTable *table)
 {

@@ -392,21 +392,22 @@ on_drop(TapMysqlStream *stream, const TapTableName *name,
 	tap_mysql_forget_table(table);
 }
 
+/* The stream need not have met all tables of the database yet. */
 static void
 on_drop_database(TapMysqlStream *stream, const char *schema,
 				 const TapBinlogQuery *query)
 {
-	HASH_SEQ_STATUS status;
-	TapMysqlStreamTable *table;
-	List	   *names = NIL;
 	ListCell   *cell;
 
-	hash_seq_init(&status, stream->tables);
-	while ((table = hash_seq_search(&status)) != NULL)
-		if (strcmp(table->name.schema, schema) == 0)
-			names = lappend(names, &table->name);
-	foreach(cell, names)
-		on_drop(stream, lfirst(cell), query);
+	if (stream->args.tables_followed == NULL)
+		return;
+	foreach(cell, stream->args.tables_followed(stream->args.core_data))
+	{
+		const TapTableName *name = lfirst(cell);
+
+		if (strcmp(name->schema, schema) == 0)
+			on_drop(stream, name, query);
+	}
 }
 
 /*
