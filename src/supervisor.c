@@ -254,7 +254,12 @@ child_ended(Child *child)
 		child->wanted = false;
 	}
 	else
+	{
+		/* One that was terminated could not take its state back. */
+		if (exit == TAP_EXIT_UNKNOWN)
+			tap_shmem_set_state(shared, TAP_STATE_STARTING);
 		back_off(child, healthy || exit == TAP_EXIT_UNKNOWN ? 0 : child->failures);
+	}
 	child->told = false;
 }
 
@@ -271,6 +276,9 @@ start_child(Child *child)
 	shared->exit_healthy = false;
 	SpinLockRelease(&shared->mutex);
 
+	/* Before the start: what the worker sets must not be overwritten. */
+	tap_shmem_set_state(shared, TAP_STATE_STARTING);
+
 	args.kind = TAP_PROCESS_PIPELINE;
 	args.database = MyDatabaseId;
 	args.owner = child->owner;
@@ -278,7 +286,6 @@ start_child(Child *child)
 	child->handle = tap_worker_start(&args, child->name);
 	if (child->handle != NULL)
 	{
-		tap_shmem_set_state(shared, TAP_STATE_STARTING);
 		if (child->ran)
 			pg_atomic_fetch_add_u64(&shared->restarts, 1);
 		child->ran = true;

@@ -65,6 +65,9 @@ static MemoryContext begin_context = NULL;
 
 static TimestampTz started_at = 0;
 
+/* How soon to report statistics that were held back; 0: there are none. */
+static long stats_wait_ms = 0;
+
 /* This start is counted in pipeline_state.starts, and has come to nothing yet. */
 static bool unproven = false;
 
@@ -178,15 +181,22 @@ int
 tap_worker_wait(pgsocket socket, int events, long timeout_ms)
 {
 	int			happened;
+	bool		stats_due;
 
 	CHECK_FOR_INTERRUPTS();
 	if (unproven && tap_worker_shared->state == TAP_STATE_STREAMING &&
 		!IsTransactionState())
 		prove();
+	stats_due = stats_wait_ms > 0 && !IsTransactionState() &&
+		(timeout_ms < 0 || timeout_ms > stats_wait_ms);
+	if (stats_due)
+		timeout_ms = stats_wait_ms;
 	happened = wait_once(socket, events, timeout_ms);
 	if (happened & WL_LATCH_SET)
 		ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
+	if (stats_due && (happened & WL_TIMEOUT))
+		stats_wait_ms = pgstat_report_stat(true);
 
 	if (ConfigReloadPending)
 	{
@@ -300,7 +310,7 @@ tap_worker_commit(void)
 	if (ActiveSnapshotSet())
 		PopActiveSnapshot();
 	CommitTransactionCommand();
-	pgstat_report_stat(false);
+	stats_wait_ms = pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	MemoryContextSwitchTo(begin_context);
 }
