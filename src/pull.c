@@ -404,7 +404,13 @@ on_none_idle(TapPull *pull, const TapEvent *event)
 		(!pull->is_sync && tap_worker_shared->state != TAP_STATE_STREAMING))
 		tap_pull_tables_joined(pull);
 	tap_pull_position_moved(pull, false);
-	report_lag(pull);
+
+	/* all of the log was read: where we are is where the source is */
+	if (!pull->is_sync)
+	{
+		pg_atomic_write_u64(&tap_worker_shared->lag_bytes, 0);
+		tap_shmem_set_source_position(tap_worker_shared, pull->position);
+	}
 	return TAP_PULL_IDLE;
 }
 

@@ -31,6 +31,9 @@
 static TapPullTable *find_table(TapPull *pull, const TapTableName *name);
 static TapPullTable *add_table(TapPull *pull, const TapTableRow *row);
 static void copy_row(TapPull *pull, TapPullTable *table, const TapTableRow *row);
+static bool equal_texts(List *a, List *b);
+static List *copy_texts(List *texts);
+static void load_patterns(TapPull *pull);
 static void close_target(TapPull *pull, TapPullTable *table);
 static void follow_format(TapPull *pull, const TapTableRow *row,
 						  const TapSourceTable *source);
@@ -100,6 +103,49 @@ add_table(TapPull *pull, const TapTableRow *row)
 	return table;
 }
 
+static bool
+equal_texts(List *a, List *b)
+{
+	ListCell   *cell_a;
+	ListCell   *cell_b;
+
+	if (list_length(a) != list_length(b))
+		return false;
+	forboth(cell_a, a, cell_b, b)
+	{
+		if (strcmp(lfirst(cell_a), lfirst(cell_b)) != 0)
+			return false;
+	}
+	return true;
+}
+
+static List *
+copy_texts(List *texts)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, texts)
+		result = lappend(result, pstrdup(lfirst(cell)));
+	return result;
+}
+
+/* add_tables() and remove_tables() change them while we run. */
+static void
+load_patterns(TapPull *pull)
+{
+	TapPipelineRow *row = tap_catalog_pipeline_by_id(pull->pipeline->id, true);
+	MemoryContext old;
+
+	/* it was dropped, and we will be told to end */
+	if (row == NULL || equal_texts(row->patterns, pull->pipeline->patterns))
+		return;
+	old = MemoryContextSwitchTo(pull->context);
+	pull->pipeline->patterns = copy_texts(row->patterns);
+	pull->patterns = tap_patterns_compile(pull->pipeline->patterns);
+	MemoryContextSwitchTo(old);
+}
+
 /*
  * Tables are never freed: the connector holds pointers to them.  One that was
  * removed is just not carried any more.
@@ -126,6 +172,7 @@ tap_pull_tables_load(TapPull *pull)
 	tap_worker_begin();
 	MemoryContextSwitchTo(pull->batch_context);
 	rows = tap_catalog_tables(pull->pipeline->id);
+	load_patterns(pull);
 	tap_worker_commit();
 	MemoryContextSwitchTo(old);
 
