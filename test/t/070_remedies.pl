@@ -1,5 +1,6 @@
 # What the hints of errors tell a user to do mends the pipeline: hub tables and columns
-# that were dropped, constraints of the user, dead letters, a password that changed.
+# that were dropped, constraints of the user, dead letters, a password that changed. And
+# what comes back at the source after it was dropped is followed again.
 
 use strict;
 use warnings;
@@ -107,6 +108,24 @@ sub recreated
 	return;
 }
 
+# Of the table without a key the stream has met nothing by then.
+sub dropped_database
+{
+	my ($source, $database) = @_;
+
+	$source->do("DROP DATABASE $database");
+	$source->do("CREATE DATABASE $database");
+	$source->do("USE $database");
+	$source->do('CREATE TABLE keyless (a int, b int)');
+	$source->do('INSERT INTO keyless VALUES (5, 6)');
+	caught_up($hub, $database);
+	same_rows($source, "$database.keyless", $hub, "$database.keyless",
+		'a database that was dropped and made again');
+	sql_ok($hub, "SELECT state FROM tapdata.tables WHERE source_table = '$database.t'",
+		'dropped', 'and a table that did not come back');
+	return;
+}
+
 sub password
 {
 	my ($source, $database) = @_;
@@ -146,6 +165,7 @@ foreach my $flavour (usable_flavours())
 		constraints($source, $database);
 		dead_letters($source, $database);
 		recreated($source, $database);
+		dropped_database($source, $database);
 		password($source, $database);
 	};
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('$database')");
