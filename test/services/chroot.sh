@@ -20,10 +20,10 @@ marker=$folder/.complete
 default_packages()
 {
 	local libraries="gcc make libc6-dev libmariadb-dev libcurl4-openssl-dev libzstd-dev zlib1g-dev"
-	local tests="mariadb-client-core libdbi-perl libdbd-mariadb-perl libipc-run-perl procps"
+	local tests="libdbi-perl libdbd-mariadb-perl libipc-run-perl procps"
 	case $suite in
-		sid) echo mysql-server-core postgresql-18 postgresql-server-dev-18 $libraries $tests ;;
-		trixie) echo mariadb-server postgresql-17 postgresql-server-dev-17 $libraries $tests ;;
+		sid) echo mysql-server-core mysql-client-core postgresql-18 postgresql-server-dev-18 $libraries $tests ;;
+		trixie) echo mariadb-server mariadb-client postgresql-17 postgresql-server-dev-17 $libraries $tests ;;
 		*) die "usage: chroot.sh sid|trixie [PACKAGE...]" ;;
 	esac
 }

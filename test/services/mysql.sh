@@ -100,9 +100,10 @@ initialize()
 	esac || { cat "$log" >&2; die "the data folder of $FLAVOUR could not be made"; }
 }
 
+# Either client speaks to either server.
 client()
 {
-	mariadb --no-defaults --socket="$socket" --user=root --batch --skip-column-names "$@"
+	"$(command -v mariadb || command -v mysql)" --no-defaults --socket="$socket" --user=root --batch --skip-column-names "$@"
 }
 
 create_user()

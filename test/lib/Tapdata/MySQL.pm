@@ -40,6 +40,9 @@ use IPC::Run ();
 use PostgreSQL::Test::Utils;
 
 my $services = abs_path(dirname(__FILE__) . '/../../services');
+
+# either client speaks to either server
+my $client = system('command -v mariadb >/dev/null') == 0 ? 'mariadb' : 'mysql';
 my @running;
 my $sequence = 0;
 
@@ -288,7 +291,7 @@ sub sql
 
 	IPC::Run::run(
 		[
-			'mariadb', '--no-defaults', "--socket=$self->{socket}",
+			$client, '--no-defaults', "--socket=$self->{socket}",
 			'--user=root', '--batch', '--skip-column-names', '--comments',
 			'--default-character-set=utf8mb4'
 		],
