@@ -11,6 +11,10 @@
 
 #include "errors.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+
+/* A context may hold a whole row. */
+#define CONTEXT_MAX_BYTES	400
 
 /* Single codes that do not follow their class. */
 static const struct
@@ -79,4 +83,23 @@ tap_error_text(const ErrorData *edata)
 			*c = ' ';
 	}
 	return text.data;
+}
+
+char *
+tap_error_report(const ErrorData *edata)
+{
+	StringInfoData report;
+
+	initStringInfo(&report);
+	appendStringInfoString(&report, tap_error_text(edata));
+	if (edata->context != NULL && tap_error_class(edata->sqlerrcode) == TAP_ERROR_DATA)
+		appendStringInfo(&report, "; context: %.*s",
+						 pg_mbcliplen(edata->context, strlen(edata->context), CONTEXT_MAX_BYTES),
+						 edata->context);
+	for (char *c = report.data; *c != '\0'; c++)
+	{
+		if (*c == '\n' || *c == '\t')
+			*c = ' ';
+	}
+	return report.data;
 }

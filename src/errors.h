@@ -29,4 +29,10 @@ extern TapErrorClass tap_error_class(int sqlerrcode);
  */
 extern char *tap_error_text(const ErrorData *edata);
 
+/*
+ * The same, and for an error of data the beginning of its context, which names
+ * the table and tells the row.
+ */
+extern char *tap_error_report(const ErrorData *edata);
+
 #endif							/* TAPDATA_ERRORS_H */
