@@ -158,7 +158,6 @@ claim_pipeline(TapPipelineShared *entry, int32 pipeline)
 	entry->exit = TAP_EXIT_UNKNOWN;
 	entry->exit_recorded = false;
 	entry->exit_healthy = false;
-	entry->helper_sqlstate = 0;
 	entry->reached_position[0] = '\0';
 	entry->position_is_stored = false;
 	entry->source_position[0] = '\0';

@@ -83,8 +83,6 @@ typedef struct TapPipelineShared
 	TapWorkerExit exit;			/* of the last worker; reset at a start */
 	bool		exit_recorded;	/* its failure is in the catalog already */
 	bool		exit_healthy;	/* it had worked well for a minute */
-	int			helper_sqlstate;	/* packed, of the last error of a sync or
-									 * snapshot worker; 0: none */
 
 	/*
 	 * Everything up to reached_position is applied and committed in the hub;

@@ -320,39 +320,31 @@ tap_worker_commit(void)
  * ---------------------------------------------------------------------
  */
 
-/*
- * Leave word for the supervisor, or for the leader if this is a helper.
- */
+/* Leave word for the supervisor; a helper's end is its leader's affair. */
 static void
-report_exit(TapWorkerExit exit, int sqlstate, const char *error)
+report_exit(TapWorkerExit exit, const char *error)
 {
 	TapPipelineShared *shared = tap_worker_shared;
-	bool		helper = tap_worker_args->kind != TAP_PROCESS_PIPELINE;
-	TapPipelineState state;
+	bool		seasoned = TimestampDifferenceExceeds(started_at,
+													  GetCurrentTimestamp(),
+													  HEALTHY_MS);
 
-	if (shared == NULL)
+	if (shared == NULL || tap_worker_args->kind != TAP_PROCESS_PIPELINE)
 		return;
 	if (error != NULL)
 		tap_shmem_set_error(shared, error);
 
 	SpinLockAcquire(&shared->mutex);
-	state = shared->state;
-	if (helper)
-		shared->helper_sqlstate = sqlstate;
-	else
-	{
-		shared->exit = exit;
-		shared->exit_healthy = (state == TAP_STATE_SNAPSHOT ||
-								state == TAP_STATE_CATCHUP ||
-								state == TAP_STATE_STREAMING) &&
-			TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(),
-									   HEALTHY_MS);
-	}
+	shared->exit = exit;
+	shared->exit_healthy = seasoned &&
+		(shared->state == TAP_STATE_SNAPSHOT ||
+		 shared->state == TAP_STATE_CATCHUP ||
+		 shared->state == TAP_STATE_STREAMING);
 	SpinLockRelease(&shared->mutex);
 
-	if (!helper && exit == TAP_EXIT_FAILED)
+	if (exit == TAP_EXIT_FAILED)
 		tap_shmem_set_state(shared, TAP_STATE_FAILED);
-	else if (!helper && exit == TAP_EXIT_RETRY)
+	else if (exit == TAP_EXIT_RETRY)
 		tap_shmem_set_state(shared, TAP_STATE_RETRYING);
 }
 
@@ -371,8 +363,7 @@ see_fatal(ErrorData *edata)
 
 		if (edata->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION)
 			text = psprintf("%s; hint: %s", text, TAP_COMPAT_OWNER_HINT);
-		report_exit(retry ? TAP_EXIT_RETRY : TAP_EXIT_FAILED, edata->sqlerrcode,
-					text);
+		report_exit(retry ? TAP_EXIT_RETRY : TAP_EXIT_FAILED, text);
 	}
 }
 
@@ -398,9 +389,12 @@ record_failure(bool failed, const char *error)
 		}
 		tap_worker_commit();
 
-		SpinLockAcquire(&tap_worker_shared->mutex);
-		tap_worker_shared->exit_recorded = true;
-		SpinLockRelease(&tap_worker_shared->mutex);
+		if (tap_worker_args->kind == TAP_PROCESS_PIPELINE)
+		{
+			SpinLockAcquire(&tap_worker_shared->mutex);
+			tap_worker_shared->exit_recorded = true;
+			SpinLockRelease(&tap_worker_shared->mutex);
+		}
 	}
 	PG_CATCH();
 	{
@@ -432,9 +426,8 @@ end_with_error(MemoryContext context)
 	/* An error of data that got so far was not for on_error to decide. */
 	class = tap_error_class(edata->sqlerrcode);
 	failed = class != TAP_ERROR_RETRY;
-	text = tap_error_text(edata);
-	report_exit(failed ? TAP_EXIT_FAILED : TAP_EXIT_RETRY, edata->sqlerrcode,
-				text);
+	text = tap_error_report(edata);
+	report_exit(failed ? TAP_EXIT_FAILED : TAP_EXIT_RETRY, text);
 	RESUME_INTERRUPTS();
 
 	/*
@@ -447,25 +440,6 @@ end_with_error(MemoryContext context)
 	else if (tap_worker_args->kind == TAP_PROCESS_SYNC)
 		record_failure(false, text);
 	proc_exit(1);
-}
-
-void
-tap_worker_raise_helper_error(void)
-{
-	TapPipelineShared *shared = tap_worker_shared;
-	char		error[TAP_ERROR_MAX_BYTES];
-	int			sqlstate;
-
-	SpinLockAcquire(&shared->mutex);
-	sqlstate = shared->helper_sqlstate;
-	shared->helper_sqlstate = 0;
-	memcpy(error, shared->last_error, TAP_ERROR_MAX_BYTES);
-	SpinLockRelease(&shared->mutex);
-
-	if (sqlstate != 0)
-		ereport(ERROR,
-				(errcode(sqlstate),
-				 errmsg_internal("%s", error)));
 }
 
 /* ---------------------------------------------------------------------
@@ -574,7 +548,6 @@ claim_shared(void)
 	SpinLockAcquire(&shared->mutex);
 	shared->worker_pid = MyProcPid;
 	shared->worker_latch = &MyProc->procLatch;
-	shared->helper_sqlstate = 0;
 	shared->paused = false;
 	SpinLockRelease(&shared->mutex);
 	tap_shmem_set_state(shared, TAP_STATE_STARTING);
@@ -644,7 +617,7 @@ tap_worker_main(Datum main_arg)
 	PG_TRY();
 	{
 		run(context);
-		report_exit(TAP_EXIT_RESTART, 0, NULL);
+		report_exit(TAP_EXIT_RESTART, NULL);
 	}
 	PG_CATCH();
 	{

@@ -72,13 +72,6 @@ extern void tap_worker_signals(void);
 extern int	tap_worker_backoff_ms(int failures);
 
 /*
- * Raise the error that a sync or snapshot worker of this pipeline has ended
- * with since the last call, as an error of this process; returns when there
- * was none.
- */
-extern void tap_worker_raise_helper_error(void);
-
-/*
  * Wait until the latch is set, the socket (PGINVALID_SOCKET: none) is ready or
  * timeout_ms (-1: no limit) is over; resets the latch and processes
  * interrupts.  Returns WL_* flags.
