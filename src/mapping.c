@@ -72,7 +72,7 @@ report_missing_cast(Relation hub, Form_pg_attribute from, Form_pg_attribute to)
 					format_type_with_typemod(to->atttypid, to->atttypmod),
 					format_type_with_typemod(from->atttypid, from->atttypmod)),
 			 errdetail("There is no assignment cast between these types."),
-			 errhint("Give the column the source's type, or call tapdata.resync() for the table."),
+			 errhint("Give the column the source's type; or drop the table and call tapdata.resync(), which creates it again."),
 			 errtablecol(hub, to->attnum)));
 }
 
