@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "commands.h"
+#include "guc.h"
 #include "mapping.h"
 #include "options.h"
 #include "position.h"
@@ -284,7 +285,8 @@ read_live_state(TapPipelineShared *shared, LiveState *live)
 
 /*
  * The catalog says what shall be, shared memory what is: the former decides
- * about pipelines that do not run.  None runs on a standby.
+ * about pipelines that do not run.  None is started on a standby, or while
+ * tapdata.enabled is off.
  */
 static TapPipelineState
 state_of(const TapPipelineRow *pipeline, const LiveState *live)
@@ -294,7 +296,7 @@ state_of(const TapPipelineRow *pipeline, const LiveState *live)
 	if (!pipeline->enabled || RecoveryInProgress())
 		return TAP_STATE_STOPPED;
 	if (live->state == TAP_STATE_STOPPED || live->state == TAP_STATE_FAILED)
-		return tap_shmem_available() ? TAP_STATE_STARTING : TAP_STATE_STOPPED;
+		return tap_shmem_available() && tap_guc_enabled ? TAP_STATE_STARTING : TAP_STATE_STOPPED;
 	return live->state;
 }
 
