@@ -350,6 +350,46 @@ check_engines(CheckState *state)
 				  "Reading such a table keeps its writers waiting, and its changes have no transactions. Convert it: ALTER TABLE ... ENGINE = InnoDB;", 0);
 }
 
+/*
+ * Rows that the engine changes because of a foreign key are in the log since
+ * MySQL 9.6 only, where foreign keys are the server's own.
+ */
+static void
+check_cascades(CheckState *state)
+{
+	TapMysqlRows *rows;
+	StringInfoData names;
+	char	   *native = variable(state, "innodb_native_foreign_keys");
+
+	if (state->tables == NIL || is_one_of(native, "0", "OFF"))
+		return;
+	rows = tap_mysql_try_query(state->mysql,
+							   "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME "
+							   "FROM information_schema.REFERENTIAL_CONSTRAINTS "
+							   "WHERE DELETE_RULE IN ('CASCADE', 'SET NULL') "
+							   "OR UPDATE_RULE IN ('CASCADE', 'SET NULL')");
+	initStringInfo(&names);
+	for (int i = 0; rows != NULL && i < rows->nrows; i++)
+	{
+		ListCell   *cell;
+
+		foreach(cell, state->tables)
+		{
+			TapTableName *name = lfirst(cell);
+
+			if (strcmp(name->schema, tap_mysql_value(rows, i, 0)) == 0 &&
+				strcmp(name->name, tap_mysql_value(rows, i, 1)) == 0)
+				appendStringInfo(&names, "%s%s (%s)", names.len ? ", " : "",
+								 tap_mysql_table_text(name),
+								 tap_mysql_value(rows, i, 2));
+		}
+	}
+	if (names.len > 0)
+		add_check(state, "foreign keys", false, false,
+				  psprintf("foreign keys change rows by cascade: %s", names.data),
+				  "InnoDB does not log rows that it deletes or updates by a cascade: they stay in the hub as they were. Let the application change them, or give the hub tables the same foreign keys.", 0);
+}
+
 static void
 run_checks(CheckState *state)
 {
@@ -363,6 +403,7 @@ run_checks(CheckState *state)
 	check_server_id(state);
 	check_time_zone(state);
 	check_engines(state);
+	check_cascades(state);
 }
 
 /* ---------------------------------------------------------------------
