@@ -23,7 +23,8 @@
  */
 #define POSITION_STORE_MS	5000
 
-static void store_position(TapPull *pull);
+static char *write_position(TapPull *pull);
+static void take_position(TapPull *pull, char *position);
 static void publish_position(TapPull *pull);
 
 void
@@ -59,10 +60,12 @@ tap_pull_batch_commit(TapPull *pull)
 {
 	int			transactions = pull->batch_transactions;
 	Size		bytes = pull->batch_bytes;
+	char	   *position;
 
 	tap_apply_end(pull->apply);
-	store_position(pull);
+	position = write_position(pull);
 	tap_worker_commit();
+	take_position(pull, position);
 	pull->state = TAP_PULL_IDLE;
 
 	pg_atomic_fetch_add_u64(&tap_worker_shared->transactions, transactions);
@@ -103,36 +106,46 @@ tap_pull_position_moved(TapPull *pull, bool force)
 		TimestampDifferenceExceeds(pull->position_stored_at,
 								   GetCurrentTimestamp(), POSITION_STORE_MS))
 	{
+		char	   *position;
+
 		tap_worker_begin();
-		store_position(pull);
+		position = write_position(pull);
 		tap_worker_commit();
+		take_position(pull, position);
 	}
 }
 
 /*
  * Write the position in the current transaction: the pipeline's row, or for a
- * table that is not in the pipeline's stream yet, the table's.
+ * table that is not in the pipeline's stream yet, the table's.  What is
+ * returned is where we stand only when that has committed: a deferred
+ * constraint can still refuse it.
  */
-static void
-store_position(TapPull *pull)
+static char *
+write_position(TapPull *pull)
 {
 	MemoryContext old = MemoryContextSwitchTo(pull->context);
 	char	   *position = pull->source->stream_position(pull->session->session);
 
-	if (pull->position)
-		pfree(pull->position);
-	pull->position = position;
 	MemoryContextSwitchTo(old);
-
 	if (pull->is_sync)
 	{
 		TapPullTable *table = linitial(pull->tables);
 
-		table->row.start_position = pull->position;
+		table->row.start_position = position;
 		tap_catalog_update_table(&table->row);
 	}
 	else
-		tap_position_write(pull->pipeline->id, pull->position);
+		tap_position_write(pull->pipeline->id, position);
+	return position;
+}
+
+static void
+take_position(TapPull *pull, char *position)
+{
+	if (pull->position != NULL)
+		pfree(pull->position);
+	pull->position = position;
 	pull->position_stored_at = GetCurrentTimestamp();
 	pull->position_moved = false;
 }

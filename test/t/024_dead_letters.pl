@@ -77,6 +77,26 @@ for my $flavour (@flavours)
 	caught_up($hub, $f);
 	sql_ok($hub, "SELECT v FROM $f.t WHERE id = 1", 'xy', "$f: the option and resync mend it");
 	sql_ok($hub, "SELECT tapdata.discard_dead_letters('$f')", '1', "$f: it can be discarded");
+
+	# --- what is refused only at the commit is nobody's dead letter, and not skipped -----------
+
+	$hub->safe_psql('postgres', <<"SQL");
+CREATE FUNCTION $f.late() RETURNS trigger LANGUAGE plpgsql AS \$\$
+BEGIN
+	IF new.n >= 1000 THEN RAISE check_violation USING message = 'too large'; END IF;
+	RETURN NULL;
+END \$\$;
+CREATE CONSTRAINT TRIGGER late AFTER INSERT OR UPDATE ON $f.t
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION $f.late();
+ALTER TABLE $f.t ENABLE ALWAYS TRIGGER late;
+SQL
+	$source->sql(join '; ', 'START TRANSACTION', $s->(5, 5), $s->(6, 1000), 'COMMIT', $s->(7, 7));
+	wait_for_state($hub, $f, 'failed');
+	sql_ok($hub, "SELECT count(*) FROM $f.t WHERE id IN (5, 6, 7)", '0', "$f: a refused commit stops the pipeline");
+	$hub->safe_psql('postgres', "DROP TRIGGER late ON $f.t; SELECT tapdata.start('$f')");
+	caught_up($hub, $f);
+	sql_ok($hub, "SELECT string_agg(id || ':' || n, ' ' ORDER BY id) FROM $f.t WHERE id IN (5, 6, 7)", '5:5 6:1000 7:7',
+		"$f: and nothing is lost");
 	$source->stop;
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('$f', true)");
 }
