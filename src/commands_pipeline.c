@@ -155,8 +155,9 @@ check_hub_tables(const TapPipelineRow *row, List *matching)
 	foreach(cell, matching)
 	{
 		TapTableName *name = lfirst(cell);
-		char	   *hub_name = quote_qualified_identifier(row->into_schema, name->name);
-		Oid			relid = OidIsValid(schema) ? get_relname_relid(name->name, schema) : InvalidOid;
+		char	   *fitting = tap_hubtable_fit_name(name->name);
+		char	   *hub_name = quote_qualified_identifier(row->into_schema, fitting);
+		Oid			relid = OidIsValid(schema) ? get_relname_relid(fitting, schema) : InvalidOid;
 
 		if (OidIsValid(relid) && find_table(tables, name) == NULL)
 			report_hub_table_taken(name, hub_name, relid);
@@ -164,7 +165,9 @@ check_hub_tables(const TapPipelineRow *row, List *matching)
 		{
 			TapTableName *other = lfirst(other_cell);
 
-			if (strcmp(other->name, name->name) == 0)
+			/* the cheap test first, as there are many pairs */
+			if (strncmp(other->name, fitting, strlen(fitting)) == 0 &&
+				strcmp(tap_hubtable_fit_name(other->name), fitting) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_DUPLICATE_TABLE),
 						 errmsg("%s and %s cannot both be hub table %s",
@@ -196,6 +199,7 @@ create_pull(TapPipelineRow *row, const TapConnectionRow *connection, TapOpenSess
 	tap_hubtable_create_schema(row->into_schema);
 	row->id = tap_catalog_insert_pipeline(row);
 	tap_pull_add_matching(row, session);
+	tap_shmem_reserve_pipeline(row->id);
 	tap_catalog_set_enabled(row->id, true);
 	tap_catalog_insert_event(row->name, NULL, "info", "created", "the pipeline was created");
 }
@@ -467,6 +471,7 @@ tap_command_start(PG_FUNCTION_ARGS)
 	tap_shmem_require();
 	row = tap_catalog_pipeline_owned(name);
 	check_owner_can_run(row);
+	tap_shmem_reserve_pipeline(row->id);
 	tap_catalog_set_enabled(row->id, true);
 	tap_shmem_wake_at_commit();
 	PG_RETURN_VOID();

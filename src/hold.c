@@ -31,8 +31,9 @@ typedef enum TapEndKind
 {
 	TAP_END_RELEASE_DATABASE,
 	TAP_END_RELEASE_PIPELINE,
-	TAP_END_FORGET_PIPELINE,
-	TAP_END_FORGET_TABLE
+	TAP_END_FORGET_PIPELINE,	/* at commit */
+	TAP_END_FORGET_TABLE,		/* at commit */
+	TAP_END_UNRESERVE_PIPELINE	/* at abort */
 } TapEndKind;
 
 typedef struct TapEndAction
@@ -41,6 +42,7 @@ typedef struct TapEndAction
 	Oid			database;		/* TAP_END_RELEASE_DATABASE only */
 	int32		id;				/* the others: of the pipeline or table */
 	SubTransactionId subxact;
+	bool		aborted;		/* the subtransaction that asked for it was */
 	struct TapEndAction *next;
 } TapEndAction;
 
@@ -135,6 +137,7 @@ at_end(TapEndKind kind, Oid database, int32 id)
 	action->database = database;
 	action->id = id;
 	action->subxact = GetCurrentSubTransactionId();
+	action->aborted = false;
 	action->next = end_actions;
 	end_actions = action;
 }
@@ -161,13 +164,11 @@ tap_hold_database(Oid database, long timeout_ms)
 	return terminate_and_wait(database, 0, timeout_ms);
 }
 
-void
-tap_shmem_stop_pipeline(int32 pipeline)
+/* Take a hold on a pipeline of this database, whose entry is made if missing. */
+static TapPipelineShared *
+hold_pipeline(int32 pipeline)
 {
 	TapPipelineShared *entry;
-
-	if (tap_shared == NULL)
-		return;
 
 	at_end(TAP_END_RELEASE_PIPELINE, InvalidOid, pipeline);
 	do
@@ -180,12 +181,29 @@ tap_shmem_stop_pipeline(int32 pipeline)
 			entry->holds++;
 		LWLockRelease(tap_shared->lock);
 	} while (entry == NULL);
+	return entry;
+}
 
-	/* It is no failure of the worker's, which could need a pause. */
-	SpinLockAcquire(&entry->mutex);
-	entry->exit = TAP_EXIT_RESTART;
-	SpinLockRelease(&entry->mutex);
+void
+tap_shmem_reserve_pipeline(int32 pipeline)
+{
+	if (tap_shmem_pipeline(pipeline, false) != NULL)
+		return;
 
+	/* Until the commit a supervisor takes it for one that was dropped. */
+	at_end(TAP_END_UNRESERVE_PIPELINE, InvalidOid, pipeline);
+	(void) hold_pipeline(pipeline);
+}
+
+void
+tap_shmem_stop_pipeline(int32 pipeline)
+{
+	TapPipelineShared *entry;
+
+	if (tap_shared == NULL)
+		return;
+
+	entry = hold_pipeline(pipeline);
 	if (!terminate_and_wait(MyDatabaseId, pipeline, STOP_TIMEOUT_MS))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -254,13 +272,16 @@ end_transaction(bool commit)
 			action->kind == TAP_END_RELEASE_PIPELINE)
 			release(action);
 	}
-	for (TapEndAction *action = actions; commit && action != NULL;
-		 action = action->next)
+	for (TapEndAction *action = actions; action != NULL; action = action->next)
 	{
-		if (action->kind == TAP_END_FORGET_PIPELINE)
+		bool		undone = !commit || action->aborted;
+
+		if (action->kind == TAP_END_FORGET_PIPELINE && !undone)
 			tap_shmem_free_pipeline(action->id);
-		else if (action->kind == TAP_END_FORGET_TABLE)
+		else if (action->kind == TAP_END_FORGET_TABLE && !undone)
 			tap_shmem_free_table(action->id);
+		else if (action->kind == TAP_END_UNRESERVE_PIPELINE && undone)
+			tap_shmem_free_pipeline(action->id);
 	}
 
 	if (commit && wake_at_commit && tap_shared != NULL)
@@ -290,25 +311,18 @@ transaction_callback(XactEvent event, void *arg)
 	}
 }
 
-/* What an aborted subtransaction wanted to forget is still there. */
 static void
 subtransaction_callback(SubXactEvent event, SubTransactionId subxact,
 						SubTransactionId parent, void *arg)
 {
-	TapEndAction **link = &end_actions;
-
-	while (*link != NULL)
+	for (TapEndAction *action = end_actions; action != NULL; action = action->next)
 	{
-		TapEndAction *action = *link;
-
-		if (action->subxact == subxact && event == SUBXACT_EVENT_COMMIT_SUB)
+		if (action->subxact != subxact)
+			continue;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
 			action->subxact = parent;
-		if (action->subxact == subxact && event == SUBXACT_EVENT_ABORT_SUB &&
-			(action->kind == TAP_END_FORGET_PIPELINE ||
-			 action->kind == TAP_END_FORGET_TABLE))
-			*link = action->next;
-		else
-			link = &action->next;
+		else if (event == SUBXACT_EVENT_ABORT_SUB)
+			action->aborted = true;
 	}
 }
 

@@ -421,9 +421,10 @@ tap_process_set_obstacle(Oid database, TapObstacle obstacle)
 }
 
 const char *
-tap_shmem_obstacle(void)
+tap_shmem_obstacle(int32 pipeline)
 {
 	TapObstacle obstacle = TAP_OBSTACLE_NONE;
+	bool		room = false;
 
 	if (tap_shared == NULL)
 		return "tapdata is not in shared_preload_libraries";
@@ -440,8 +441,13 @@ tap_shmem_obstacle(void)
 		if (entry->in_use && entry->database == MyDatabaseId)
 			obstacle = entry->obstacle;
 	}
+	for (int i = 0; i < tap_shared->npipelines && !room; i++)
+		room = !tap_shared->pipelines[i].in_use;
+	room = room || tap_process_find_pipeline(MyDatabaseId, pipeline) != NULL;
 	LWLockRelease(tap_shared->lock);
 
+	if (!room)
+		return "there are more pipelines than tapdata.max_pipelines; hint: Raise it and restart the server.";
 	switch (obstacle)
 	{
 		case TAP_OBSTACLE_NO_SLOT:

@@ -168,6 +168,9 @@ extern void tap_process_reset_starts(void);
 extern void tap_shmem_free_pipeline(int32 pipeline);
 extern void tap_shmem_free_table(int32 table);
 
+/* As tap_shmem_pipeline() with create, but NULL when there is no room. */
+extern TapPipelineShared *tap_shmem_try_pipeline(int32 pipeline);
+
 /* The next pipeline of this database from *index on; 0: no more. */
 extern int32 tap_shmem_next_pipeline(int *index);
 

@@ -192,6 +192,23 @@ find_pipeline(int32 pipeline, TapPipelineShared **free)
 }
 
 TapPipelineShared *
+tap_shmem_try_pipeline(int32 pipeline)
+{
+	TapPipelineShared *entry;
+	TapPipelineShared *free;
+
+	LWLockAcquire(tap_shared->lock, LW_EXCLUSIVE);
+	entry = find_pipeline(pipeline, &free);
+	if (entry == NULL && free != NULL)
+	{
+		entry = free;
+		claim_pipeline(entry, pipeline);
+	}
+	LWLockRelease(tap_shared->lock);
+	return entry;
+}
+
+TapPipelineShared *
 tap_shmem_pipeline(int32 pipeline, bool create)
 {
 	TapPipelineShared *entry;
@@ -206,15 +223,7 @@ tap_shmem_pipeline(int32 pipeline, bool create)
 	if (entry != NULL || !create)
 		return entry;
 
-	LWLockAcquire(tap_shared->lock, LW_EXCLUSIVE);
-	entry = find_pipeline(pipeline, &free);
-	if (entry == NULL && free != NULL)
-	{
-		entry = free;
-		claim_pipeline(entry, pipeline);
-	}
-	LWLockRelease(tap_shared->lock);
-
+	entry = tap_shmem_try_pipeline(pipeline);
 	if (entry == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

@@ -142,6 +142,12 @@ extern void tap_shmem_require(void);
  */
 extern TapPipelineShared *tap_shmem_pipeline(int32 pipeline, bool create);
 
+/*
+ * Make sure that a pipeline which is to run has an entry, or raise the error;
+ * an entry that is made is freed again if the current transaction aborts.
+ */
+extern void tap_shmem_reserve_pipeline(int32 pipeline);
+
 /* Free a pipeline's entry when the current transaction commits. */
 extern void tap_shmem_forget_pipeline(int32 pipeline);
 
@@ -194,10 +200,10 @@ extern const char *tap_shmem_state_name(TapPipelineState state);
 extern void tap_shmem_wake_at_commit(void);
 
 /*
- * Why no pipeline of this database can run now, a constant for the user to
+ * Why a pipeline of this database cannot run now, a constant for the user to
  * read; NULL: nothing is in the way.
  */
-extern const char *tap_shmem_obstacle(void);
+extern const char *tap_shmem_obstacle(int32 pipeline);
 
 /*
  * Terminate the processes of a pipeline of this database, wait until they are

@@ -389,7 +389,7 @@ put_pipeline(FunctionCallInfo fcinfo, const TapPipelineRow *pipeline)
 	add_counter(&row, COUNTER(shared, restarts));
 	add_text(&row, pipeline->last_error ? pipeline->last_error :
 			 state == TAP_STATE_RETRYING ? live.last_error :
-			 state == TAP_STATE_STARTING ? tap_shmem_obstacle() : NULL);
+			 state == TAP_STATE_STARTING ? tap_shmem_obstacle(pipeline->id) : NULL);
 	add_timestamp(&row, state == TAP_STATE_FAILED ? tap_catalog_failed_at(pipeline->id) :
 				  state == live.state ? live.since : 0);
 	put_row(fcinfo, &row);

@@ -267,8 +267,19 @@ child_ended(Child *child)
 static void
 start_child(Child *child)
 {
-	TapPipelineShared *shared = tap_shmem_pipeline(child->pipeline, true);
+	TapPipelineShared *shared = tap_shmem_try_pipeline(child->pipeline);
 	TapWorkerArgs args = {0};
+
+	if (shared == NULL)
+	{
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("tapdata cannot start pipeline \"%s\": there are too many",
+						child->name),
+				 errhint("Raise tapdata.max_pipelines and restart the server.")));
+		back_off(child, child->failures);
+		return;
+	}
 
 	SpinLockAcquire(&shared->mutex);
 	shared->exit = TAP_EXIT_UNKNOWN;
