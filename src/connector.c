@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "catalog.h"
 #include "connector_loader.h"
@@ -91,6 +92,9 @@ write_pending_events(XactEvent xact_event, void *arg)
 
 	if (xact_event != XACT_EVENT_PRE_COMMIT || pending_events == NIL || tap_worker_args == NULL)
 		return;
+
+	/* what the transaction did has given up its snapshot by now */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	pipeline = tap_catalog_pipeline_by_id(tap_worker_args->pipeline, true);
 	foreach(cell, pending_events)
 	{
@@ -98,8 +102,10 @@ write_pending_events(XactEvent xact_event, void *arg)
 
 		tap_catalog_insert_event(pipeline ? pipeline->name : NULL,
 								 event->has_table ? &event->table : NULL,
-								 "info", event->kind, event->message);
+								 strcmp(event->kind, "warning") == 0 ? "warning" : "info",
+								 event->kind, event->message);
 	}
+	PopActiveSnapshot();
 	free_pending_events();
 }
 

@@ -18,6 +18,7 @@
 #include "commands/defrem.h"
 #include "executor/spi.h"
 #include "nodes/primnodes.h"
+#include "parser/scansup.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -162,11 +163,21 @@ create_comments(const TapSourceTable *source, const char *table)
 	}
 }
 
+char *
+tap_hubtable_fit_name(const char *name)
+{
+	char	   *fitting = pstrdup(name);
+
+	truncate_identifier(fitting, (int) strlen(fitting), false);
+	return fitting;
+}
+
 Oid
 tap_hubtable_create(const TapSourceTable *source, const char *schema,
-					const char *name)
+					const char *source_name)
 {
 	Oid			namespace = get_namespace_oid(schema, false);
+	char	   *name = tap_hubtable_fit_name(source_name);
 	char	   *table = quote_qualified_identifier(schema, name);
 
 	if (OidIsValid(get_relname_relid(name, namespace)))
@@ -186,7 +197,8 @@ void
 tap_hubtable_rename(Oid relid, const char *name)
 {
 	tap_hubtable_run(psprintf("ALTER TABLE %s RENAME TO %s",
-							  tap_hubtable_name(relid), quote_identifier(name)));
+							  tap_hubtable_name(relid),
+							  quote_identifier(tap_hubtable_fit_name(name))));
 }
 
 void

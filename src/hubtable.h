@@ -23,11 +23,17 @@
 extern void tap_hubtable_create_schema(const char *schema);
 
 /*
+ * The name that a hub table (or column) has for a name of the source: its
+ * beginning, where it is too long for PostgreSQL.  In the current context.
+ */
+extern char *tap_hubtable_fit_name(const char *name);
+
+/*
  * Create the table for a source table, with comments, without its key; raises
  * ERRCODE_DUPLICATE_TABLE with a hint when a relation of the name exists.
  */
 extern Oid	tap_hubtable_create(const TapSourceTable *source, const char *schema,
-								const char *name);
+								const char *source_name);
 
 /*
  * Add the primary key.  Does nothing when it is there already.  Uses CREATE

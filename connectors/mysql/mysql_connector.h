@@ -333,6 +333,12 @@ extern void tap_mysql_set_default(TapMysqlColumn *column, const char *text,
 extern char *tap_mysql_default_input(TapSession *session,
 									 const TapMysqlColumn *column);
 
+/*
+ * The name of a column as the core knows it: its beginning, where it is too
+ * long for PostgreSQL.  In the current context.
+ */
+extern char *tap_mysql_fit_name(const char *name);
+
 /* The core's view of a table, in the current context; shares its strings. */
 extern TapSourceTable *tap_mysql_source_table(TapSession *session,
 											  TapMysqlTable *table);

@@ -145,8 +145,8 @@ tap_mysql_queue_schema(TapMysqlStream *stream, TapSchemaKind kind,
 	{
 		TapColumnRename *rename = palloc(sizeof(TapColumnRename));
 
-		rename->from = pstrdup(((TapColumnRename *) lfirst(cell))->from);
-		rename->to = pstrdup(((TapColumnRename *) lfirst(cell))->to);
+		rename->from = tap_mysql_fit_name(((TapColumnRename *) lfirst(cell))->from);
+		rename->to = tap_mysql_fit_name(((TapColumnRename *) lfirst(cell))->to);
 		event->renames = lappend(event->renames, rename);
 	}
 	if (statement != NULL)

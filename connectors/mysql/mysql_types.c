@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "parser/scansup.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -310,6 +311,16 @@ hub_nullable(TapSession *session, const TapMysqlTable *table, int ordinal)
 	return !is_key_column(table, ordinal);
 }
 
+char *
+tap_mysql_fit_name(const char *name)
+{
+	char	   *fitting = pstrdup(name);
+
+	/* as PostgreSQL's parser does, never in the middle of a character */
+	truncate_identifier(fitting, (int) strlen(fitting), false);
+	return fitting;
+}
+
 TapSourceTable *
 tap_mysql_source_table(TapSession *session, TapMysqlTable *table)
 {
@@ -332,7 +343,8 @@ tap_mysql_source_table(TapSession *session, TapMysqlTable *table)
 	{
 		const TapMysqlColumn *column = &table->columns[i];
 
-		TupleDescInitEntry(descriptor, (AttrNumber) (i + 1), column->name,
+		TupleDescInitEntry(descriptor, (AttrNumber) (i + 1),
+						   tap_mysql_fit_name(column->name),
 						   column->pg_type, column->pg_typmod, 0);
 		TupleDescAttr(descriptor, i)->attnotnull = !hub_nullable(session, table, i);
 		source->column_comments[i] = column->comment;
