@@ -53,7 +53,20 @@
 #include "utils/palloc.h"
 
 #define TAP_CONNECTOR_MAGIC		0x54617043
-#define TAP_CONNECTOR_ABI		1
+#define TAP_CONNECTOR_VERSION	1
+
+/*
+ * What a connector was built against: the version of the contract and the
+ * sizes of its structs, so that one that was not built again after a change
+ * is refused instead of crashing the server.  TapCore may grow at its end.
+ */
+#define TAP_CONNECTOR_ABI \
+	((uint32) (TAP_CONNECTOR_VERSION + sizeof(TapOption) * 5 + \
+			   sizeof(TapSourceTable) * 7 + sizeof(TapEvent) * 11 + \
+			   sizeof(TapStreamArgs) * 13 + \
+			   sizeof(TapSessionArgs) * 17 + sizeof(TapSourceCallbacks) * 19 + \
+			   sizeof(TapSinkCallbacks) * 23 + sizeof(TapOutChange) * 29 + \
+			   sizeof(TapCheck) * 31 + sizeof(TapRowReceiver) * 37))
 #define TAP_CONNECTOR_INIT		"tap_connector_init"
 
 /* ---------------------------------------------------------------------
