@@ -380,8 +380,17 @@ record_failure(bool failed, const char *error)
 		tap_worker_begin();
 		if (tap_catalog_exists())
 		{
-			tap_catalog_insert_event(pipeline_name, NULL, "error",
-									 failed ? "failed" : "retry", error);
+			TapTableRow *table = tap_worker_args->kind == TAP_PROCESS_SYNC ?
+				tap_catalog_table_by_id(tap_worker_args->table) : NULL;
+
+			tap_catalog_insert_event(pipeline_name, table ? &table->source : NULL,
+									 "error", failed ? "failed" : "retry", error);
+			if (table != NULL)
+			{
+				/* until the table joins the stream */
+				table->last_error = pstrdup(error);
+				tap_catalog_update_table(table);
+			}
 			if (failed)
 				tap_catalog_set_failed(tap_worker_args->pipeline, error);
 			else
