@@ -56,6 +56,30 @@ sub hub_tables
 	return;
 }
 
+# A type that cannot be stored, of a table that is copied while the others stream.
+sub types
+{
+	my ($source, $database) = @_;
+
+	$source->do('CREATE TABLE flags (id int PRIMARY KEY, f tinyint(1))');
+	$source->do('INSERT INTO flags VALUES (1, 0), (2, 1)');
+	caught_up($hub, $database);
+	$hub->safe_psql('postgres', qq(
+		SELECT tapdata.alter_pipeline('$database', '{"tinyint1": "boolean"}');
+		SELECT tapdata.resync('$database', '$database.flags')));
+	wait_for_sql($hub, "SELECT last_error LIKE '%of type smallint%drop the table%resync%'
+		FROM tapdata.tables WHERE source_table = '$database.flags'")
+	  and pass('a hub column of another type is told in tapdata.tables');
+	$hub->safe_psql('postgres', "DROP TABLE $database.flags");
+	$hub->safe_psql('postgres', "SELECT tapdata.resync('$database', '$database.flags')");
+	caught_up($hub, $database);
+	sql_ok($hub, "SELECT string_agg(f::text, ' ' ORDER BY id) FROM $database.flags", 'false true',
+		'a dropped table comes back with the new type');
+	sql_ok($hub, "SELECT last_error IS NULL FROM tapdata.tables WHERE source_table = '$database.flags'",
+		't', 'and without the error');
+	return;
+}
+
 sub constraints
 {
 	my ($source, $database) = @_;
@@ -162,6 +186,7 @@ foreach my $flavour (usable_flavours())
 
 	subtest $flavour => sub {
 		hub_tables($source, $database);
+		types($source, $database);
 		constraints($source, $database);
 		dead_letters($source, $database);
 		recreated($source, $database);
