@@ -367,7 +367,8 @@ tap_pull_wait(TapPull *pull, long timeout_ms)
 
 	/* with nothing to do at all no clock wakes us */
 	if (!pull->position_moved && pull->state != TAP_PULL_TXN &&
-		!pull->joining && !pull->sync_pending)
+		!pull->joining && !pull->sync_pending &&
+		tap_worker_shared->join_waiting == 0)
 		timeout_ms = -1;
 	if (wait.timeout_ms >= 0 && (timeout_ms < 0 || wait.timeout_ms < timeout_ms))
 		timeout_ms = wait.timeout_ms;
@@ -392,7 +393,7 @@ between_transactions(TapPull *pull)
 	}
 	if (pull->unknown != NIL)
 		tap_pull_tables_take_unknown(pull);
-	else if (pull->sync_pending)
+	else if (pull->sync_pending || tap_pull_sync_ended(pull))
 		tap_pull_sync_start(pull);
 }
 

@@ -213,6 +213,9 @@ extern TapEventKind tap_pull_next_carefully(TapPull *pull, TapEvent *event);
 /* Start sync workers for the tables that need one; notice those that ended. */
 extern void tap_pull_sync_start(TapPull *pull);
 
+/* Whether a sync worker has ended since tap_pull_sync_start() last looked. */
+extern bool tap_pull_sync_ended(const TapPull *pull);
+
 /* Stand still, if asked to, while sync workers hand over their tables. */
 extern void tap_pull_sync_pause(TapPull *pull);
 

@@ -19,9 +19,11 @@
  *		 becomes TAP_TABLE_JOINED: the stream carries it and leaves out the
  *		 transactions that S covers.
  *
- *	  The pipeline worker stands still for PAUSE_MAX_MS at the longest.  If it
- *	  goes on before step 3, and has thereby passed S, the table goes back to
- *	  TAP_TABLE_CATCHUP and its sync worker starts again from S.
+ *	  The pipeline worker stands still for PAUSE_MAX_MS at the longest, and
+ *	  after such a vain pause goes on for PAUSE_AGAIN_MS: the sync worker can
+ *	  be in the middle of a long transaction that the pipeline has passed.  If
+ *	  it goes on before step 3, and has thereby passed S, the table goes back
+ *	  to TAP_TABLE_CATCHUP and its sync worker starts again from S.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -43,6 +45,7 @@
 #include "worker.h"
 
 #define PAUSE_MAX_MS		5000
+#define PAUSE_AGAIN_MS		30000
 #define RETRY_SYNC_MS		10000
 
 static bool waiting = false;	/* this process is counted in join_waiting */
@@ -70,7 +73,9 @@ tap_pull_sync_main(int32 pipeline, int32 table)
 	{
 		if (tap_pull_drain(pull))
 			continue;
-		if (caught_up(pull))
+
+		/* the rest of a transaction may still be on its way */
+		if (pull->state == TAP_PULL_IDLE && caught_up(pull))
 		{
 			if (!indexed)
 			{
@@ -250,16 +255,33 @@ tap_pull_sync_start(TapPull *pull)
 	}
 }
 
+bool
+tap_pull_sync_ended(const TapPull *pull)
+{
+	ListCell   *cell;
+
+	foreach(cell, pull->helpers)
+	{
+		if (!tap_helper_running(lfirst(cell)))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Nothing is open here: no hub transaction, no row of the source half read.
  */
 void
 tap_pull_sync_pause(TapPull *pull)
 {
+	static TimestampTz not_before = 0;
 	TapPipelineShared *shared = tap_worker_shared;
-	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MAX_MS);
+	TimestampTz start = GetCurrentTimestamp();
+	TimestampTz end = TimestampTzPlusMilliseconds(start, PAUSE_MAX_MS);
 	long		left;
 
+	if (start < not_before)
+		return;
 	SpinLockAcquire(&shared->mutex);
 	shared->paused = true;
 	SpinLockRelease(&shared->mutex);
@@ -273,6 +295,8 @@ tap_pull_sync_pause(TapPull *pull)
 			tap_helper_wake(lfirst(cell));
 		tap_worker_wait(PGINVALID_SOCKET, 0, left);
 	}
+	if (shared->join_waiting > 0)
+		not_before = TimestampTzPlusMilliseconds(end, PAUSE_AGAIN_MS);
 
 	SpinLockAcquire(&shared->mutex);
 	shared->paused = false;
