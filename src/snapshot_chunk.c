@@ -99,8 +99,8 @@ tap_snapshot_renew_hub_table(TapSnapshot *snapshot, TapTableRow *row,
 		if (row->definition != NULL && !snapshot->ignore_missing)
 		{
 			TapSourceTable *before =
-				snapshot->source->table_from_definition(snapshot->session->session,
-														&row->source, row->definition);
+			snapshot->source->table_from_definition(snapshot->session->session,
+													&row->source, row->definition);
 			bool		drop = tap_options_bool(snapshot->options, "ddl_drop");
 
 			/* also with the same format: the hub table may lack a column */

@@ -381,7 +381,7 @@ record_failure(bool failed, const char *error)
 		if (tap_catalog_exists())
 		{
 			TapTableRow *table = tap_worker_args->kind == TAP_PROCESS_SYNC ?
-				tap_catalog_table_by_id(tap_worker_args->table) : NULL;
+			tap_catalog_table_by_id(tap_worker_args->table) : NULL;
 
 			tap_catalog_insert_event(pipeline_name, table ? &table->source : NULL,
 									 "error", failed ? "failed" : "retry", error);
