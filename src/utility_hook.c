@@ -88,6 +88,27 @@ drop_origins(Oid database)
 		replorigin_drop_by_name(lfirst(cell), true, false);
 }
 
+/*
+ * As have_createdb_privilege(), which only the newer minor releases of 15
+ * export.
+ */
+static bool
+may_create_databases(void)
+{
+	HeapTuple	tuple;
+	bool		may_create;
+
+	if (superuser())
+		return true;
+
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	may_create = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+	ReleaseSysCache(tuple);
+	return may_create;
+}
+
 /* Whether the current user may copy a database; as createdb() has it. */
 static bool
 may_copy(Oid database)
@@ -103,7 +124,7 @@ may_copy(Oid database)
 		return false;
 	is_template = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
 	ReleaseSysCache(tuple);
-	return is_template && have_createdb_privilege();
+	return is_template && may_create_databases();
 }
 
 /* The value of a command's option as text; NULL when it is not given. */
