@@ -347,7 +347,9 @@ tap_process_request(Oid database)
 
 	LWLockAcquire(tap_shared->lock, LW_EXCLUSIVE);
 	entry = tap_process_claim_database(database);
-	if (entry != NULL && entry->supervisor != TAP_SUPERVISOR_RUNNING)
+
+	/* Also while one runs: it may be about to leave, having seen less. */
+	if (entry != NULL)
 		entry->requested = true;
 	LWLockRelease(tap_shared->lock);
 	return entry != NULL;
