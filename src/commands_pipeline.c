@@ -511,8 +511,12 @@ table_is_called(const TapTableRow *table, const char *name)
 static void
 resync_table(TapTableRow *table)
 {
-	/* one that was dropped is created again by the worker */
-	if (get_rel_name(table->hub_table) != NULL)
+	/*
+	 * One that was dropped is created again by the worker; one that foreign
+	 * keys refer to is emptied by it, in the session role of the pipeline.
+	 */
+	if (get_rel_name(table->hub_table) != NULL &&
+		!tap_hubtable_is_referenced(table->hub_table))
 		tap_hubtable_truncate(table->hub_table);
 	tap_catalog_delete_chunks(table->id);
 	table->state = TAP_TABLE_NEW;

@@ -12,6 +12,7 @@
 #include "access/genam.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/heap.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
@@ -201,12 +202,23 @@ tap_hubtable_rename(Oid relid, const char *name)
 							  quote_identifier(tap_hubtable_fit_name(name))));
 }
 
+bool
+tap_hubtable_is_referenced(Oid relid)
+{
+	return get_rel_relkind(relid) != RELKIND_VIEW &&
+		heap_truncate_find_FKs(list_make1_oid(relid)) != NIL;
+}
+
 void
 tap_hubtable_truncate(Oid relid)
 {
-	/* A view has no TRUNCATE, and that of a foreign table may be missing. */
+	/*
+	 * A view has no TRUNCATE, that of a foreign table may be missing, and that
+	 * of a table that foreign keys refer to is refused even when it is empty.
+	 */
 	if (get_rel_relkind(relid) == RELKIND_VIEW ||
-		get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE)
+		get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ||
+		tap_hubtable_is_referenced(relid))
 		tap_hubtable_run(psprintf("DELETE FROM %s", tap_hubtable_name(relid)));
 	else
 		tap_hubtable_run(psprintf("TRUNCATE %s", tap_hubtable_name(relid)));

@@ -58,6 +58,14 @@ extern List *tap_hubtable_alter(Oid relid, const TapSourceTable *before,
 								bool drop_columns);
 
 extern void tap_hubtable_rename(Oid relid, const char *name);
+
+/* Whether foreign keys of other tables refer to it. */
+extern bool tap_hubtable_is_referenced(Oid relid);
+
+/*
+ * Empty the table: by TRUNCATE, or by DELETE where that cannot be had.  Under
+ * session_replication_role = replica foreign keys are not in the way.
+ */
 extern void tap_hubtable_truncate(Oid relid);
 extern void tap_hubtable_drop(Oid relid);
 

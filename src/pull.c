@@ -100,6 +100,7 @@ static void first_copy(TapPull *pull);
 static void join_copied_tables(TapPull *pull);
 static void between_transactions(TapPull *pull);
 static void report_lag(TapPull *pull);
+static void warn_of_purge(TapPull *pull, const char *detail, const char *hint);
 static void restart_carefully(TapPull *pull, ErrorData *edata);
 static void context_callback(void *arg);
 
@@ -589,6 +590,29 @@ tap_pull_change(TapPull *pull, const TapEvent *event)
 	count_change(table->shared, event->change);
 }
 
+/* Said once: the stream will fail by itself if it comes to the gap. */
+static void
+warn_of_purge(TapPull *pull, const char *detail, const char *hint)
+{
+	static bool warned = false;
+
+	if (warned)
+		return;
+	warned = true;
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the source no longer holds its log from the position of pipeline \"%s\" on",
+					pull->pipeline->name),
+			 errdetail("%s", detail),
+			 hint ? errhint("%s", hint) : 0));
+	tap_worker_begin();
+	tap_catalog_insert_event(pull->pipeline->name, NULL, "warning", "log purged",
+							 psprintf("the source no longer holds its log from the pipeline's position on: %s",
+									  detail));
+	tap_worker_commit();
+	MemoryContextSwitchTo(pull->event_context);
+}
+
 /* Publish how far behind the stream is; asks the source only while it is. */
 static void
 report_lag(TapPull *pull)
@@ -611,12 +635,7 @@ report_lag(TapPull *pull)
 								  pull->source->current_position(session->session));
 	tap_session_close(session);
 	if (purged)
-		ereport(WARNING,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the source no longer holds its log from the position of pipeline \"%s\" on",
-						pull->pipeline->name),
-				 errdetail("%s", detail),
-				 hint ? errhint("%s", hint) : 0));
+		warn_of_purge(pull, detail, hint);
 	pg_atomic_write_u64(&tap_worker_shared->lag_bytes,
 						behind < 0 ? PG_UINT64_MAX : (uint64) behind);
 }

@@ -297,7 +297,8 @@ start_child(Child *child)
 	child->handle = tap_worker_start(&args, child->name);
 	if (child->handle != NULL)
 	{
-		if (child->ran)
+		/* a restart that somebody asked for tells nothing */
+		if (child->ran && child->failures > 0)
 			pg_atomic_fetch_add_u64(&shared->restarts, 1);
 		child->ran = true;
 		return;
