@@ -80,6 +80,27 @@ sub types
 	return;
 }
 
+# The hub may have foreign keys that the copy of one table, or of all, must not trip over.
+sub foreign_keys
+{
+	my ($source, $database) = @_;
+
+	$source->do('CREATE TABLE child (id int PRIMARY KEY, t_id int)');
+	$source->do('INSERT INTO child VALUES (1, 1), (2, 2)');
+	caught_up($hub, $database);
+	$hub->safe_psql('postgres', "ALTER TABLE $database.child ADD FOREIGN KEY (t_id) REFERENCES $database.t");
+	for my $what ("'$database.t'", "'$database.child'", 'NULL')
+	{
+		sql_ok($hub, "SELECT tapdata.resync('$database', $what)", '', "resync of $what with a foreign key in the hub");
+		caught_up($hub, $database);
+		same_rows($source, "$database.$_", $hub, "$database.$_", "$_ is copied")
+		  for 't', 'child';
+	}
+	$source->do('DROP TABLE child');
+	$hub->safe_psql('postgres', "DROP TABLE $database.child");
+	return;
+}
+
 sub constraints
 {
 	my ($source, $database) = @_;
@@ -186,6 +207,7 @@ foreach my $flavour (usable_flavours())
 
 	subtest $flavour => sub {
 		hub_tables($source, $database);
+		foreign_keys($source, $database);
 		types($source, $database);
 		constraints($source, $database);
 		dead_letters($source, $database);
