@@ -231,6 +231,7 @@ tap_snapshot_worker_main(int32 pipeline, int32 table)
 		if (row != NULL && row->state == TAP_TABLE_COPYING)
 			tap_snapshot_copy_chunks(snapshot, row);
 	}
+	MemoryContextSwitchTo(context);
 	tap_snapshot_destroy(snapshot);
 }
 
