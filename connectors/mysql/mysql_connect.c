@@ -36,6 +36,7 @@
 #define SERVER_ERROR_ACCOUNT_LOCKED		3118
 #define SERVER_ERROR_BINLOG_DUMP		1236
 #define SERVER_ERROR_EXECUTION_TIME		3024
+#define SERVER_ERROR_SAME_SERVER_ID		4052
 
 #define DEFAULT_PORT					3306
 
@@ -182,6 +183,7 @@ tap_mysql_sqlstate(unsigned int number, const char *message)
 		case ER_QUERY_INTERRUPTED:
 		case ER_CONNECTION_KILLED:
 		case SERVER_ERROR_EXECUTION_TIME:
+		case SERVER_ERROR_SAME_SERVER_ID:
 			return ERRCODE_CONNECTION_FAILURE;
 		case ER_BAD_DB_ERROR:
 			return ERRCODE_UNDEFINED_DATABASE;
@@ -210,7 +212,7 @@ hint_for(unsigned int number, int sqlstate)
 	if (number == SERVER_ERROR_BINLOG_DUMP &&
 		sqlstate == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
 		return "The source no longer has the log from the pipeline's position on. Copy the tables again with tapdata.resync(), and keep the log longer (binlog_expire_logs_seconds).";
-	if (number == SERVER_ERROR_BINLOG_DUMP)
+	if (number == SERVER_ERROR_BINLOG_DUMP || number == SERVER_ERROR_SAME_SERVER_ID)
 		return "When another replica has the same server_id, give the connection one of its own by the option \"server_id\".";
 	if (sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
 		return "tapdata.test_connection() lists the privileges that are needed.";

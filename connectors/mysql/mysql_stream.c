@@ -31,9 +31,7 @@
 #define COM_BINLOG_DUMP_GTID_NUMBER		0x1e
 #define DUMP_FLAG_THROUGH_GTID			0x04
 #define FIRST_OFFSET					4
-#define PACKET_ERROR					((unsigned long) -1)
 #define PACKET_KIND_END					0xFE
-#define PACKET_KIND_ERROR				0xFF
 
 /* A read of so many bytes goes past the library's cache. */
 #define UNCACHED_BYTES					2048
@@ -356,7 +354,9 @@ read_packet(TapMysqlStream *stream, const uint8_t **packet, size_t *length)
 	}
 	(void) tap_mysql_wait_limit(silence_limit_ms(stream));
 	got = mysql_net_read_packet(stream->mysql);
-	if (got == PACKET_ERROR)
+
+	/* by the library's own name, which is not -1 of the returned type */
+	if (got == packet_error)
 	{
 		tap_mysql_check_interrupts();
 		tap_mysql_raise(stream->mysql, "read the source's log");
@@ -467,26 +467,6 @@ take_inner(TapMysqlStream *stream)
 							   tap_binlog_status(stream->reader));
 }
 
-/* The server's error where an event was expected: its log ends here for us. */
-static void
-raise_error_packet(const uint8_t *packet, size_t length)
-{
-	const char *text = (const char *) packet + 3;
-	const char *end = (const char *) packet + length;
-
-	if (length < 3)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the source sent an error without a number")));
-
-	/* "#" and five characters of SQLSTATE */
-	if (end - text >= 6 && text[0] == '#')
-		text += 6;
-	tap_mysql_raise_number(packet[1] | packet[2] << 8,
-						   tap_mysql_from_utf8(text, end - text),
-						   "read the source's log");
-}
-
 /* Read and handle the next packet; false when none is there. */
 static bool
 take_packet(TapMysqlStream *stream)
@@ -496,8 +476,6 @@ take_packet(TapMysqlStream *stream)
 
 	if (!read_packet(stream, &packet, &length))
 		return false;
-	if (packet[0] == PACKET_KIND_ERROR)
-		raise_error_packet(packet, length);
 	if (packet[0] == PACKET_KIND_END && length < 9)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),

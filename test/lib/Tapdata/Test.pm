@@ -59,6 +59,8 @@ my $field_separator = "\x1f";
 my $row_separator = "\x1e";
 my $null = "\x01";
 my $shown_differences = 5;
+my $owner = $$;
+my @hubs;
 
 =pod
 
@@ -87,7 +89,26 @@ CONF
 	$node->append_conf('postgresql.conf', $config) if $config;
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION tapdata');
+	push @hubs, $node;
 	return $node;
+}
+
+# A hub recovers from a crash so quickly that few tests would see it.
+sub crashes
+{
+	return grep { /was terminated by signal (?!9\b)|TRAP: / }
+	  map { split /\n/, slurp_file($_) } grep { -f } map { $_->logfile } @hubs;
+}
+
+END
+{
+	if ($$ == $owner)
+	{
+		my @crashes = crashes();
+
+		diag "a process of the hub crashed:", @crashes if @crashes;
+		$? = 1 if @crashes && $? == 0;
+	}
 }
 
 =pod
