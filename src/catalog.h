@@ -229,17 +229,32 @@ extern void tap_catalog_delete_dead_letter(int64 id);
 /* Delete all of a pipeline; returns how many there were. */
 extern int64 tap_catalog_delete_dead_letters(int32 pipeline);
 
-/* Bytes of prepared source transactions, kept until they end. */
-extern void tap_catalog_stage(int32 pipeline, const char *staged_id,
+/*
+ * Bytes of prepared source transactions, kept until they end.  table: the one
+ * whose sync worker keeps them; 0: the pipeline's own stream does.
+ */
+extern void tap_catalog_stage(int32 pipeline, int32 table, const char *staged_id,
 							  const char *data, Size bytes);
 
 /*
- * Calls chunk() for each piece in order, one in memory at a time, and deletes
- * the pieces after.  False: nothing is staged under the id.
+ * Calls chunk() for each piece in order, one in memory at a time.  False:
+ * nothing is staged under the id.  applied: see tap_catalog_keep_staged().
  */
-extern bool tap_catalog_unstage(int32 pipeline, const char *staged_id,
+extern bool tap_catalog_unstage(int32 pipeline, int32 table, const char *staged_id,
+								bool applied,
 								void (*chunk) (void *arg, const char *data, Size bytes),
 								void *arg);
-extern void tap_catalog_delete_staged(int32 pipeline, const char *staged_id);
+extern void tap_catalog_delete_staged(int32 pipeline, int32 table,
+									  const char *staged_id);
+
+/*
+ * The pipeline's stream has applied them; tables that join can need them
+ * still, until they are deleted all together.
+ */
+extern void tap_catalog_keep_staged(int32 pipeline, const char *staged_id);
+extern void tap_catalog_delete_applied(int32 pipeline);
+
+/* Delete what the sync worker of a table has kept. */
+extern void tap_catalog_delete_staged_of_table(int32 table);
 
 #endif							/* TAPDATA_CATALOG_H */

@@ -166,8 +166,18 @@ tap_catalog_delete_dead_letters(int32 pipeline)
  * ---------------------------------------------------------------------
  */
 
+static TapParam
+table_param(int32 table)
+{
+	TapParam	param = tap_param_int4(table);
+
+	param.isnull = table == 0;
+	return param;
+}
+
 void
-tap_catalog_stage(int32 pipeline, const char *staged_id, const char *data, Size bytes)
+tap_catalog_stage(int32 pipeline, int32 table, const char *staged_id,
+				  const char *data, Size bytes)
 {
 	TapCatalogCall call;
 	bytea	   *value;
@@ -178,8 +188,10 @@ tap_catalog_stage(int32 pipeline, const char *staged_id, const char *data, Size 
 	SET_VARSIZE(value, VARHDRSZ + bytes);
 	memcpy(VARDATA(value), data, bytes);
 	piece.value = PointerGetDatum(value);
-	tap_catalog_write("INSERT INTO tapdata.staged (pipeline, staged_id, data) VALUES ($1, $2, $3)",
-					  TAP_PARAMS(tap_param_int4(pipeline), tap_param_text(staged_id), piece));
+	tap_catalog_write("INSERT INTO tapdata.staged (pipeline, pipeline_table, staged_id, data) "
+					  "VALUES ($1, $2, $3, $4)",
+					  TAP_PARAMS(tap_param_int4(pipeline), table_param(table),
+								 tap_param_text(staged_id), piece));
 	tap_catalog_leave(&call);
 }
 
@@ -188,16 +200,19 @@ tap_catalog_stage(int32 pipeline, const char *staged_id, const char *data, Size 
  * becomes its own.
  */
 static bytea *
-next_piece(int32 pipeline, const char *staged_id, int64 *number)
+next_piece(int32 pipeline, int32 table, const char *staged_id, bool applied,
+		   int64 *number)
 {
 	TapCatalogCall call;
 	bytea	   *piece = NULL;
 
 	tap_catalog_enter(&call);
 	if (tap_catalog_read("SELECT number, data FROM tapdata.staged "
-						 "WHERE pipeline = $1 AND staged_id = $2 AND number > $3 "
+						 "WHERE pipeline = $1 AND pipeline_table IS NOT DISTINCT FROM $2 "
+						 "AND staged_id = $3 AND applied = $4 AND number > $5 "
 						 "ORDER BY number LIMIT 1",
-						 TAP_PARAMS(tap_param_int4(pipeline), tap_param_text(staged_id),
+						 TAP_PARAMS(tap_param_int4(pipeline), table_param(table),
+									tap_param_text(staged_id), tap_param_bool(applied),
 									tap_param_int8(*number))) > 0)
 	{
 		MemoryContext before = MemoryContextSwitchTo(call.caller);
@@ -213,31 +228,69 @@ next_piece(int32 pipeline, const char *staged_id, int64 *number)
 }
 
 bool
-tap_catalog_unstage(int32 pipeline, const char *staged_id,
+tap_catalog_unstage(int32 pipeline, int32 table, const char *staged_id, bool applied,
 					void (*chunk) (void *arg, const char *data, Size bytes), void *arg)
 {
 	int64		number = PG_INT64_MIN;
 	bool		found = false;
 	bytea	   *piece;
 
-	while ((piece = next_piece(pipeline, staged_id, &number)) != NULL)
+	while ((piece = next_piece(pipeline, table, staged_id, applied, &number)) != NULL)
 	{
 		found = true;
 		chunk(arg, VARDATA(piece), VARSIZE(piece) - VARHDRSZ);
 		pfree(piece);
 	}
-	if (found)
-		tap_catalog_delete_staged(pipeline, staged_id);
 	return found;
 }
 
 void
-tap_catalog_delete_staged(int32 pipeline, const char *staged_id)
+tap_catalog_delete_staged(int32 pipeline, int32 table, const char *staged_id)
 {
 	TapCatalogCall call;
 
 	tap_catalog_enter(&call);
-	tap_catalog_write("DELETE FROM tapdata.staged WHERE pipeline = $1 AND staged_id = $2",
+	tap_catalog_write("DELETE FROM tapdata.staged "
+					  "WHERE pipeline = $1 AND pipeline_table IS NOT DISTINCT FROM $2 "
+					  "AND staged_id = $3 AND NOT applied",
+					  TAP_PARAMS(tap_param_int4(pipeline), table_param(table),
+								 tap_param_text(staged_id)));
+	tap_catalog_leave(&call);
+}
+
+void
+tap_catalog_keep_staged(int32 pipeline, const char *staged_id)
+{
+	TapCatalogCall call;
+
+	/* one by the same name that ended before is not meant any more */
+	tap_catalog_enter(&call);
+	tap_catalog_write("DELETE FROM tapdata.staged WHERE pipeline = $1 AND staged_id = $2 AND applied",
 					  TAP_PARAMS(tap_param_int4(pipeline), tap_param_text(staged_id)));
+	tap_catalog_write("UPDATE tapdata.staged SET applied = true "
+					  "WHERE pipeline = $1 AND pipeline_table IS NULL AND staged_id = $2",
+					  TAP_PARAMS(tap_param_int4(pipeline), tap_param_text(staged_id)));
+	tap_catalog_leave(&call);
+}
+
+void
+tap_catalog_delete_applied(int32 pipeline)
+{
+	TapCatalogCall call;
+
+	tap_catalog_enter(&call);
+	tap_catalog_write("DELETE FROM tapdata.staged WHERE pipeline = $1 AND applied",
+					  TAP_PARAMS(tap_param_int4(pipeline)));
+	tap_catalog_leave(&call);
+}
+
+void
+tap_catalog_delete_staged_of_table(int32 table)
+{
+	TapCatalogCall call;
+
+	tap_catalog_enter(&call);
+	tap_catalog_write("DELETE FROM tapdata.staged WHERE pipeline_table = $1",
+					  TAP_PARAMS(tap_param_int4(table)));
 	tap_catalog_leave(&call);
 }

@@ -143,8 +143,8 @@ tap_catalog_update_table(const TapTableRow *row)
 }
 
 /*
- * The chunks are deleted by name: workers run with foreign keys' triggers
- * switched off.
+ * What refers to the table is deleted by name: workers run with foreign keys'
+ * triggers switched off.
  */
 void
 tap_catalog_delete_table(int32 id)
@@ -152,6 +152,7 @@ tap_catalog_delete_table(int32 id)
 	TapCatalogCall call;
 
 	tap_catalog_delete_chunks(id);
+	tap_catalog_delete_staged_of_table(id);
 	tap_catalog_enter(&call);
 	tap_catalog_write("DELETE FROM tapdata.pipeline_table WHERE id = $1",
 					  TAP_PARAMS(tap_param_int4(id)));

@@ -151,6 +151,7 @@ tap_pull_create(int32 pipeline, int32 sync_table)
 												ALLOCSET_DEFAULT_SIZES);
 	pull->is_sync = sync_table != 0;
 	pull->sync_table = sync_table;
+	pull->staged_kept = !pull->is_sync;
 
 	tap_worker_begin();
 	MemoryContextSwitchTo(context);
@@ -494,7 +495,7 @@ on_heartbeat_batch(TapPull *pull, const TapEvent *event)
 static TapPullState
 on_stage(TapPull *pull, const TapEvent *event)
 {
-	tap_catalog_stage(pull->pipeline->id, event->staged_id,
+	tap_catalog_stage(pull->pipeline->id, pull->sync_table, event->staged_id,
 					  event->staged_data, event->staged_bytes);
 	return TAP_PULL_TXN;
 }
@@ -514,14 +515,49 @@ apply_staged_chunk(void *arg, const char *data, Size bytes)
 	}
 }
 
+/*
+ * What was prepared before a table's copy began has been kept by the
+ * pipeline's own stream, which may have applied it already.
+ */
+static bool
+apply_staged(TapPull *pull, const char *staged_id)
+{
+	int32		pipeline = pull->pipeline->id;
+
+	if (tap_catalog_unstage(pipeline, pull->sync_table, staged_id, false,
+							apply_staged_chunk, pull))
+	{
+		if (!pull->is_sync && tap_pull_sync_needed(pull))
+		{
+			tap_catalog_keep_staged(pipeline, staged_id);
+			pull->staged_kept = true;
+		}
+		else
+			tap_catalog_delete_staged(pipeline, pull->sync_table, staged_id);
+		return true;
+	}
+	return pull->is_sync &&
+		(tap_catalog_unstage(pipeline, 0, staged_id, true, apply_staged_chunk, pull) ||
+		 tap_catalog_unstage(pipeline, 0, staged_id, false, apply_staged_chunk, pull));
+}
+
 static TapPullState
 on_staged_commit(TapPull *pull, const TapEvent *event)
 {
 	char	   *staged_id = pstrdup(event->staged_id);
 
-	if (!tap_catalog_unstage(pull->pipeline->id, staged_id,
-							 apply_staged_chunk, pull) &&
-		!pull->is_sync)
+	if (apply_staged(pull, staged_id))
+		return TAP_PULL_TXN;
+
+	/* the pipeline's stream gets there later, or else fails itself */
+	if (pull->is_sync)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("prepared transaction %s was committed at the source, but its changes are not here yet",
+						staged_id),
+				 errdetail("The stream of pipeline \"%s\" has not come to its beginning.",
+						   pull->pipeline->name)));
+	else
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("prepared transaction %s was committed at the source, but its changes are not here",
@@ -535,7 +571,8 @@ on_staged_commit(TapPull *pull, const TapEvent *event)
 static TapPullState
 on_staged_rollback(TapPull *pull, const TapEvent *event)
 {
-	tap_catalog_delete_staged(pull->pipeline->id, event->staged_id);
+	tap_catalog_delete_staged(pull->pipeline->id, pull->sync_table,
+							  event->staged_id);
 	return TAP_PULL_TXN;
 }
 

@@ -100,6 +100,7 @@ typedef struct TapPull
 
 	List	   *helpers;		/* of TapHelper *: sync workers we started */
 	bool		sync_pending;	/* a table waits for its sync worker to start */
+	bool		staged_kept;	/* there may be some, for tables that join */
 
 	MemoryContext context;		/* lives as long as the worker */
 	MemoryContext batch_context;	/* reset after each hub transaction */
@@ -212,6 +213,9 @@ extern TapEventKind tap_pull_next_carefully(TapPull *pull, TapEvent *event);
 
 /* Start sync workers for the tables that need one; notice those that ended. */
 extern void tap_pull_sync_start(TapPull *pull);
+
+/* Whether some table has yet to be copied and to join the stream. */
+extern bool tap_pull_sync_needed(const TapPull *pull);
 
 /* Whether a sync worker has ended since tap_pull_sync_start() last looked. */
 extern bool tap_pull_sync_ended(const TapPull *pull);

@@ -57,6 +57,9 @@ static void set_waiting(bool on);
 static void stop_waiting(int code, Datum arg);
 static bool try_hand_over(TapPull *pull);
 static bool needs_sync(const TapTableRow *row);
+static void delete_kept(TapPull *pull);
+static void forget_ended(TapPull *pull);
+static bool has_helper(const TapPull *pull, int32 table);
 
 void
 tap_pull_sync_main(int32 pipeline, int32 table)
@@ -106,7 +109,12 @@ copy_table(TapPull *pull)
 	if (row == NULL || !needs_sync(row))
 		return;
 	if (row->state != TAP_TABLE_CATCHUP)
+	{
+		tap_worker_begin();
+		tap_catalog_delete_staged_of_table(row->id);
+		tap_worker_commit();
 		tap_snapshot_run(pull->pipeline, pull->connection, list_make1(row));
+	}
 
 	tap_worker_begin();
 	MemoryContextSwitchTo(pull->context);
@@ -187,6 +195,7 @@ try_hand_over(TapPull *pull)
 	table->row.end_position = pull->position;
 	tap_worker_begin();
 	tap_catalog_update_table(&table->row);
+	tap_catalog_delete_staged_of_table(table->row.id);
 	tap_shmem_wake_at_commit();
 	tap_worker_commit();
 	set_waiting(false);
@@ -200,15 +209,21 @@ needs_sync(const TapTableRow *row)
 		row->state == TAP_TABLE_COPIED || row->state == TAP_TABLE_CATCHUP;
 }
 
-/*
- * Start as many as "workers" allows.  A helper that ended without success is
- * not started again before RETRY_SYNC_MS are over.
- */
-void
-tap_pull_sync_start(TapPull *pull)
+/* Nobody needs what prepared transactions have left behind, if no table joins. */
+static void
+delete_kept(TapPull *pull)
 {
-	int			limit = tap_options_int(pull->options, "workers");
-	TimestampTz now = GetCurrentTimestamp();
+	if (!pull->staged_kept || tap_pull_sync_needed(pull))
+		return;
+	tap_worker_begin();
+	tap_catalog_delete_applied(pull->pipeline->id);
+	tap_worker_commit();
+	pull->staged_kept = false;
+}
+
+static void
+forget_ended(TapPull *pull)
+{
 	ListCell   *cell;
 
 	foreach(cell, pull->helpers)
@@ -221,23 +236,43 @@ tap_pull_sync_start(TapPull *pull)
 			pull->helpers = foreach_delete_current(pull->helpers, cell);
 		}
 	}
+}
 
+static bool
+has_helper(const TapPull *pull, int32 table)
+{
+	ListCell   *cell;
+
+	foreach(cell, pull->helpers)
+	{
+		if (tap_helper_table(lfirst(cell)) == table)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Start as many as "workers" allows.  A helper that ended without success is
+ * not started again before RETRY_SYNC_MS are over.
+ */
+void
+tap_pull_sync_start(TapPull *pull)
+{
+	int			limit = tap_options_int(pull->options, "workers");
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *cell;
+
+	delete_kept(pull);
+	forget_ended(pull);
 	pull->sync_pending = false;
 	foreach(cell, pull->tables)
 	{
 		TapPullTable *table = lfirst(cell);
-		TapHelper  *helper = NULL;
-		ListCell   *other;
+		TapHelper  *helper;
 		MemoryContext old;
 
-		if (table->row.id == 0 || !needs_sync(&table->row))
-			continue;
-		foreach(other, pull->helpers)
-		{
-			if (tap_helper_table(lfirst(other)) == table->row.id)
-				helper = lfirst(other);
-		}
-		if (helper != NULL)
+		if (table->row.id == 0 || !needs_sync(&table->row) ||
+			has_helper(pull, table->row.id))
 			continue;
 		pull->sync_pending = true;
 		if (list_length(pull->helpers) >= limit ||
@@ -253,6 +288,21 @@ tap_pull_sync_start(TapPull *pull)
 		pull->helpers = lappend(pull->helpers, helper);
 		MemoryContextSwitchTo(old);
 	}
+}
+
+bool
+tap_pull_sync_needed(const TapPull *pull)
+{
+	ListCell   *cell;
+
+	foreach(cell, pull->tables)
+	{
+		const TapPullTable *table = lfirst(cell);
+
+		if (table->row.id != 0 && needs_sync(&table->row))
+			return true;
+	}
+	return false;
 }
 
 bool

@@ -83,7 +83,8 @@ tap_mysql_stage_rows(TapMysqlStream *stream, const uint8_t *raw, size_t length)
 	TapBinlogTable *table = stream->event.u.rows.table;
 	StagedMap  *map;
 
-	if (table == NULL || tap_mysql_resolve_map(stream, table) == NULL)
+	/* whether its table is followed matters at the commit, not now */
+	if (table == NULL)
 		return;
 	map = find_map(stream, table->table_id);
 	if (map == NULL)

@@ -41,6 +41,36 @@ for my $flavour (@flavours)
 	caught_up($hub, $f);
 	same_rows($source, "$f.t", $hub, "$f.t", "$f: another one finishes its work");
 
+	# --- prepared transactions that span a beginning or an end of the copy -----------------------
+
+	my $prepare = sub {
+		my ($n) = @_;
+		$source->sql("XA START 'xa$n'; "
+			. join('', map { "INSERT INTO $_ VALUES ($n, 1); " } "$f.t", "other_$f.late", "other_$f.bag")
+			. "XA END 'xa$n'; XA PREPARE 'xa$n'");
+	};
+
+	$source->sql("CREATE DATABASE other_$f; CREATE TABLE other_$f.late (id int PRIMARY KEY, n int);
+		CREATE TABLE other_$f.bag (id int, n int); INSERT INTO other_$f.bag VALUES (1, 1);");
+	$source->sql("INSERT INTO other_$f.late SELECT id, n FROM $f.t WHERE id <= 300");
+	$prepare->($_) for 1001 .. 1003;
+	caught_up($hub, $f);
+	$hub->safe_psql('postgres', "SELECT tapdata.add_tables('$f', '{other_$f.*}')");
+	wait_for_sql($hub, qq(SELECT count(*) > 5 FROM tapdata.snapshot_chunk c JOIN tapdata.pipeline_table t
+		ON t.id = c.pipeline_table WHERE c.done AND t.source_name = 'late'));
+	$source->sql("XA COMMIT 'xa1001'; XA ROLLBACK 'xa1003'");
+	$prepare->($_) for 1004 .. 1006;
+	$source->sql("XA COMMIT 'xa1004'; XA ROLLBACK 'xa1006'");
+	caught_up($hub, $f);
+	sql_ok($hub, 'SELECT count(*) FROM tapdata.staged WHERE pipeline_table IS NOT NULL OR applied', '0',
+		"$f: nothing is kept for tables that have joined");
+	$source->sql("XA COMMIT 'xa1002'; XA COMMIT 'xa1005'");
+	caught_up($hub, $f);
+	same_rows($source, "$f.t", $hub, "$f.t", "$f: prepared transactions of a table that streams");
+	same_rows($source, "other_$f.$_", $hub, "$f.$_", "$f: prepared transactions of a table that joins: $_")
+	  for qw(late bag);
+	sql_ok($hub, 'SELECT count(*) FROM tapdata.staged', '0', "$f: no prepared transaction is left");
+
 	$source->stop;
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('$f', true)");
 }
