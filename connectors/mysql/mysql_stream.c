@@ -379,12 +379,10 @@ tap_mysql_raise_binlog(TapMysqlStream *stream, TapBinlogReader *reader,
 
 	if (status == TAP_BINLOG_BAD_CHECKSUM || status == TAP_BINLOG_TRUNCATED)
 		sqlstate = ERRCODE_CONNECTION_FAILURE;	/* once more may go well */
-	else if (status == TAP_BINLOG_UNSUPPORTED)
-		sqlstate = ERRCODE_FEATURE_NOT_SUPPORTED;
+	else if (status == TAP_BINLOG_UNSUPPORTED || status == TAP_BINLOG_LIMIT)
+		sqlstate = ERRCODE_FEATURE_NOT_SUPPORTED;	/* of no single row */
 	else if (status == TAP_BINLOG_NO_MEMORY)
 		sqlstate = ERRCODE_OUT_OF_MEMORY;
-	else if (status == TAP_BINLOG_LIMIT)
-		sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 	ereport(ERROR,
 			(errcode(sqlstate),
 			 errmsg("could not read event %s of the source's log: %s",
