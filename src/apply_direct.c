@@ -65,8 +65,6 @@ tap_direct_possible(TapTarget *target)
 
 	return rel->rd_rel->relkind == RELKIND_RELATION &&
 		rel->rd_tableam == GetHeapamTableAmRoutine() &&
-		rel->rd_rel->relispartition == target->is_leaf &&
-		!rel->rd_rel->relhassubclass &&
 		rel->rd_rules == NULL &&
 		!tap_direct_has_triggers(rel);
 }
@@ -153,6 +151,10 @@ static void
 finish_work(TapTarget *target)
 {
 	TupleConstr *constraints = RelationGetDescr(target->rel)->constr;
+
+	/* A row that was routed to its partition fits it. */
+	if (target->rel->rd_rel->relispartition && !target->is_leaf)
+		ExecPartitionCheck(target->result, target->work, target->estate, true);
 
 	if (constraints == NULL)
 		return;

@@ -213,15 +213,18 @@ void
 tap_hubtable_truncate(Oid relid)
 {
 	/*
-	 * A view has no TRUNCATE, that of a foreign table may be missing, and that
-	 * of a table that foreign keys refer to is refused even when it is empty.
+	 * A view has no TRUNCATE, that of a foreign table may be missing, and
+	 * that of a table that foreign keys refer to is refused even when it is
+	 * empty.
 	 */
 	if (get_rel_relkind(relid) == RELKIND_VIEW ||
 		get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ||
 		tap_hubtable_is_referenced(relid))
 		tap_hubtable_run(psprintf("DELETE FROM %s", tap_hubtable_name(relid)));
 	else
-		tap_hubtable_run(psprintf("TRUNCATE %s", tap_hubtable_name(relid)));
+		tap_hubtable_run(psprintf("TRUNCATE %s%s",
+								  get_rel_relkind(relid) == RELKIND_RELATION ? "ONLY " : "",
+								  tap_hubtable_name(relid)));
 }
 
 void
