@@ -445,11 +445,8 @@ tap_mysql_charset_convert(TapMysqlCharset *charset,
 	}
 	if (GetDatabaseEncoding() == PG_UTF8)
 		return;
-	converted = pg_any_to_server(out->data + start, out->len - start, PG_UTF8);
-	if (converted != out->data + start)
-	{
-		out->len = start;
-		appendStringInfoString(out, converted);
-		pfree(converted);
-	}
+	converted = tap_mysql_from_utf8(out->data + start, out->len - start);
+	out->len = start;
+	appendStringInfoString(out, converted);
+	pfree(converted);
 }

@@ -26,6 +26,7 @@
 #include <errmsg.h>
 #include <mysqld_error.h>
 
+#include "access/xact.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -245,14 +246,47 @@ tap_mysql_raise(MYSQL *mysql, const char *doing)
  * ---------------------------------------------------------------------
  */
 
+static bool
+is_ascii(const char *text, Size length)
+{
+	for (Size i = 0; i < length; i++)
+		if (IS_HIGHBIT_SET(text[i]))
+			return false;
+	return true;
+}
+
+/*
+ * Convert between UTF-8 and the database's encoding.  Where they differ the
+ * conversion is found in the catalogs, for which a callback that is entered
+ * without a transaction needs one of its own.
+ */
+static char *
+convert(const char *text, Size length, bool to_utf8)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		own_transaction = GetDatabaseEncoding() != PG_UTF8 &&
+	!is_ascii(text, length) && !IsTransactionState();
+	char	   *converted;
+
+	if (GetDatabaseEncoding() != PG_UTF8 && is_ascii(text, length))
+		return pnstrdup(text, length);
+	if (own_transaction)
+		StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	converted = to_utf8 ? pg_server_to_any(text, (int) length, PG_UTF8) :
+		pg_any_to_server(text, (int) length, PG_UTF8);
+	if (converted == text)
+		converted = pnstrdup(text, length);
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return converted;
+}
+
 char *
 tap_mysql_from_utf8(const char *text, Size length)
 {
-	char	   *converted = pg_any_to_server(text, (int) length, PG_UTF8);
-
-	if (converted == text)
-		converted = pnstrdup(text, length);
-	return converted;
+	return convert(text, length, false);
 }
 
 char *
@@ -282,8 +316,7 @@ tap_mysql_quote_table(const TapTableName *name)
 char *
 tap_mysql_quote_literal(const char *value)
 {
-	int			length = (int) strlen(value);
-	char	   *utf8 = pg_server_to_any(value, length, PG_UTF8);
+	char	   *utf8 = convert(value, strlen(value), true);
 	StringInfoData buffer;
 
 	initStringInfo(&buffer);
@@ -309,8 +342,7 @@ tap_mysql_table_text(const TapTableName *name)
 static bool
 send_query(MYSQL *mysql, const char *sql)
 {
-	int			length = (int) strlen(sql);
-	char	   *utf8 = pg_server_to_any(sql, length, PG_UTF8);
+	char	   *utf8 = convert(sql, strlen(sql), true);
 	int			result;
 
 	result = mysql_real_query(mysql, utf8, (unsigned long) strlen(utf8));

@@ -19,9 +19,7 @@
 #include <ma_pvio.h>
 #include <poll.h>
 
-#include "access/xact.h"
 #include "common/hashfn.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
@@ -598,7 +596,6 @@ tap_mysql_stream_next(TapSession *session, TapEvent *event)
 	TapMysqlStream *stream = session->stream;
 	MemoryContext old;
 	TapEventKind kind;
-	bool		own_transaction;
 
 	if (stream->queue_next >= stream->queue_count && stream->queue_count > 0)
 	{
@@ -606,16 +603,8 @@ tap_mysql_stream_next(TapSession *session, TapEvent *event)
 		MemoryContextReset(stream->queue_context);
 	}
 	MemoryContextReset(stream->event_context);
-
-	/* conversions to other encodings are found in the catalogs */
-	own_transaction = GetDatabaseEncoding() != PG_UTF8 && !IsTransactionState();
-	old = CurrentMemoryContext;
-	if (own_transaction)
-		StartTransactionCommand();
-	MemoryContextSwitchTo(stream->event_context);
+	old = MemoryContextSwitchTo(stream->event_context);
 	kind = next_event(stream, event);
-	if (own_transaction)
-		CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
 	return kind;
 }
