@@ -46,8 +46,9 @@ typedef enum TapPullDdl
 /* One table of the pipeline, as the stream sees it. */
 typedef struct TapPullTable
 {
-	TapTableRow row;			/* strings in TapPull.context */
+	TapTableRow row;			/* strings in row_context, or TapPull.context */
 	char	   *label;			/* "schema.name" of the source */
+	MemoryContext row_context;	/* holds both; deleted with each reading */
 	bool		carried;		/* changes of it are ours to apply */
 	bool		covered;		/* the source transaction under way is in the
 								 * table's copy already */

@@ -73,12 +73,21 @@ carries(const TapPull *pull, const TapTableRow *row)
 	return row->state == TAP_TABLE_JOINED || row->state == TAP_TABLE_STREAMING;
 }
 
-/* A copy of a row in the pipeline's context; the old strings stay until exit. */
+/*
+ * A copy of a row that was read.  The connector must not be left with a
+ * definition of the former copy: see TapSourceCallbacks.stream_refollow.
+ */
 static void
 copy_row(TapPull *pull, TapPullTable *table, const TapTableRow *row)
 {
-	MemoryContext old = MemoryContextSwitchTo(pull->context);
+	MemoryContext before = table->row_context;
+	MemoryContext old;
 	TapTableRow *copy = &table->row;
+
+	table->row_context = AllocSetContextCreate(pull->context,
+											   "tapdata table row",
+											   ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(table->row_context);
 
 	*copy = *row;
 	copy->source.schema = row->source.schema ? pstrdup(row->source.schema) : NULL;
@@ -89,6 +98,8 @@ copy_row(TapPull *pull, TapPullTable *table, const TapTableRow *row)
 	copy->last_error = NULL;
 	table->label = tap_table_name_text(&copy->source);
 	MemoryContextSwitchTo(old);
+	if (before != NULL)
+		MemoryContextDelete(before);
 }
 
 static TapPullTable *
@@ -414,6 +425,7 @@ tap_pull_tables_take_unknown(TapPull *pull)
 	pull->unknown = NIL;
 	tap_pull_tables_load(pull);
 	tap_pull_sync_start(pull);
+	pull->source->stream_refollow(pull->session->session);
 }
 
 /* A table that was dropped and is back may have come with other columns. */

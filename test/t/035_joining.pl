@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
 
+use PostgreSQL::Test::Utils;
 use Tapdata::MySQL;
 use Tapdata::Test;
 use Test::More;
@@ -21,6 +22,23 @@ sub terminate_sync_worker
 		return 1
 		  if $hub->safe_psql('postgres', q(SELECT count(pg_terminate_backend(pid))
 			FROM pg_stat_activity WHERE backend_type = 'tapdata sync')) > 0;
+		sleep 0.01;
+	}
+	return 0;
+}
+
+# Bytes that the pipeline's worker keeps for its tables.
+sub kept_bytes
+{
+	my $offset = -s $hub->logfile;
+
+	$hub->safe_psql('postgres', q(SELECT pg_log_backend_memory_contexts(pid)
+		FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'));
+	for (1 .. 1000)
+	{
+		my $log = slurp_file($hub->logfile, $offset);
+
+		return $1 if $log =~ /tapdata pull: (\d+) total.*Grand total/s;
 		sleep 0.01;
 	}
 	return 0;
@@ -70,6 +88,18 @@ for my $flavour (@flavours)
 	same_rows($source, "other_$f.$_", $hub, "$f.$_", "$f: prepared transactions of a table that joins: $_")
 	  for qw(late bag);
 	sql_ok($hub, 'SELECT count(*) FROM tapdata.staged', '0', "$f: no prepared transaction is left");
+
+
+	# --- the catalog is read again at each change ------------------------------------------------
+
+	my $before = kept_bytes();
+	for (1 .. 10)
+	{
+		$hub->safe_psql('postgres', "SELECT tapdata.start('$f');\n" x 30);
+		caught_up($hub, $f);
+	}
+	cmp_ok($before, '>', 0, "$f: the worker tells its memory");
+	cmp_ok(kept_bytes(), '<=', $before + 65536, "$f: its memory does not grow with each change of the catalog");
 
 	$source->stop;
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('$f', true)");
