@@ -443,8 +443,10 @@ note_rename(AlterState *state, const char *from, const char *to)
 	if (strcmp(from, to) == 0)
 		return;
 	foreach(cell, state->key)
+	{
 		if (pg_strcasecmp(lfirst(cell), from) == 0)
 			lfirst(cell) = pstrdup(to);
+	}
 	rename = palloc(sizeof(TapColumnRename));
 	rename->from = pstrdup(from);
 	rename->to = pstrdup(to);

@@ -5,7 +5,8 @@
  *
  * NOTES
  *	  mysql_connector.c	options, the exported struct, open and close
- *	  mysql_connect.c	connections, queries, errors of the server
+ *	  mysql_connect.c	connections, errors of the server
+ *	  mysql_query.c		queries, names and texts
  *	  mysql_test.c		the checks of test_connection()
  *	  mysql_discover.c	tables and their formats from information_schema
  *	  mysql_definition.c	a table's format as text and back
@@ -18,12 +19,15 @@
  *	  mysql_plan.c		a table's chunks
  *	  mysql_snapshot.c	copies chunks and tables
  *	  mysql_position.c	positions as text, and those of the server
- *	  mysql_stream.c	the stream: the dump, packets, position
- *	  mysql_event.c		events of the log: transactions, statements
+ *	  mysql_dump.c		asks the server for its log
+ *	  mysql_stream.c	the stream: packets, position
+ *	  mysql_event.c		events of the log: transactions
+ *	  mysql_follow.c	statements about tables
  *	  mysql_rows.c		row events of the stream
  *	  mysql_xa.c		prepared transactions
  *	  mysql_describe.c	an event as JSON, for dead letters
  *	  mysql_format.c	which format a table of the stream has
+ *	  mysql_map.c		formats from the log's table maps
  *	  mysql_ddl.c		a tokenizer for statements of the log
  *	  mysql_alter.c		ALTER TABLE applied to a known format
  *

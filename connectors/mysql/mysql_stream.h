@@ -152,6 +152,11 @@ extern void tap_mysql_raise_binlog(TapMysqlStream *stream, TapBinlogReader *read
 								   const TapBinlogEvent *event,
 								   TapBinlogStatus status) __attribute__((noreturn));
 
+/* mysql_dump.c */
+
+/* Ask the server for its log from the stream's position on. */
+extern void tap_mysql_start_dump(TapMysqlStream *stream);
+
 /* mysql_event.c */
 
 /* Handle one event: moves the state, fills the queue, or starts rows. */
@@ -160,6 +165,18 @@ extern void tap_mysql_handle_event(TapMysqlStream *stream, const uint8_t *raw,
 
 /* Tell the core that the transaction has begun, unless it was. */
 extern void tap_mysql_begin(TapMysqlStream *stream);
+
+/* mysql_follow.c */
+
+struct TapMysqlStatement;
+
+/*
+ * Do what a statement about tables means for those that are followed; raises
+ * an error when it changes their rows.
+ */
+extern void tap_mysql_follow_statement(TapMysqlStream *stream,
+									   const struct TapMysqlStatement *statement,
+									   const TapBinlogQuery *query);
 
 /* mysql_rows.c */
 
@@ -184,6 +201,18 @@ extern void tap_mysql_stage_flush(TapMysqlStream *stream, bool always);
 
 /* The next event of what the core fed back; false at the end. */
 extern bool tap_mysql_replay_next(TapMysqlStream *stream);
+
+/* mysql_map.c */
+
+/* The format that a map with names describes; NULL when it has a type that is not known. */
+extern TapMysqlTable *tap_mysql_format_by_name(TapMysqlStream *stream,
+											   TapMysqlStreamTable *entry,
+											   const TapBinlogTable *map);
+
+/* The format, if it fits a map without names, column by column; else NULL. */
+extern TapMysqlTable *tap_mysql_format_by_position(TapSession *session,
+												   const TapMysqlTable *known,
+												   const TapBinlogTable *map);
 
 /* mysql_format.c */
 
