@@ -141,6 +141,12 @@ may_attach(const TapWorkerArgs *args, TapDatabaseShared *database)
 		return find_process(TAP_PROCESS_PIPELINE, args->database,
 							args->pipeline, 0, 0) == NULL;
 
+	/* One whose leader has died may be on its way out still. */
+	if (args->kind == TAP_PROCESS_SYNC &&
+		find_process(TAP_PROCESS_SYNC, args->database, args->pipeline,
+					 args->table, 0) != NULL)
+		return false;
+
 	/* A helper without its leader would work for nobody. */
 	return find_process(TAP_PROCESS_PIPELINE, args->database, args->pipeline,
 						0, args->leader_pid) != NULL ||
