@@ -47,6 +47,7 @@ my @steps = (
 
 foreach my $flavour (usable_flavours())
 {
+	subtest "$flavour, online schema change", sub { check_online($flavour) };
 	foreach my $metadata ('FULL', $flavour eq 'mariadb' ? 'NO_LOG' : 'MINIMAL')
 	{
 		subtest "$flavour, binlog_row_metadata = $metadata",
@@ -120,6 +121,33 @@ sub check_schema
 		'without an error');
 	sql_ok($hub, q(SELECT count(*) > 10 FROM tapdata.events WHERE pipeline = 'live' AND kind = 'schema changed'), 't',
 		'the changes are among the events');
+	$source->stop;
+	$hub->stop;
+	return;
+}
+
+# What gh-ost and pt-online-schema-change do: a copy of the table takes its place.
+sub check_online
+{
+	my ($flavour) = @_;
+	my $hub = new_hub("online_$flavour");
+	my $source = Tapdata::MySQL->start(flavour => $flavour);
+
+	foreach my $database ('one', 'every')
+	{
+		$source->sql("CREATE DATABASE $database; USE $database; CREATE TABLE t (id int PRIMARY KEY, a int);"
+			. 'INSERT INTO t VALUES (1, 1), (2, 2), (3, 3);');
+		pull($hub, $source, $database, tables => [ $database eq 'one' ? 'one.t' : 'every.*' ]);
+		caught_up($hub, $database);
+		$source->sql("USE $database; CREATE TABLE _t_gho LIKE t; ALTER TABLE _t_gho ADD COLUMN b varchar(10);"
+			. 'INSERT INTO _t_gho (id, a) SELECT id, a FROM t; UPDATE t SET a = 10 WHERE id = 1;'
+			. 'UPDATE _t_gho SET a = 10 WHERE id = 1; RENAME TABLE t TO _t_del, _t_gho TO t;'
+			. "INSERT INTO t VALUES (4, 4, 'new'); UPDATE t SET b = 'changed' WHERE id = 2; DROP TABLE _t_del;"
+			. "DELETE FROM t WHERE id = 3;");
+		caught_up($hub, $database);
+		same_rows($source, "$database.t", $hub, "$database.t", "pattern of $database",
+			source_columns => 'id, a, b', hub_columns => 'id, a, b');
+	}
 	$source->stop;
 	$hub->stop;
 	return;
