@@ -16,7 +16,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 PG_CONFIG=${PG_CONFIG:-pg_config}
 PG_CONFIG=$(command -v "$PG_CONFIG")
-PROVE_FLAGS=${PROVE_FLAGS:---timer}
+PROVE_FLAGS=${PROVE_FLAGS:---timer -j2}
 
 tests_of()
 {
