@@ -183,7 +183,7 @@ run_helpers(TapSnapshot *snapshot, List *tables)
 	for (int i = 0; i < wanted; i++)
 	{
 		int32		table = list_length(tables) == 1 ?
-			((TapTableRow *) linitial(tables))->id : 0;
+		((TapTableRow *) linitial(tables))->id : 0;
 		TapHelper  *helper = tap_helper_start(TAP_PROCESS_SNAPSHOT, table,
 											  snapshot->pipeline->name);
 
