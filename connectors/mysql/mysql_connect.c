@@ -262,6 +262,24 @@ set_tls_options(MYSQL *mysql, const TapOptions *options)
 	mysql_optionsv(mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
 }
 
+/*
+ * Ways to log in that do not show the password to whoever answers.  Others,
+ * such as mysql_clear_password and dialog, are for servers whose certificate
+ * was verified.
+ */
+#define SAFE_LOGINS "mysql_native_password,caching_sha2_password," \
+	"sha256_password,client_ed25519,parsec"
+
+static void
+restrict_logins(MYSQL *mysql, const TapOptions *options, bool use_socket)
+{
+	const char *mode = tap_mysql_core->option_text(options, "ssl_mode");
+
+	if (!use_socket && strcmp(mode, "verify_ca") != 0 &&
+		strcmp(mode, "verify_identity") != 0)
+		mysql_optionsv(mysql, MARIADB_OPT_RESTRICTED_AUTH, SAFE_LOGINS);
+}
+
 static void
 set_options(MYSQL *mysql, const TapOptions *options, bool use_socket)
 {
@@ -282,6 +300,7 @@ set_options(MYSQL *mysql, const TapOptions *options, bool use_socket)
 	mysql_optionsv(mysql, MYSQL_OPT_LOCAL_INFILE, &no);
 	mysql_optionsv(mysql, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "tapdata");
 	set_tls_options(mysql, options);
+	restrict_logins(mysql, options, use_socket);
 }
 
 /* Let the kernel find out about a peer that vanished without a word. */
