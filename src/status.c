@@ -300,6 +300,23 @@ state_of(const TapPipelineRow *pipeline, const LiveState *live)
 	return live->state;
 }
 
+/* What it failed of, also while it tries again, which may take long. */
+static const char *
+why_not_running(const TapPipelineRow *pipeline, TapPipelineState state,
+				const LiveState *live)
+{
+	const char *obstacle = NULL;
+
+	if (pipeline->last_error != NULL)
+		return pipeline->last_error;
+	if (state == TAP_STATE_STARTING)
+		obstacle = tap_shmem_obstacle(pipeline->id);
+	if (obstacle == NULL && live->last_error[0] != '\0' &&
+		(state == TAP_STATE_STARTING || state == TAP_STATE_RETRYING))
+		obstacle = live->last_error;
+	return obstacle;
+}
+
 static bool
 is_running(TapPipelineState state)
 {
@@ -387,9 +404,7 @@ put_pipeline(FunctionCallInfo fcinfo, const TapPipelineRow *pipeline)
 	add_timestamp(&row, live.last_commit_at);
 	add_int8(&row, tap_catalog_dead_letters(pipeline->id));
 	add_counter(&row, COUNTER(shared, restarts));
-	add_text(&row, pipeline->last_error ? pipeline->last_error :
-			 state == TAP_STATE_RETRYING ? live.last_error :
-			 state == TAP_STATE_STARTING ? tap_shmem_obstacle(pipeline->id) : NULL);
+	add_text(&row, why_not_running(pipeline, state, &live));
 	add_timestamp(&row, state == TAP_STATE_FAILED ? tap_catalog_failed_at(pipeline->id) :
 				  state == live.state ? live.since : 0);
 	put_row(fcinfo, &row);

@@ -16,6 +16,9 @@
 
 #define COM_BINLOG_DUMP_GTID_NUMBER		0x1e
 #define DUMP_FLAG_THROUGH_GTID			0x04
+/* How long a server may take to count a transaction that it has sent. */
+#define EXECUTED_WAIT_SECONDS			3
+
 #define FIRST_OFFSET					4
 
 /*
@@ -148,10 +151,38 @@ check_position_kind(TapMysqlStream *stream)
 			 errhint("Point the connection to a server of the same replication topology, or copy the tables again with tapdata.resync().")));
 }
 
+/*
+ * A server that lacks transactions which the hub has would go on without a
+ * word, unless they are its own: MySQL looks for those of its own UUID alone.
+ * A transaction may be sent a moment before the server counts it as executed.
+ */
+static void
+check_history(TapMysqlStream *stream)
+{
+	char	   *position;
+	char	   *missing;
+
+	if (stream->position.kind != TAP_MYSQL_POSITION_GTID)
+		return;
+	position = tap_mysql_position_text(&stream->position);
+	missing = tap_mysql_query_value(stream->mysql,
+									psprintf("SELECT WAIT_FOR_EXECUTED_GTID_SET('%s', %d)",
+											 position, EXECUTED_WAIT_SECONDS));
+	if (missing == NULL || strcmp(missing, "0") == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the pipeline has seen transactions that the source does not have"),
+			 errdetail("The pipeline stands at %s, the source at %s.", position,
+					   tap_mysql_query_value(stream->mysql, "SELECT @@global.gtid_executed")),
+			 errhint("Point the connection to a server of the same replication topology that has them, or copy the tables again with tapdata.resync().")));
+}
+
 void
 tap_mysql_start_dump(TapMysqlStream *stream)
 {
 	check_position_kind(stream);
+	check_history(stream);
 	set_dump_variables(stream);
 	switch (stream->position.kind)
 	{

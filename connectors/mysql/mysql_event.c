@@ -336,14 +336,21 @@ on_payload(TapMysqlStream *stream)
 		tap_mysql_raise_binlog(stream, stream->reader, &stream->payload_event, status);
 }
 
+/*
+ * Between transactions a position by file follows what begins and ends files,
+ * too, or it would never meet that of a source at rest.
+ */
 static void
-on_rotate(TapMysqlStream *stream)
+follow_offset(TapMysqlStream *stream)
 {
-	/* between transactions, so that a position by file may follow it */
-	if (stream->position.kind != TAP_MYSQL_POSITION_FILE || stream->txn.open)
+	TapMysqlPosition *position = &stream->position;
+
+	if (position->kind != TAP_MYSQL_POSITION_FILE || stream->txn.open ||
+		(position->offset == stream->offset && strcmp(position->file, stream->file) == 0))
 		return;
-	strlcpy(stream->position.file, stream->file, sizeof(stream->position.file));
-	stream->position.offset = stream->offset;
+	strlcpy(position->file, stream->file, sizeof(position->file));
+	position->offset = stream->offset;
+	stream->position_moved = true;
 }
 
 static void
@@ -417,7 +424,7 @@ tap_mysql_handle_event(TapMysqlStream *stream, const uint8_t *raw, size_t length
 			on_payload(stream);
 			break;
 		case TAP_BINLOG_KIND_ROTATE:
-			on_rotate(stream);
+			follow_offset(stream);
 			break;
 		case TAP_BINLOG_KIND_UNKNOWN:
 		case TAP_BINLOG_KIND_INCIDENT:
@@ -425,10 +432,12 @@ tap_mysql_handle_event(TapMysqlStream *stream, const uint8_t *raw, size_t length
 		case TAP_BINLOG_KIND_FRAGMENT:
 			on_unusable(stream);
 			break;
-		case TAP_BINLOG_KIND_IGNORABLE:
 		case TAP_BINLOG_KIND_FORMAT_DESCRIPTION:
-		case TAP_BINLOG_KIND_MARIADB_GTID_LIST:
 		case TAP_BINLOG_KIND_PREVIOUS_GTIDS:
+			follow_offset(stream);
+			break;
+		case TAP_BINLOG_KIND_IGNORABLE:
+		case TAP_BINLOG_KIND_MARIADB_GTID_LIST:
 		case TAP_BINLOG_KIND_HEARTBEAT:
 		case TAP_BINLOG_KIND_ROWS_QUERY:
 		case TAP_BINLOG_KIND_ENCRYPTED:
