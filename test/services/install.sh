@@ -39,7 +39,7 @@ packages_of()
 			;;
 		test)
 			echo mariadb-server mariadb-client libdbi-perl libdbd-mariadb-perl \
-				libipc-run-perl perl procps util-linux
+				libipc-run-perl openssl perl procps util-linux
 			;;
 		demo)
 			echo mariadb-server mariadb-client procps util-linux
