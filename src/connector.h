@@ -388,7 +388,8 @@ typedef enum TapPurpose
 	TAP_PURPOSE_TEST,
 	TAP_PURPOSE_DISCOVER,		/* list, describe, current_position */
 	TAP_PURPOSE_SNAPSHOT,		/* plan and copy */
-	TAP_PURPOSE_STREAM,
+	TAP_PURPOSE_STREAM,			/* the pipeline's own stream */
+	TAP_PURPOSE_CATCHUP,		/* a stream beside it, for a table that joins */
 	TAP_PURPOSE_SINK
 } TapPurpose;
 
@@ -507,7 +508,10 @@ typedef struct TapSourceCallbacks
 										TapSourceTable *table,
 										TapRowReceiver *receiver);
 
-	/* Begin to stream; the session must be of TAP_PURPOSE_STREAM. */
+	/*
+	 * Begin to stream; the session must be of TAP_PURPOSE_STREAM or
+	 * TAP_PURPOSE_CATCHUP.
+	 */
 	void		(*stream_start) (TapSession *session,
 								 const TapStreamArgs *args);
 

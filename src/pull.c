@@ -286,6 +286,7 @@ tap_pull_start_stream(TapPull *pull)
 		tap_session_close(pull->session);
 	pull->session = NULL;
 	pull->session = tap_session_open(pull->connection, pull->pipeline,
+									 pull->is_sync ? TAP_PURPOSE_CATCHUP :
 									 TAP_PURPOSE_STREAM);
 	if (pull->apply == NULL)
 		pull->apply = tap_apply_create(pull->source, pull->session->session);

@@ -23,7 +23,9 @@
 
 /*
  * An id that no other replica has: by the pipeline and by the process, since a
- * pipeline has several streams while it catches up.
+ * pipeline has several streams while it catches up.  An id that was asked for
+ * is the pipeline's own stream's alone: of two streams with one id the server
+ * ends the older.
  */
 static uint32
 server_id(TapSession *session)
