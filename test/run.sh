@@ -57,7 +57,8 @@ test_environment()
 {
 	local pgxs
 	pgxs=$(dirname "$(dirname "$("$PG_CONFIG" --pgxs)")")
-	environment=(env TESTDIR="$folder" TMPDIR="$folder/tmp_check" HOME="$folder"
+	environment=(env TESTDIR="$folder" TESTDATADIR="$folder/tmp_check"
+		TESTLOGDIR="$folder/tmp_check/log" TMPDIR="$folder/tmp_check" HOME="$folder"
 		PATH="$("$PG_CONFIG" --bindir):$PATH" LC_ALL=C.UTF-8
 		PG_CONFIG="$PG_CONFIG" PG_REGRESS="$pgxs/test/regress/pg_regress"
 		REGRESS="${REGRESS:-}" REGRESS_OPTS="${REGRESS_OPTS:---inputdir=test}"
