@@ -51,7 +51,7 @@ for my $flavour (@flavours)
 
 	$source->sql("CREATE DATABASE $f; CREATE TABLE $f.t (id int PRIMARY KEY, n int)");
 	$source->do("INSERT INTO $f.t VALUES (?, 0)", $_) for 1 .. 500;
-	pull($hub, $source, $f, options => '{"chunk_rows": 1}');
+	pull($hub, $source, $f, options => '{"chunk_rows": 1}', connection_options => '{"server_id": 4711}');
 	caught_up($hub, $f);
 
 	$hub->safe_psql('postgres', "SELECT tapdata.resync('$f', '$f.t')");
@@ -100,6 +100,10 @@ for my $flavour (@flavours)
 	}
 	cmp_ok($before, '>', 0, "$f: the worker tells its memory");
 	cmp_ok(kept_bytes(), '<=', $before + 65536, "$f: its memory does not grow with each change of the catalog");
+
+	# two streams with one id would end each other
+	unlike(slurp_file($hub->logfile), qr/same server_(id|uuid)/,
+		"$f: a given server id is not used twice");
 
 	$source->stop;
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('$f', true)");
