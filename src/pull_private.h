@@ -29,7 +29,8 @@
 typedef enum TapPullState
 {
 	TAP_PULL_IDLE,				/* no hub transaction */
-	TAP_PULL_BATCH,				/* hub transaction holds whole source transactions */
+	TAP_PULL_BATCH,				/* hub transaction holds whole source
+								 * transactions */
 	TAP_PULL_TXN				/* in the middle of a source transaction */
 } TapPullState;
 
@@ -66,8 +67,8 @@ typedef struct TapPull
 	TapConnectionRow *connection;
 	TapOptions *options;
 	TapPatterns *patterns;
-	bool		is_sync;		/* carries one table, and stores no position of
-								 * the pipeline */
+	bool		is_sync;		/* carries one table, and stores no position
+								 * of the pipeline */
 	int32		sync_table;
 
 	TapOpenSession *session;	/* streams */
@@ -75,12 +76,13 @@ typedef struct TapPull
 	TapApply   *apply;
 
 	List	   *tables;			/* of TapPullTable * */
-	List	   *unknown;		/* of char *: tables that match and are not ours
-								 * yet, met in the log */
+	List	   *unknown;		/* of char *: tables that match and are not
+								 * ours yet, met in the log */
 	bool		joining;		/* some carried table is not streaming yet */
 
 	TapPullState state;
-	char	   *position;		/* start, or behind what is committed in the hub */
+	char	   *position;		/* start, or behind what is committed in the
+								 * hub */
 	TimestampTz batch_started;
 	Size		batch_bytes;
 	int			batch_transactions;

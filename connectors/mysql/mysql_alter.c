@@ -33,6 +33,7 @@ static const struct
 	const char *synonym;
 	const char *type;
 }			synonyms[] =
+
 {
 	{"integer", "int"}, {"int1", "tinyint"}, {"int2", "smallint"},
 	{"int3", "mediumint"}, {"middleint", "mediumint"}, {"int4", "int"},

@@ -54,6 +54,7 @@ static const struct
 	CharsetKind kind;
 	const char *iconv_name;
 }			wide_charsets[] =
+
 {
 	{"utf8", CHARSET_UTF8, NULL},
 	{"utf8mb3", CHARSET_UTF8, NULL},

@@ -96,7 +96,8 @@ struct TapSession
 	TapSessionArgs args;
 	MemoryContext context;		/* as long as the session */
 	MYSQL	   *mysql;			/* the session's connection */
-	MYSQL	   *second;			/* a stream's connection for questions, or NULL */
+	MYSQL	   *second;			/* a stream's connection for questions, or
+								 * NULL */
 	TapMysqlServer server;
 	TapMysqlMapping mapping;
 	MemoryContext charset_context;	/* conversion tables */
@@ -464,6 +465,7 @@ extern void tap_mysql_position_free(TapMysqlPosition *position);
 
 /* See TapSourceCallbacks. */
 extern TapPositionOrder tap_mysql_position_compare(const char *a, const char *b);
+
 /* Whether a file position lies before another one. */
 extern bool tap_mysql_position_before(const TapMysqlPosition *a,
 									  const TapMysqlPosition *b);

@@ -211,7 +211,11 @@ on_rename(TapMysqlStream *stream, const TapTableName *from, const TapTableName *
 	tap_mysql_set_format(stream, renamed, format);
 	tap_mysql_queue_schema(stream, TAP_SCHEMA_RENAMED, renamed, &table->name, NIL,
 						   query->statement.data, query->statement.length);
-	/* the core forgets the old name when it handles the event, then it is asked */
+
+	/*
+	 * the core forgets the old name when it handles the event, then it is
+	 * asked
+	 */
 	renamed->asked = false;
 	tap_mysql_forget_table(table);
 }

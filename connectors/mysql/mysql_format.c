@@ -196,8 +196,8 @@ match_format(TapMysqlStream *stream, TapMysqlStreamTable *entry,
 		format = tap_mysql_format_by_position(stream->session, entry->table, map);
 		if (format == NULL)
 			format = tap_mysql_format_by_position(stream->session,
-										tap_mysql_read_table(stream->session, &entry->name),
-										map);
+												  tap_mysql_read_table(stream->session, &entry->name),
+												  map);
 	}
 	if (format == NULL)
 		refuse_map(stream, entry, map);

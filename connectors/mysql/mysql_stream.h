@@ -80,7 +80,7 @@ typedef struct TapMysqlTxn
 	TapBinlogGtid gtid;
 	bool		has_gtid;
 	TapMariaGtid maria;
-	char		file[TAP_BINLOG_FILE_SIZE];	/* where it begins */
+	char		file[TAP_BINLOG_FILE_SIZE]; /* where it begins */
 	uint64		offset;
 	TimestampTz time;
 	uint64		changes;		/* followed ones so far */
@@ -113,7 +113,8 @@ typedef struct TapMysqlStream
 	bool		any_packet;
 	long		heartbeat_ms;
 	StringInfo	stage;			/* events of an XA transaction */
-	List	   *maps;			/* table maps of an XA transaction, in txn_context */
+	List	   *maps;			/* table maps of an XA transaction, in
+								 * txn_context */
 	char	   *format_event;	/* raw format description, malloc'd */
 	uint32		format_length;
 
@@ -125,7 +126,7 @@ typedef struct TapMysqlStream
 
 	/* position */
 	TapMysqlPosition position;
-	char		file[TAP_BINLOG_FILE_SIZE];	/* where the reader is */
+	char		file[TAP_BINLOG_FILE_SIZE]; /* where the reader is */
 	uint64		offset;
 	bool		position_moved; /* and the core was not told yet */
 	TimestampTz position_told;

@@ -24,7 +24,10 @@ tap_mysql_append_select(StringInfo sql, const TapMysqlColumn *column)
 
 	switch (column->kind)
 	{
-			/* text of a float is rounded; as a product it is a double, in full */
+			/*
+			 * text of a float is rounded; as a product it is a double, in
+			 * full
+			 */
 		case TAP_MYSQL_KIND_FLOAT:
 		case TAP_MYSQL_KIND_DOUBLE:
 			appendStringInfo(sql, "%s * 1e0", name);
