@@ -160,6 +160,8 @@ tap_lookup_open(TapTarget *target)
 	target->key_scan = NULL;
 	target->key_hashable = false;
 	target->recent = NULL;
+	ItemPointerSetInvalid(&target->last_found);
+	target->neighbour_misses = 0;
 	target->nkeys = 0;
 	if (target->key_index == NULL)
 		return;
@@ -303,6 +305,42 @@ find_recent(TapTarget *target, uint32 hash, TupleTableSlot *slot)
 	return row->hash == hash && ItemPointerIsValid(&row->tid) &&
 		table_tuple_fetch_row_version(target->rel, &row->tid, SnapshotSelf, slot) &&
 		has_scan_keys(target, slot);
+}
+
+/* So many misses in a row show that keys do not come in the order of rows. */
+#define NEIGHBOUR_MISSES	8
+
+/* Then only each so many-th lookup tries again. */
+#define NEIGHBOUR_RETRY		256
+
+/*
+ * Rows that were stored in the order of their keys are mostly changed in that
+ * order too: look right behind the row that was found last, which costs less
+ * than a descent of the index.  What is visible there and has the key is the
+ * row, for the key is unique.
+ */
+static bool
+find_neighbour(TapTarget *target, TupleTableSlot *slot)
+{
+	ItemPointerData tid = target->last_found;
+
+	if (!ItemPointerIsValid(&tid) ||
+		ItemPointerGetOffsetNumber(&tid) >= MaxHeapTuplesPerPage)
+		return false;
+	if (target->neighbour_misses >= NEIGHBOUR_MISSES &&
+		++target->neighbour_misses % NEIGHBOUR_RETRY != 0)
+		return false;
+
+	ItemPointerSetOffsetNumber(&tid, OffsetNumberNext(ItemPointerGetOffsetNumber(&tid)));
+	if (table_tuple_fetch_row_version(target->rel, &tid, SnapshotSelf, slot) &&
+		has_scan_keys(target, slot))
+	{
+		target->neighbour_misses = 0;
+		return true;
+	}
+	if (target->neighbour_misses < NEIGHBOUR_MISSES)
+		target->neighbour_misses++;
+	return false;
 }
 
 static void
@@ -456,8 +494,16 @@ find_by_key(TapTarget *target, const TapRowImage *image, IndexScanDesc scan,
 		tap_insert_flush(target);
 	if (find_recent(target, hash, slot))
 		return true;
-	rescan(target, scan);
-	return next_row(target, scan, slot);
+
+	/* a look with another snapshot wants to see all versions */
+	if (scan != target->key_scan || !find_neighbour(target, slot))
+	{
+		rescan(target, scan);
+		if (!next_row(target, scan, slot))
+			return false;
+	}
+	target->last_found = slot->tts_tid;
+	return true;
 }
 
 static bool
@@ -485,6 +531,7 @@ tap_lookup_again(TapTarget *target, const TapRowImage *image, TupleTableSlot *sl
 	TransactionId other;
 
 	InitDirtySnapshot(dirty);
+	dirty.xmin = dirty.xmax = InvalidTransactionId;
 	if (target->key_index != NULL)
 		scan = tap_compat_index_beginscan(target->rel, target->key_index, &dirty,
 										  target->nkeys);

@@ -142,6 +142,8 @@ struct TapTarget
 	bool		key_hashable;	/* all types of the key have a hash function */
 	ScanKey		scan_keys;
 	TapRecentRow *recent;		/* by hash; NULL: none yet */
+	ItemPointerData last_found; /* by the newest lookup of a key */
+	int			neighbour_misses;	/* in a row, see find_neighbour() */
 	TapInsertBuffer buffer;
 };
 
