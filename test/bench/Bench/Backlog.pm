@@ -100,6 +100,9 @@ sub _measure
 	$hub->run("SELECT tapdata.stop('backlog')");
 	$machine->await_state('backlog', 'stopped', 60);
 	$native->run('ALTER SUBSCRIPTION backlog DISABLE');
+
+	# MariaDB looks for a position from the beginning of its log file on
+	$source->run('FLUSH BINARY LOGS');
 	$source->run($_) for @$for_mariadb;
 	$source->run("UPDATE marker SET n = $marker");
 	$pub->run($_) for @$for_postgres;
