@@ -27,8 +27,7 @@ sub pid_of
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata $type'");
 }
 
-wait_for_sql($hub, $processes, 'launcher');
-sql_ok($hub, $processes, 'launcher', 'nothing but the launcher runs without pipelines');
+ok(wait_for_sql($hub, $processes, 'launcher'), 'nothing but the launcher runs without pipelines');
 
 # --- start -----------------------------------------------------------------
 
@@ -68,8 +67,7 @@ for my $type ('pipeline', 'supervisor', 'launcher')
 # --- stop and start ---------------------------------------------------------
 
 $hub->safe_psql('postgres', q{SELECT tapdata.stop('p')});
-wait_for_sql($hub, $processes, 'launcher');
-sql_ok($hub, $processes, 'launcher', 'nothing is left of a stopped pipeline');
+ok(wait_for_sql($hub, $processes, 'launcher'), 'nothing is left of a stopped pipeline');
 sql_ok($hub, q{SELECT state FROM tapdata.status}, 'stopped', 'status says stopped');
 sql_fails($hub, q{SELECT tapdata.wait('p', '5 s')}, '55000', qr/stopped|not running/,
 	'wait() does not wait for a stopped pipeline');
@@ -120,8 +118,7 @@ $hub->reload;
 $source->break('28P01', 'the password is wrong');
 $hub->safe_psql('postgres', 'SELECT pg_terminate_backend(' . pid_of('pipeline') . ', 5000)');
 wait_for_state($hub, 'p', 'failed');
-wait_for_sql($hub, $processes, 'launcher');
-sql_ok($hub, $processes, 'launcher', 'a failed pipeline is not tried again');
+ok(wait_for_sql($hub, $processes, 'launcher'), 'a failed pipeline is not tried again');
 sql_fails($hub, q{SELECT tapdata.wait('p', '5 s')}, '[0-9A-Z]{5}', qr/the password is wrong/,
 	'wait() says why the pipeline has failed');
 $hub->restart;
@@ -187,8 +184,7 @@ caught_up($hub, 'p');
 
 $hub->append_conf('postgresql.conf', "tapdata.enabled = off\n");
 $hub->reload;
-wait_for_sql($hub, $processes, 'launcher');
-sql_ok($hub, $processes, 'launcher', 'tapdata.enabled = off pauses all pipelines');
+ok(wait_for_sql($hub, $processes, 'launcher'), 'tapdata.enabled = off pauses all pipelines');
 $hub->append_conf('postgresql.conf', "tapdata.enabled = on\n");
 $hub->reload;
 wait_for_sql($hub, $processes, 'launcher pipeline supervisor');
