@@ -115,8 +115,8 @@ for my $flavour (usable_flavours())
 	# cut and refused
 	$proxy->refuse;
 	wait_for_state($hub, 'shop', 'retrying');
-	like($hub->safe_psql('postgres', 'SELECT last_error FROM tapdata.status'),
-		qr/\S/, 'status says why it tries again');
+	ok(wait_for_sql($hub, q{SELECT last_error ~ '\S' FROM tapdata.status}),
+		'status says why it tries again');
 	$source->do("DELETE FROM shop.t WHERE id <= 5");
 	$proxy->resume;
 	caught_up($hub, 'shop');
