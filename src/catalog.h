@@ -181,6 +181,8 @@ extern bool tap_catalog_state_is_uncommitted(int32 pipeline);
 
 /* List of TapTableRow *, in order of id. */
 extern List *tap_catalog_tables(int32 pipeline);
+
+/* NULL when it was removed from its pipeline. */
 extern TapTableRow *tap_catalog_table_by_id(int32 id);
 
 /* The row that fills this hub table, or NULL. */

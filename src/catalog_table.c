@@ -70,10 +70,6 @@ tap_catalog_table_by_id(int32 id)
 	if (tap_catalog_read(TABLE_COLUMNS "WHERE id = $1", TAP_PARAMS(tap_param_int4(id))) > 0)
 		row = table_row(&call, 0);
 	tap_catalog_leave(&call);
-	if (row == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("pipeline table with number %d does not exist", id)));
 	return row;
 }
 
