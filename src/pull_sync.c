@@ -72,6 +72,8 @@ tap_pull_sync_main(int32 pipeline, int32 table)
 	if (pull->position == NULL)
 		return;
 	tap_pull_start_stream(pull);
+	if (pull->tables == NIL)
+		return;					/* removed from the pipeline meanwhile */
 	for (;;)
 	{
 		if (tap_pull_drain(pull))
