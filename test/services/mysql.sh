@@ -170,6 +170,10 @@ start()
 	mkdir -p "$dir"
 	give_to_server_user "$dir"
 	choose_socket
+
+	# of its own: a MariaDB that starts removes the temporary tables of others from there
+	[ -d "$dir/tmp" ] || "${server_user[@]}" mkdir "$dir/tmp"
+	export TMPDIR=$dir/tmp
 	[ -d "$dir/data" ] || { "${server_user[@]}" mkdir "$dir/data"; initialize; }
 	for attempt in 1 2 3
 	do

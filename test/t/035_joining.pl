@@ -70,7 +70,9 @@ for my $flavour (@flavours)
 
 	$source->sql("CREATE DATABASE other_$f; CREATE TABLE other_$f.late (id int PRIMARY KEY, n int);
 		CREATE TABLE other_$f.bag (id int, n int); INSERT INTO other_$f.bag VALUES (1, 1);");
-	$source->sql("INSERT INTO other_$f.late SELECT id, n FROM $f.t WHERE id <= 300");
+
+	# each row is a chunk: enough of them that their copy can be seen
+	$source->sql("INSERT INTO other_$f.late SELECT a.id * 10000 + b.id, a.n FROM $f.t a, $f.t b WHERE a.id <= 10 AND b.id <= 300");
 	$prepare->($_) for 1001 .. 1003;
 	caught_up($hub, $f);
 	$hub->safe_psql('postgres', "SELECT tapdata.add_tables('$f', '{other_$f.*}')");
