@@ -15,6 +15,28 @@ use Time::HiRes qw(sleep);
 my @flavours = usable_flavours();
 my $hub = new_hub('joining');
 
+hold_copy();
+
+# A worker that has copied the table "late" waits before it says so.
+sub hold_copy
+{
+	$hub->safe_psql('postgres', <<'SQL');
+CREATE TABLE hold (held bool);
+INSERT INTO hold VALUES (false);
+CREATE FUNCTION hold_worker() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
+BEGIN
+	WHILE (SELECT held FROM hold) LOOP
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER hold_worker AFTER UPDATE ON tapdata.pipeline_table FOR EACH ROW
+	WHEN (NEW.source_name = 'late' AND NEW.state = 'd') EXECUTE FUNCTION hold_worker();
+ALTER TABLE tapdata.pipeline_table ENABLE ALWAYS TRIGGER hold_worker;
+SQL
+	return;
+}
+
 sub terminate_sync_worker
 {
 	for (1 .. 1000)
@@ -70,17 +92,17 @@ for my $flavour (@flavours)
 
 	$source->sql("CREATE DATABASE other_$f; CREATE TABLE other_$f.late (id int PRIMARY KEY, n int);
 		CREATE TABLE other_$f.bag (id int, n int); INSERT INTO other_$f.bag VALUES (1, 1);");
-
-	# each row is a chunk: enough of them that their copy can be seen
-	$source->sql("INSERT INTO other_$f.late SELECT a.id * 10000 + b.id, a.n FROM $f.t a, $f.t b WHERE a.id <= 10 AND b.id <= 300");
+	$source->sql("INSERT INTO other_$f.late SELECT id, n FROM $f.t WHERE id <= 300");
 	$prepare->($_) for 1001 .. 1003;
 	caught_up($hub, $f);
+	$hub->safe_psql('postgres', "UPDATE hold SET held = true");
 	$hub->safe_psql('postgres', "SELECT tapdata.add_tables('$f', '{other_$f.*}')");
-	wait_for_sql($hub, qq(SELECT count(*) > 5 FROM tapdata.snapshot_chunk c JOIN tapdata.pipeline_table t
-		ON t.id = c.pipeline_table WHERE c.done AND t.source_name = 'late'));
+	wait_for_sql($hub, q(SELECT count(*) > 0 FROM pg_stat_activity
+		WHERE backend_type LIKE 'tapdata%' AND wait_event = 'PgSleep'));
 	$source->sql("XA COMMIT 'xa1001'; XA ROLLBACK 'xa1003'");
 	$prepare->($_) for 1004 .. 1006;
 	$source->sql("XA COMMIT 'xa1004'; XA ROLLBACK 'xa1006'");
+	$hub->safe_psql('postgres', 'UPDATE hold SET held = false');
 	caught_up($hub, $f);
 	sql_ok($hub, 'SELECT count(*) FROM tapdata.staged WHERE pipeline_table IS NOT NULL OR applied', '0',
 		"$f: nothing is kept for tables that have joined");
