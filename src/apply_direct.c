@@ -570,6 +570,7 @@ tap_direct_change(TapTarget *target, const TapEvent *event, TapApplyMode mode)
 				delete_if_there(target, &event->old_row);
 			break;
 		case TAP_CHANGE_TRUNCATE:
-			elog(ERROR, "unexpected truncate");
+		case TAP_CHANGE_READ:
+			elog(ERROR, "unexpected kind of change");
 	}
 }

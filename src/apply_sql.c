@@ -213,7 +213,8 @@ build_statement(TapSqlBuilder *builder, const TapSqlPlan *shape)
 			append_where(builder, table, shape->match);
 			break;
 		case TAP_CHANGE_TRUNCATE:
-			elog(ERROR, "unexpected truncate");
+		case TAP_CHANGE_READ:
+			elog(ERROR, "unexpected kind of change");
 	}
 }
 
@@ -552,6 +553,7 @@ tap_sql_change(TapTarget *target, const TapEvent *event, TapApplyMode mode)
 				tap_apply_report_missing(target, "delete", match->slot);
 			break;
 		case TAP_CHANGE_TRUNCATE:
-			elog(ERROR, "unexpected truncate");
+		case TAP_CHANGE_READ:
+			elog(ERROR, "unexpected kind of change");
 	}
 }

@@ -24,6 +24,7 @@
 #include "catalog.h"
 #include "connector_loader.h"
 #include "options.h"
+#include "publish.h"
 #include "worker.h"
 
 #define LIBRARY_PREFIX	"tapdata_"
@@ -55,7 +56,9 @@ static const TapCore core = {
 	.wait_socket = tap_wait_socket,
 	.wait_socket_quiet = tap_wait_socket_quiet,
 	.password = tap_password,
-	.event = core_event
+	.event = core_event,
+	.dead_letter = tap_publish_dead_letter,
+	.read_secret_file = tap_read_secret_file
 };
 
 /* ---------------------------------------------------------------------
@@ -404,6 +407,7 @@ prepare_session(const TapConnectionRow *connection, const TapPipelineRow *pipeli
 	session->context = context;
 	session->connector = tap_connector_load(connection->connector);
 	session->source = session->connector->source;
+	session->sink = session->connector->sink;
 	session->args.uri = uri;
 	session->args.options = tap_options_parse(connection->options, uri->query,
 											  session->connector, TAP_SCOPE_CONNECTION, context);
@@ -416,6 +420,10 @@ prepare_session(const TapConnectionRow *connection, const TapPipelineRow *pipeli
 		session->args.pipeline_name = pstrdup(pipeline->name);
 	}
 	session->args.pipeline_seed = pipeline_seed(pipeline);
+	if (pipeline != NULL)
+		session->args.pipeline_identity = psprintf(UINT64_FORMAT "/%u/%d",
+												   GetSystemIdentifier(), MyDatabaseId,
+												   pipeline->id);
 	session->args.purpose = purpose;
 	session->args.context = context;
 	MemoryContextSwitchTo(before);

@@ -66,7 +66,8 @@
 			   sizeof(TapStreamArgs) * 13 + \
 			   sizeof(TapSessionArgs) * 17 + sizeof(TapSourceCallbacks) * 19 + \
 			   sizeof(TapSinkCallbacks) * 23 + sizeof(TapOutChange) * 29 + \
-			   sizeof(TapCheck) * 31 + sizeof(TapRowReceiver) * 37))
+			   sizeof(TapCheck) * 31 + sizeof(TapRowReceiver) * 37 + \
+			   sizeof(TapOutTxn) * 41))
 #define TAP_CONNECTOR_INIT		"tap_connector_init"
 
 /* ---------------------------------------------------------------------
@@ -79,7 +80,8 @@ typedef enum TapOptionType
 	TAP_OPTION_BOOL,
 	TAP_OPTION_INT,				/* between minimum and maximum */
 	TAP_OPTION_TEXT,
-	TAP_OPTION_ENUM				/* one of values */
+	TAP_OPTION_ENUM,			/* one of values */
+	TAP_OPTION_JSON				/* any JSON; its value is the JSON text */
 } TapOptionType;
 
 /* Where an option may be given; a bit mask. */
@@ -241,7 +243,8 @@ typedef enum TapChangeKind
 	TAP_CHANGE_INSERT,
 	TAP_CHANGE_UPDATE,
 	TAP_CHANGE_DELETE,
-	TAP_CHANGE_TRUNCATE
+	TAP_CHANGE_TRUNCATE,
+	TAP_CHANGE_READ				/* sinks only: a row of the first copy */
 } TapChangeKind;
 
 typedef enum TapSchemaKind
@@ -375,6 +378,22 @@ typedef struct TapCore
 	/* Writes a row of tapdata.events for the pipeline, at its next commit. */
 	void		(*event) (const char *kind, const TapTableName *table,
 						  const char *message);
+
+	/*
+	 * For a sink under the option on_error = dead_letter: keep a change that
+	 * the target refuses for good.  change is JSON text.  It is stored before
+	 * the position goes past lsn.  Raises an error of data, with sqlstate and
+	 * message, when on_error is stop.
+	 */
+	void		(*dead_letter) (const TapTableName *table, const char *change,
+								uint64 lsn, int sqlstate, const char *message);
+
+	/*
+	 * The first line of a file of the server, for secrets that options name
+	 * a file of; read at each call.  In the current context.  Raises an error
+	 * that names the option.
+	 */
+	char	   *(*read_secret_file) (const char *option, const char *path);
 } TapCore;
 
 /* ---------------------------------------------------------------------
@@ -403,6 +422,12 @@ typedef struct TapSessionArgs
 								 * ids such as MySQL's server_id */
 	TapPurpose	purpose;
 	MemoryContext context;		/* the session's memory; deleted after close */
+
+	/*
+	 * Names a pipeline of this database and cluster, and no other: a target
+	 * keeps the position under it.  NULL without a pipeline.
+	 */
+	const char *pipeline_identity;
 } TapSessionArgs;
 
 /* The connector's own. */
@@ -556,51 +581,126 @@ typedef struct TapSourceCallbacks
 	void		(*acknowledge) (TapSession *session, const char *position);
 } TapSourceCallbacks;
 
-/* How a batch of changes ends for a sink. */
-typedef enum TapBatchEnd
+/* ---------------------------------------------------------------------
+ * A sink
+ *
+ * The core decodes a hub transaction whole before the sink sees any of it,
+ * so that a sink never has to take back what was rolled back.  It calls
+ *
+ *	  open, start, prepare_table for each table,
+ *	  for a table to be copied: copy_begin, write (TAP_CHANGE_READ) ..., copy_end,
+ *	  set_position after a copy of all tables,
+ *	  then for each hub transaction: begin, write ..., commit,
+ *	  and flush between any two of these.
+ *
+ * begin, write and commit only encode into the sink's own memory: they are
+ * called within a transaction of the hub, so that types can be looked up, and
+ * never wait or touch the network.  All others are called outside of one and
+ * may use the network by the rules above, but for those of the copy, during
+ * which the core holds the snapshot that is copied.
+ *
+ * A position is the LSN behind a commit of the hub.
+ * ---------------------------------------------------------------------
+ */
+
+/* A hub transaction on its way out. */
+typedef struct TapOutTxn
 {
-	TAP_BATCH_MORE,				/* the hub transaction goes on */
-	TAP_BATCH_COMMIT			/* its last change */
-} TapBatchEnd;
+	uint32		xid;
+	uint64		commit_lsn;		/* where its commit record begins */
+	uint64		end_lsn;		/* behind that record: its position */
+	TimestampTz commit_time;
+	const char *origin;			/* the replication origin's name; NULL: local */
+	int64		nchanges;		/* that will be written, TRUNCATEs included */
+} TapOutTxn;
 
 /* One change on its way out. */
 typedef struct TapOutChange
 {
-	TapChangeKind kind;
-	TapSourceTable *table;		/* the hub table, described by the core */
+	TapChangeKind kind;			/* TAP_CHANGE_READ: a row of a copy */
+	const TapSourceTable *table;	/* the hub table, described by the core */
+	void	   *table_data;		/* what prepare_table() returned for it */
+
+	/*
+	 * Update: not there unless the key changed or the replica identity is
+	 * FULL; the key is the new row's then.  Delete: always there.  present
+	 * says which columns are known, at least those of the key.
+	 */
 	TapRowImage old_row;
+
+	/* present is false for TOASTed values that did not change. */
 	TapRowImage new_row;
-	uint64		lsn;			/* of the change */
-	TimestampTz commit_time;
+	const TapOutTxn *txn;		/* NULL: a row of a copy */
+	uint64		lsn;			/* of the change; of the snapshot for a copy */
+	int64		number;			/* in its transaction or copy, from 0 */
+	bool		last;			/* of the copy of its table */
 } TapOutChange;
 
 typedef struct TapSinkCallbacks
 {
-	/* Create the target of a hub table, or alter it from old (NULL: create). */
-	void		(*prepare_table) (TapSession *session, TapSourceTable *table,
-								  TapSourceTable *old);
-
-	/* A hub transaction begins. */
-	void		(*begin) (TapSession *session, uint32 xid,
-						  TimestampTz commit_time);
-
-	/* Changes in commit order; the sink must have copied what it keeps. */
-	void		(*write) (TapSession *session, const TapOutChange *changes,
-						  int nchanges, TapBatchEnd end,
-						  const char *position);
+	/*
+	 * Called once after open.  Returns the position that the target holds for
+	 * TapSessionArgs.pipeline_identity, 0: none, or it cannot hold one.  Must
+	 * make sure that no earlier session of the pipeline can still commit.
+	 */
+	uint64		(*start) (TapSession *session);
 
 	/*
-	 * Make everything written durable at the target, as far as can be had
-	 * without waiting longer than timeout_ms (-1: no limit).  Returns the
-	 * position up to which it is, or NULL when nothing is yet.
+	 * Create the target of a hub table if it is missing, check it if it is
+	 * there; old is NULL and old_data too.  Or follow a change of the hub
+	 * table's format from old, as the option "ddl" says.  Called before the
+	 * first change in that format; changes in the old format may still come.
+	 * Everything written before is durable then.  Returns what shall come
+	 * back as TapOutChange.table_data, in the session's memory; table lives
+	 * as long as the session.
 	 */
-	char	   *(*flush) (TapSession *session, long timeout_ms);
+	void	   *(*prepare_table) (TapSession *session, const TapSourceTable *table,
+								  const TapSourceTable *old, void *old_data);
 
-	/* Where to wait while a flush is under way. */
+	/*
+	 * A copy of the table begins.  again: one was begun before, by this
+	 * pipeline, and what it left at the target is to be replaced.  copy_end()
+	 * returns when all of the rows are durable.  Either may be NULL.
+	 */
+	void		(*copy_begin) (TapSession *session, const TapSourceTable *table,
+							   void *table_data, bool again);
+	void		(*copy_end) (TapSession *session, const TapSourceTable *table,
+							 void *table_data);
+
+	/* Have the target hold this position from now on; may be NULL. */
+	void		(*set_position) (TapSession *session, uint64 position);
+
+	void		(*begin) (TapSession *session, const TapOutTxn *txn);
+
+	/*
+	 * Take one change; nothing it points to is valid after the return.  True
+	 * asks for a flush before the next one.
+	 */
+	bool		(*write) (TapSession *session, const TapOutChange *change);
+
+	/* True asks for a flush before the next transaction. */
+	bool		(*commit) (TapSession *session, const TapOutTxn *txn);
+
+	/*
+	 * Send what was written, and read what the target says.  wait false: as
+	 * far as can be had without waiting; true: until the sink can take at
+	 * least one more write.  idle: nothing more is there to be written now,
+	 * so do not hold anything back for a larger batch.  Returns the position
+	 * up to which all is durable at the target; 0: none yet in this session.
+	 */
+	uint64		(*flush) (TapSession *session, bool wait, bool idle);
+
+	/*
+	 * Where to wait for the target to make progress.  A sink with nothing
+	 * under way sets PGINVALID_SOCKET and -1.
+	 */
 	void		(*flush_wait) (TapSession *session, TapWait *wait);
 
-	/* The position the target holds, or NULL when it can hold none. */
-	char	   *(*durable_position) (TapSession *session);
+	/*
+	 * Nothing is to be written, and the hub stands at this position: a chance
+	 * to send a heartbeat.  Called at most once a second; may be NULL.
+	 */
+	void		(*idle) (TapSession *session, uint64 position);
 } TapSinkCallbacks;
 
 /* Capabilities; a bit mask. */

@@ -43,6 +43,7 @@ typedef struct TapOpenSession
 {
 	const TapConnector *connector;
 	const TapSourceCallbacks *source;
+	const TapSinkCallbacks *sink;
 	TapSession *session;
 	TapSessionArgs args;
 	MemoryContext context;

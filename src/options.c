@@ -199,6 +199,7 @@ check_value(const TapOption *option, const char *key, const char *value)
 			if (!enum_has(option, value))
 				report_bad_value(option, key, value, enum_hint(option));
 			break;
+		case TAP_OPTION_JSON:
 		case TAP_OPTION_TEXT:
 			break;
 	}
@@ -271,6 +272,23 @@ scalar_text(const char *key, const JsonbValue *value)
 	return NULL;
 }
 
+/* The JSON text of a value, for the options that take any. */
+static char *
+json_text(JsonbValue *value)
+{
+	Jsonb	   *jsonb = JsonbValueToJsonb(value);
+
+	return JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
+}
+
+static bool
+takes_json(const TapOptions *options, const char *key)
+{
+	const TapOption *option = find_option(options, key);
+
+	return option != NULL && option->type == TAP_OPTION_JSON;
+}
+
 static void
 check_is_object(Jsonb *options)
 {
@@ -296,7 +314,8 @@ add_from_jsonb(TapOptions *options, Jsonb *jsonb)
 		if (token == WJB_KEY)
 			key = pnstrdup(value.val.string.val, value.val.string.len);
 		else if (token == WJB_VALUE)
-			add_option(options, key, scalar_text(key, &value));
+			add_option(options, key, takes_json(options, key) ?
+					   json_text(&value) : scalar_text(key, &value));
 	}
 }
 
@@ -525,19 +544,19 @@ tap_options_masked(Jsonb *options, const TapConnector *connector)
  * ---------------------------------------------------------------------
  */
 
-static char *
-read_password_file(const char *path)
+char *
+tap_read_secret_file(const char *option, const char *path)
 {
 	FILE	   *file;
-	char		line[1024];
+	char		line[8192];
 	char	   *result;
 
-	check_server_file("password_file");
+	check_server_file(option);
 	file = AllocateFile(path, "r");
 	if (file == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PASSWORD),
-				 errmsg("could not open password file \"%s\": %m", path),
+				 errmsg("could not open file \"%s\" of option \"%s\": %m", path, option),
 				 errhint("The user that the server runs as must be able to read it.")));
 	if (fgets(line, sizeof(line), file) == NULL)
 		line[0] = '\0';
@@ -548,8 +567,8 @@ read_password_file(const char *path)
 	if (result[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PASSWORD),
-				 errmsg("password file \"%s\" is empty", path),
-				 errhint("Its first line must be the password.")));
+				 errmsg("file \"%s\" of option \"%s\" is empty", path, option),
+				 errhint("Its first line must be the secret.")));
 	return result;
 }
 
@@ -564,5 +583,5 @@ tap_password(const TapUri *uri, const TapOptions *options)
 	if (value != NULL)
 		return pstrdup(value);
 	value = tap_options_text(options, "password_file");
-	return value ? read_password_file(value) : NULL;
+	return value ? tap_read_secret_file("password_file", value) : NULL;
 }

@@ -61,6 +61,9 @@ extern char *tap_uri_scheme(const char *uri);
 /* The URI with its password replaced by "********". */
 extern char *tap_uri_masked(const char *uri);
 
+/* See TapCore.read_secret_file. */
+extern char *tap_read_secret_file(const char *option, const char *path);
+
 /* See TapCore.password. */
 extern char *tap_password(const TapUri *uri, const TapOptions *options);
 

@@ -609,6 +609,8 @@ count_change(TapTableShared *shared, TapChangeKind kind)
 			if (shared)
 				pg_atomic_fetch_add_u64(&shared->truncates, 1);
 			break;
+		case TAP_CHANGE_READ:
+			break;
 	}
 }
 

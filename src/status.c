@@ -141,6 +141,8 @@ option_type(const TapOption *option)
 			return "text";
 		case TAP_OPTION_ENUM:
 			return "enum";
+		case TAP_OPTION_JSON:
+			return "json";
 	}
 	return NULL;
 }
