@@ -29,6 +29,7 @@ test: test-packages
 test-packages:
 	@$(SERVICES)/install.sh build test
 	@$(SERVICES)/chroot.sh sid || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
+	@$(SERVICES)/kafka.sh fetch || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
 
 test-build:
 	@$(MAKE) --no-print-directory -s -j$(BUILD_JOBS) all unit

@@ -35,11 +35,12 @@ packages_of()
 	case $1 in
 		build)
 			echo gcc make libc6-dev "postgresql-$2" "postgresql-server-dev-$2" \
-				libmariadb-dev libcurl4-openssl-dev libzstd-dev zlib1g-dev
+				libmariadb-dev libcurl4-openssl-dev librdkafka-dev libzstd-dev zlib1g-dev
 			;;
 		test)
 			echo mariadb-server mariadb-client libdbi-perl libdbd-mariadb-perl \
-				libipc-run-perl openssl perl procps util-linux
+				libipc-run-perl openssl perl procps util-linux \
+				kcat maven default-jre-headless curl
 			;;
 		demo)
 			echo mariadb-server mariadb-client procps util-linux
