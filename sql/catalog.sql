@@ -90,32 +90,40 @@ CREATE TABLE tapdata.pipeline_table (
     pipeline int NOT NULL REFERENCES tapdata.pipeline ON DELETE CASCADE,
     source_schema text,
     source_name text NOT NULL,
-    hub_table regclass NOT NULL UNIQUE,
+    hub_table regclass NOT NULL,
     state "char" NOT NULL CHECK (state IN ('n', 'c', 'd', 'u', 'r', 'j', 's', 'x')),
     created boolean NOT NULL,
     definition text,
     start_position text,
     end_position text,
     exact boolean NOT NULL DEFAULT false,
+    published boolean NOT NULL DEFAULT false,
     last_error text,
     added_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
+-- A hub table is filled by one pipeline, and published by any number.
+CREATE UNIQUE INDEX pipeline_table_hub_idx
+    ON tapdata.pipeline_table (hub_table) WHERE NOT published;
+CREATE UNIQUE INDEX pipeline_table_published_idx
+    ON tapdata.pipeline_table (pipeline, hub_table) WHERE published;
 -- An expression, because a source without schemas has NULL there.
 CREATE UNIQUE INDEX pipeline_table_source_idx
-    ON tapdata.pipeline_table (pipeline, (coalesce(source_schema, '')), source_name);
+    ON tapdata.pipeline_table (pipeline, (coalesce(source_schema, '')), source_name)
+    WHERE NOT published;
 
-COMMENT ON TABLE tapdata.pipeline_table IS 'source tables of pull pipelines and the hub tables they fill';
+COMMENT ON TABLE tapdata.pipeline_table IS 'tables of pipelines: a source table and the hub table it fills, or a hub table that is published';
 COMMENT ON COLUMN tapdata.pipeline_table.id IS 'internal number';
 COMMENT ON COLUMN tapdata.pipeline_table.pipeline IS 'tapdata.pipeline.id';
-COMMENT ON COLUMN tapdata.pipeline_table.source_schema IS 'schema or database at the source; NULL where it has none';
-COMMENT ON COLUMN tapdata.pipeline_table.source_name IS 'table at the source';
+COMMENT ON COLUMN tapdata.pipeline_table.source_schema IS 'schema or database at the source; NULL where it has none; of the hub table where that is published';
+COMMENT ON COLUMN tapdata.pipeline_table.source_name IS 'table at the source; the hub table''s name where that is published';
 COMMENT ON COLUMN tapdata.pipeline_table.hub_table IS 'table in the hub';
-COMMENT ON COLUMN tapdata.pipeline_table.state IS 'n new, c copying, d copied, u catching up by itself, r ready to be taken over, j catching up in the pipeline''s stream, s streaming, x dropped at the source';
+COMMENT ON COLUMN tapdata.pipeline_table.state IS 'n new, c copying, d copied, u catching up by itself, r ready to be taken over, j catching up in the pipeline''s stream, s streaming, x dropped at the source; n, c, s and x where the hub table is published';
 COMMENT ON COLUMN tapdata.pipeline_table.created IS 'the hub table was made by tapdata';
 COMMENT ON COLUMN tapdata.pipeline_table.definition IS 'format of the source table at the position, in the terms of the connector';
-COMMENT ON COLUMN tapdata.pipeline_table.start_position IS 'position before the copy, or of the catch-up';
+COMMENT ON COLUMN tapdata.pipeline_table.start_position IS 'position before the copy, or of the catch-up; of the copy where the hub table is published';
 COMMENT ON COLUMN tapdata.pipeline_table.end_position IS 'position at which the catch-up ends';
 COMMENT ON COLUMN tapdata.pipeline_table.exact IS 'the copy holds exactly what start_position covers';
+COMMENT ON COLUMN tapdata.pipeline_table.published IS 'the hub table is published, not filled';
 COMMENT ON COLUMN tapdata.pipeline_table.last_error IS 'last error of this table';
 COMMENT ON COLUMN tapdata.pipeline_table.added_at IS 'when it came to the pipeline';
 

@@ -85,6 +85,10 @@ typedef struct TapTableRow
 	char	   *end_position;	/* catch-up ends when this is covered */
 	bool		exact;			/* start_position is exact: what it covers is
 								 * in the copy, and must not be replayed */
+	bool		published;		/* hub_table is published, not filled; source is
+								 * its own name then, start_position the LSN
+								 * (pg_lsn's text) of its copy, and state one
+								 * of NEW, COPYING, STREAMING and DROPPED */
 	char	   *last_error;		/* or NULL */
 } TapTableRow;
 
@@ -185,7 +189,7 @@ extern List *tap_catalog_tables(int32 pipeline);
 /* NULL when it was removed from its pipeline. */
 extern TapTableRow *tap_catalog_table_by_id(int32 id);
 
-/* The row that fills this hub table, or NULL. */
+/* The row of a pull pipeline that fills this hub table, or NULL. */
 extern TapTableRow *tap_catalog_table_by_hub(Oid hub_table);
 extern int32 tap_catalog_insert_table(const TapTableRow *row);
 extern void tap_catalog_update_table(const TapTableRow *row);

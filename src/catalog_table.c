@@ -13,7 +13,7 @@
 
 #define TABLE_COLUMNS \
 	"SELECT id, pipeline, source_schema, source_name, hub_table::oid, state, created, " \
-	"definition, start_position, end_position, exact, last_error " \
+	"definition, start_position, end_position, exact, last_error, published " \
 	"FROM tapdata.pipeline_table "
 
 static TapTableRow *
@@ -34,6 +34,7 @@ table_row(TapCatalogCall *call, uint64 row)
 	table->end_position = tap_column_text(row, 10);
 	table->exact = tap_column_bool(row, 11);
 	table->last_error = tap_column_text(row, 12);
+	table->published = tap_column_bool(row, 13);
 	MemoryContextSwitchTo(before);
 	return table;
 }
@@ -80,7 +81,7 @@ tap_catalog_table_by_hub(Oid hub_table)
 	TapTableRow *row = NULL;
 
 	tap_catalog_enter(&call);
-	if (tap_catalog_read(TABLE_COLUMNS "WHERE hub_table = $1",
+	if (tap_catalog_read(TABLE_COLUMNS "WHERE hub_table = $1 AND NOT published",
 						 TAP_PARAMS(tap_param_oid(hub_table))) > 0)
 		row = table_row(&call, 0);
 	tap_catalog_leave(&call);
@@ -96,8 +97,8 @@ tap_catalog_insert_table(const TapTableRow *row)
 	tap_catalog_enter(&call);
 	tap_catalog_write("INSERT INTO tapdata.pipeline_table (pipeline, source_schema, source_name, "
 					  "hub_table, state, created, definition, start_position, end_position, "
-					  "exact, last_error) "
-					  "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
+					  "exact, last_error, published) "
+					  "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
 					  TAP_PARAMS(tap_param_int4(row->pipeline),
 								 tap_param_text(row->source.schema),
 								 tap_param_text(row->source.name),
@@ -108,7 +109,8 @@ tap_catalog_insert_table(const TapTableRow *row)
 								 tap_param_text(row->start_position),
 								 tap_param_text(row->end_position),
 								 tap_param_bool(row->exact),
-								 tap_param_text(row->last_error)));
+								 tap_param_text(row->last_error),
+								 tap_param_bool(row->published)));
 	id = tap_column_int4(0, 1);
 	tap_catalog_leave(&call);
 	return id;
