@@ -62,8 +62,11 @@ demo-stop:
 
 bench:
 	@$(SERVICES)/install.sh build bench
+	@$(SERVICES)/kafka.sh fetch
 	@$(MAKE) --no-print-directory -s -j$(BUILD_JOBS) all
 	@$(SUDO) $(MAKE) --no-print-directory -s install PG_CONFIG='$(PG_CONFIG)'
+	@$(MAKE) --no-print-directory -s test-connectors DO=all
+	@$(MAKE) --no-print-directory -s test-connectors DO=install
 	@PG_CONFIG='$(PG_CONFIG)' test/bench/bench.pl $(BENCH)
 
 docs:

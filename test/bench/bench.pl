@@ -2,7 +2,7 @@
 # test/bench/bench.pl
 #	  Measures tapdata against what PostgreSQL does by itself; see README.md.
 #
-# usage: bench.pl [PART...]			(copy, backlog, latency, memory, idle; all of them)
+# usage: bench.pl [PART...]			(copy, backlog, latency, memory, idle, decode, outgoing, kafka; all of them)
 #		 bench.pl compare OLD NEW	(two files of results/)
 
 use strict;
@@ -13,10 +13,13 @@ use lib $FindBin::RealBin;
 
 use Bench::Backlog;
 use Bench::Copy;
+use Bench::Decode;
 use Bench::Idle;
+use Bench::Kafka;
 use Bench::Latency;
 use Bench::Machine;
 use Bench::Memory;
+use Bench::Outgoing;
 use Bench::Report;
 
 my %parts = (
@@ -24,8 +27,11 @@ my %parts = (
 	backlog => \&Bench::Backlog::run,
 	latency => \&Bench::Latency::run,
 	memory => \&Bench::Memory::run,
-	idle => \&Bench::Idle::run);
-my @order = qw(copy backlog latency memory idle);
+	idle => \&Bench::Idle::run,
+	decode => \&Bench::Decode::run,
+	outgoing => \&Bench::Outgoing::run,
+	kafka => \&Bench::Kafka::run);
+my @order = qw(copy backlog latency memory idle decode outgoing kafka);
 my $machine;
 
 END

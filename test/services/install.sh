@@ -46,7 +46,8 @@ packages_of()
 			echo mariadb-server mariadb-client procps util-linux
 			;;
 		bench)
-			echo mariadb-server mariadb-client libdbi-perl libdbd-mariadb-perl procps util-linux
+			echo mariadb-server mariadb-client libdbi-perl libdbd-mariadb-perl libdbd-pg-perl \
+				procps util-linux kcat maven default-jre-headless
 			;;
 		format) echo pg-bsd-indent ;;
 		fuzz) echo clang ;;

@@ -57,7 +57,8 @@ sub start
 	my ($self) = @_;
 
 	$self->{source} = $self->_service('mariadb.sh', 'source', @mariadb_options);
-	$self->{publisher} = $self->_service('postgres.sh', 'publisher', @postgres_settings);
+	$self->{publisher} = $self->_service('postgres.sh', 'publisher',
+		'shared_preload_libraries=tapdata', @postgres_settings);
 	$self->{server} = $self->_service('postgres.sh', 'hub',
 		'shared_preload_libraries=tapdata', @postgres_settings);
 	$self->psql('server', 'postgres')->run('CREATE DATABASE hub');
@@ -108,15 +109,32 @@ sub stop
 sub psql
 {
 	my ($self, $server, $database) = @_;
-	my $config = $ENV{PG_CONFIG} || 'pg_config';
-	chomp(my $bin = `$config --bindir`);
-	my $session = Bench::Session->new("psql $database", "$bin/psql",
+	my $session = Bench::Session->new("psql $database", $self->program('psql'),
 		'-X', '-A', '-t', '-q', '-n', '-v', 'ON_ERROR_STOP=1',
 		'-h', $self->{$server}{host}, '-p', $self->{$server}{port},
 		'-U', 'postgres', $database);
 
 	push @{ $self->{sessions} }, $session;
 	return $session;
+}
+
+# The path of one of PostgreSQL's own programs.
+sub program
+{
+	my ($self, $name) = @_;
+	my $config = $ENV{PG_CONFIG} || 'pg_config';
+
+	chomp(my $bin = `$config --bindir`);
+	return "$bin/$name";
+}
+
+# How a tapdata connection reaches a database of one of the two servers.
+sub postgres_uri
+{
+	my ($self, $server, $database) = @_;
+	(my $host = $self->{$server}{host}) =~ s{/}{%2F}g;
+
+	return "postgres://postgres\@$host:$self->{$server}{port}/$database";
 }
 
 sub mariadb
@@ -138,6 +156,106 @@ sub dbi
 	return DBI->connect(
 		"DBI:MariaDB:mariadb_socket=$self->{source}{socket};database=$database",
 		'root', '', { RaiseError => 1, PrintError => 0 });
+}
+
+# The same to the hub.
+sub hub_dbi
+{
+	my ($self) = @_;
+
+	return DBI->connect(
+		"dbi:Pg:dbname=hub;host=$self->{server}{host};port=$self->{server}{port}",
+		'postgres', '', { RaiseError => 1, PrintError => 0 });
+}
+
+# ---------------------------------------------------------------------
+# Kafka, started when it is first needed
+# ---------------------------------------------------------------------
+
+sub start_kafka
+{
+	my ($self) = @_;
+
+	$self->{kafka} ||= $self->_service('kafka.sh', 'kafka');
+	return;
+}
+
+sub brokers
+{
+	my ($self) = @_;
+
+	return "$self->{kafka}{host}:$self->{kafka}{port}";
+}
+
+sub kafka_uri
+{
+	my ($self) = @_;
+
+	return 'kafka://' . $self->brokers;
+}
+
+sub create_topic
+{
+	my ($self, $topic) = @_;
+
+	system("$services/kafka.sh", 'tool', 'org.apache.kafka.tools.TopicCommand', '--bootstrap-server',
+		$self->brokers, '--create', '--topic', $topic, '--partitions', 1) == 0
+	  or die "topic $topic was not created\n";
+	return;
+}
+
+# Writes all committed messages of a topic to a file, as produce.c reads them.
+sub record_topic
+{
+	my ($self, $topic, $file) = @_;
+	my $brokers = $self->brokers;
+
+	system("kcat -b $brokers -C -t $topic -o beginning -e -q -X isolation.level=read_committed "
+		  . "-f '%K %S\\n%k%s' >$file") == 0
+	  or die "topic $topic could not be read\n";
+	return;
+}
+
+# Produces a file of messages with librdkafka alone: how many, and in how many seconds.
+sub produce
+{
+	my ($self, $topic, $file, $transactional) = @_;
+	my $program = "$self->{folder}/produce";
+	my $source = dirname(__FILE__) . '/../produce.c';
+
+	system("cc -O2 -o $program $source -lrdkafka") == 0 or die "produce.c does not compile\n"
+	  unless -x $program;
+	my $answer = `$program ${\ $self->brokers} $topic $file ${\ ($transactional ? 1 : 0)}`;
+	die "$topic was not produced\n" if $?;
+	return split ' ', $answer;
+}
+
+# Reads a topic of rows (client, n) with kcat while it grows: for each client, a list of
+# [time, newest row by then].
+sub watch_topic
+{
+	my ($self, $topic, $clients, $last, $deadline) = @_;
+	my @newest = (0) x $clients;
+	my @seen = map { [] } 1 .. $clients;
+	my $pid = open my $reader, '-|', 'kcat', '-b', $self->brokers, '-C', '-t', $topic,
+	  '-o', 'beginning', '-u', '-q', '-X', 'fetch.wait.max.ms=5', '-X', 'isolation.level=read_committed'
+	  or die "kcat: $!\n";
+
+	local $SIG{ALRM} = sub { die "the consumer did not get all rows: @newest of $last each\n" };
+	alarm(1 + $deadline - time);
+	while (grep { $_ < $last } @newest)
+	{
+		my $message = <$reader> // die "kcat ended\n";
+		my $at = time;
+		my ($client) = $message =~ /"client": ?(\d+)/ or die "no client in $message";
+		my ($n) = $message =~ /"n": ?(\d+)/ or die "no number in $message";
+		push @{ $seen[ $client - 1 ] }, [ $at, $n ];
+		$newest[ $client - 1 ] = $n;
+	}
+	alarm 0;
+	kill 'TERM', $pid;
+	close $reader;
+	return \@seen;
 }
 
 sub uri
