@@ -577,7 +577,11 @@ typedef struct TapSourceCallbacks
 	/* JSON text of the last event, also when it could not be decoded. */
 	char	   *(*describe_event) (TapSession *session);
 
-	/* The hub has everything up to position; the source may discard it. */
+	/*
+	 * The hub has everything up to position on disk, and will never ask for
+	 * it again: the source may discard it.  Called by the session that
+	 * streams, after a commit that stored the position; may be NULL.
+	 */
 	void		(*acknowledge) (TapSession *session, const char *position);
 } TapSourceCallbacks;
 

@@ -42,6 +42,9 @@
 /* How often the source is asked how far behind we are, while we are. */
 #define LAG_CHECK_MS	10000
 
+/* How soon to look again whether a commit is flushed, which nobody tells. */
+#define ACKNOWLEDGE_MS	200
+
 typedef TapPullState (*TapPullHandler) (TapPull *pull, const TapEvent *event);
 
 static TapPullState on_none_idle(TapPull *pull, const TapEvent *event);
@@ -369,7 +372,9 @@ tap_pull_wait(TapPull *pull, long timeout_ms)
 	pull->source->stream_wait(pull->session->session, &wait);
 
 	/* with nothing to do at all no clock wakes us */
-	if (!pull->position_moved && pull->state != TAP_PULL_TXN &&
+	if (pull->unacknowledged != NULL)
+		timeout_ms = Min(timeout_ms < 0 ? ACKNOWLEDGE_MS : timeout_ms, ACKNOWLEDGE_MS);
+	else if (!pull->position_moved && pull->state != TAP_PULL_TXN &&
 		!pull->joining && !pull->sync_pending &&
 		tap_worker_shared->join_waiting == 0)
 		timeout_ms = -1;
@@ -408,6 +413,7 @@ on_none_idle(TapPull *pull, const TapEvent *event)
 		(!pull->is_sync && tap_worker_shared->state != TAP_STATE_STREAMING))
 		tap_pull_tables_joined(pull);
 	tap_pull_position_moved(pull, false);
+	tap_pull_acknowledge(pull);
 
 	/* all of the log was read: where we are is where the source is */
 	if (!pull->is_sync)

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -148,6 +149,24 @@ take_position(TapPull *pull, char *position)
 	pull->position = position;
 	pull->position_stored_at = GetCurrentTimestamp();
 	pull->position_moved = false;
+
+	if (pull->unacknowledged != NULL)
+		pfree(pull->unacknowledged);
+	pull->unacknowledged = MemoryContextStrdup(pull->context, position);
+	pull->unacknowledged_lsn = XactLastCommitEnd;
+	tap_pull_acknowledge(pull);
+}
+
+void
+tap_pull_acknowledge(TapPull *pull)
+{
+	if (pull->unacknowledged == NULL ||
+		GetFlushRecPtr(NULL) < pull->unacknowledged_lsn)
+		return;
+	if (pull->source->acknowledge != NULL)
+		pull->source->acknowledge(pull->session->session, pull->unacknowledged);
+	pfree(pull->unacknowledged);
+	pull->unacknowledged = NULL;
 }
 
 /* Tell those who wait for the pipeline; a sync worker speaks only for itself. */

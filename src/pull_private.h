@@ -19,6 +19,7 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
 #include "apply.h"
 #include "catalog.h"
 #include "connector_loader.h"
@@ -89,6 +90,9 @@ typedef struct TapPull
 	TimestampTz commit_time;	/* the source's, of the newest transaction */
 	TimestampTz position_stored_at;
 	bool		position_moved; /* since it was stored */
+	char	   *unacknowledged; /* stored, but the source was not told; or
+								 * NULL */
+	XLogRecPtr	unacknowledged_lsn; /* the hub's, to be flushed before */
 
 	/* after an error of data under on_error = dead_letter */
 	bool		careful;
@@ -155,6 +159,13 @@ extern void tap_pull_batch_abort(TapPull *pull);
  * nothing of ours.  Stored at most every few seconds, and when force is set.
  */
 extern void tap_pull_position_moved(TapPull *pull, bool force);
+
+/*
+ * Tell the source up to where the hub has everything for good, once that is
+ * flushed.  Only stored positions are told: the next start needs the log from
+ * there on.
+ */
+extern void tap_pull_acknowledge(TapPull *pull);
 
 /* ---- pull_tables.c ---- */
 
