@@ -5,12 +5,14 @@
 # usage: kafka.sh start|stop|kill DIR [NAME=VALUE...]
 #		 kafka.sh available
 #		 kafka.sh fetch
+#		 kafka.sh tool CLASS [ARGUMENT...]
 #
 # start writes DIR/env (HOST, PORT, CONTROLLER_PORT, PID, VERSION) when the broker answers; on
 # a folder that was used before it starts the same data on the same ports again. Settings at
 # the end win over those here. kill is without mercy. available says nothing and
 # succeeds, or exits with 77 and the reason. fetch gets the jars of the broker, and of the
-# other Java programs that tests use, from Maven Central.
+# other Java programs that tests use, from Maven Central. tool runs one of Kafka's command
+# line tools, as org.apache.kafka.tools.TopicCommand.
 #
 # The node is broker and controller at once (KRaft).
 
@@ -22,12 +24,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 find_service()
 {
 	command -v kcat >/dev/null || skip "kcat is not installed (package kcat)"
-	need_jars kafka
+	need_jars kafka tools
 }
 
 fetch_service()
 {
-	fetch_jars kafka connect avro registry
+	fetch_jars kafka tools connect registry
 }
 
 # kafka_java CLASS ARGUMENT...: in kafka_command
@@ -105,4 +107,11 @@ start()
 	ENV
 }
 
+if [ "${1:-}" = tool ]
+then
+	need_jars tools
+	shift
+	exec java -Xmx256m "${JAVA_OPTIONS[@]}" -Dorg.slf4j.simpleLogger.defaultLogLevel=error \
+		-cp "$JAVA_FOLDER/tools/*" "$@"
+fi
 java_main kafka "$@"

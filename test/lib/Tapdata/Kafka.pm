@@ -1,0 +1,276 @@
+# test/lib/Tapdata/Kafka.pm
+#	  A real, throw-away Apache Kafka for TAP tests, and how to read it.
+
+=pod
+
+=head1 NAME
+
+Tapdata::Kafka - a Kafka broker of the test's own
+
+=head1 SYNOPSIS
+
+  Tapdata::Kafka->require;
+  my $kafka = Tapdata::Kafka->start(
+      arguments => ['auto.create.topics.enable=false']);
+  my $uri = $kafka->uri;
+
+  $kafka->create_topic('shop.orders', partitions => 3);
+  my @records = $kafka->wait_for_records('shop.orders', 10);
+  is($records[0]{key}, '{"id":1}');
+  is(from_json($records[0]{value})->{after}{id}, 1);
+  is($records[0]{headers}{lsn}, '0/15D6E90');
+
+  $kafka->kill9;
+  $kafka->restart;
+
+Topics are read by kcat and by Kafka's own console consumer, never by code of ours.
+See Tapdata::Service for start, stop, kill9, restart, freeze and thaw.
+
+=cut
+
+package Tapdata::Kafka;
+
+use strict;
+use warnings;
+use parent 'Tapdata::Service';
+
+use Exporter 'import';
+use IPC::Run ();
+use JSON::PP ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(from_json);
+
+# booleans and numbers of any size compare by is() as they were written
+my $json = JSON::PP->new->utf8->allow_nonref->allow_bignum->boolean_values('false', 'true');
+
+# what kcat prints is bytes, whatever the values are
+my $envelope = JSON::PP->new->latin1->allow_nonref;
+
+sub script { return 'kafka'; }
+
+sub bootstrap
+{
+	my ($self) = @_;
+
+	return $self->host . ':' . $self->port;
+}
+
+=pod
+
+=head2 $kafka->uri
+
+As tapdata.connect() takes it.
+
+=cut
+
+sub uri
+{
+	my ($self, %other) = @_;
+
+	return sprintf 'kafka://%s:%d', $self->host, $other{port} || $self->port;
+}
+
+=pod
+
+=head2 from_json($text)
+
+The value of JSON text; its booleans are 'true' and 'false'.
+
+=cut
+
+sub from_json
+{
+	my ($text) = @_;
+
+	return defined $text ? $json->decode($text) : undef;
+}
+
+=pod
+
+=head2 $kafka->tool($class, @arguments)
+
+Runs one of Kafka's command line tools and returns what it printed.
+
+=cut
+
+sub tool
+{
+	my ($self, $class, @arguments) = @_;
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run(
+		[
+			"$Tapdata::Service::services/kafka.sh", 'tool', $class,
+			'--bootstrap-server', $self->bootstrap, @arguments
+		],
+		'<', \undef, '>', \$out, '2>', \$err)
+	  or die "$class @arguments: $out$err";
+	return $out;
+}
+
+=pod
+
+=head2 $kafka->create_topic($name, partitions => $n, config => {...})
+
+=head2 $kafka->topics
+
+The names of all topics but those that Kafka itself keeps.
+
+=cut
+
+sub create_topic
+{
+	my ($self, $name, %arguments) = @_;
+	my $config = $arguments{config} || {};
+
+	$self->tool(
+		'org.apache.kafka.tools.TopicCommand', '--create', '--topic', $name,
+		'--partitions', $arguments{partitions} || 1,
+		map { ('--config', "$_=$config->{$_}") } sort keys %$config);
+	return;
+}
+
+sub topics
+{
+	my ($self) = @_;
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run([ 'kcat', '-b', $self->bootstrap, '-L', '-J' ],
+		'<', \undef, '>', \$out, '2>', \$err)
+	  or die "kcat: $err";
+	return sort grep { !/^__/ } map { $_->{topic} } @{ $envelope->decode($out)->{topics} };
+}
+
+=pod
+
+=head2 $kafka->produce($topic, [$key, $value], ...)
+
+Writes records of text without tabs and line ends; an undefined value is a tombstone.
+
+=cut
+
+sub produce
+{
+	my ($self, $topic, @records) = @_;
+	my $in = join '', map { "$_->[0]\t" . (defined $_->[1] ? $_->[1] : '') . "\n" } @records;
+	my $err = '';
+
+	IPC::Run::run([ 'kcat', '-P', '-b', $self->bootstrap, '-t', $topic, '-K', "\t", '-Z' ],
+		'<', \$in, '2>', \$err)
+	  or die "kcat: $err";
+	return;
+}
+
+=pod
+
+=head2 $kafka->records($topic, isolation => 'read_committed')
+
+All records of a topic by partition and offset, as hashes of topic, partition,
+offset, ts (ms), key, value (bytes; undef: null), headers (a hash); in scalar context
+their number. Those of transactions that were not committed are left out, unless isolation
+is 'read_uncommitted'. A topic that is not there has none.
+
+=cut
+
+sub records
+{
+	my ($self, $topic, %arguments) = @_;
+	my $isolation = $arguments{isolation} || 'read_committed';
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run(
+		[
+			'kcat', '-C', '-J', '-e', '-q', '-b', $self->bootstrap, '-t', $topic,
+			'-o', 'beginning', '-X', "isolation.level=$isolation",
+			'-X', 'check.crcs=true'
+		],
+		'<', \undef, '>', \$out, '2>', \$err,
+		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default))
+	  or $err =~ /Unknown topic or partition/
+	  or die "kcat: $err";
+	my @records = map { _record($_) } split /\n/, $out;
+	return
+	  sort { $a->{partition} <=> $b->{partition} || $a->{offset} <=> $b->{offset} } @records
+	  if wantarray;
+	return scalar @records;
+}
+
+sub _record
+{
+	my ($line) = @_;
+	my $record = $envelope->decode($line);
+
+	$record->{value} = delete $record->{payload};
+	$record->{headers} = { @{ $record->{headers} || [] } };
+	return $record;
+}
+
+=pod
+
+=head2 $kafka->wait_for_records($topic, $wanted, %arguments)
+
+Reads the topic until it has that many records, or, where $wanted is a function, until
+that is true for the list of them. A failed test on timeout. Returns the records.
+
+=cut
+
+sub wait_for_records
+{
+	my ($self, $topic, $wanted, %arguments) = @_;
+	my $deadline = time + ($arguments{timeout} || $PostgreSQL::Test::Utils::timeout_default);
+	my $enough = ref $wanted ? $wanted : sub { return @_ >= $wanted; };
+	my (@records, $error);
+
+	do
+	{
+		# the broker may be about to come back
+		$error = eval { @records = $self->records($topic, %arguments); 1 } ? '' : $@;
+		return @records if !$error && $enough->(@records);
+		sleep 0.1;
+	} while (time < $deadline);
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	fail("topic $topic has what it should" . (ref $wanted ? '' : " ($wanted records)"));
+	diag $error if $error;
+	diag scalar(@records) . ' records; the last ones:';
+	diag $envelope->encode($_) for @records > 5 ? @records[ -5 .. -1 ] : @records;
+	return @records;
+}
+
+=pod
+
+=head2 $kafka->avro_records($registry, $topic, $count)
+
+The values of the first $count records at read_committed, read by Kafka's console consumer
+and decoded by the registry's own deserializer: pairs of decoded key and value.
+
+=cut
+
+sub avro_records
+{
+	my ($self, $registry, $topic, $count) = @_;
+	my $deserializer = 'io.apicurio.registry.serde.avro.AvroKafkaDeserializer';
+	my %settings = (
+		'apicurio.registry.url' => $registry->url =~ s,/apis/ccompat/.*,/apis/registry/v2,r,
+		'apicurio.registry.as-confluent' => 'true',
+		'apicurio.registry.use-id' => 'contentId');
+	my @settings = map {
+		my $side = $_;
+		('--formatter-property', "$side.deserializer=$deserializer",
+			map { ('--formatter-property', "$side.deserializer.$_=$settings{$_}") } sort keys %settings);
+	} qw(key value);
+	my $out = $self->tool(
+		'org.apache.kafka.tools.consumer.ConsoleConsumer', '--topic', $topic,
+		'--from-beginning', '--isolation-level', 'read_committed',
+		'--max-messages', $count, '--timeout-ms', 20_000, @settings,
+		'--formatter-property', 'print.key=true',
+		'--formatter-property', 'key.separator= => ',
+		'--formatter-property', 'null.literal=null');
+
+	return map { [ map { from_json($_) } split / => /, $_, 2 ] } split /\n/, $out;
+}
+
+1;
