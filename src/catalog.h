@@ -88,7 +88,9 @@ typedef struct TapTableRow
 	bool		published;		/* hub_table is published, not filled; source is
 								 * its own name then, start_position the LSN
 								 * (pg_lsn's text) of its copy, and state one
-								 * of NEW, COPYING, STREAMING and DROPPED */
+								 * of NEW, COPYING (a copy was begun before,
+								 * also one that resync() has cancelled since:
+								 * begin it again), STREAMING and DROPPED */
 	char	   *last_error;		/* or NULL */
 } TapTableRow;
 

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * src/commands.c
- *	  What the SQL functions have in common: arguments, checks of a source.
+ *	  What the SQL functions have in common: arguments, checks of a connection.
  *
- * The functions are in commands_connection.c, commands_pipeline.c,
- * commands_wait.c and dead_letters.c.
+ * The functions are in commands_connection.c, commands_pull.c,
+ * commands_publish.c, commands_pipeline.c, commands_wait.c and dead_letters.c.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -110,7 +110,7 @@ tap_argument_texts(FunctionCallInfo fcinfo, int number, const char *name)
 }
 
 /* ---------------------------------------------------------------------
- * Checks of a source
+ * Checks of a connection
  * ---------------------------------------------------------------------
  */
 
@@ -123,6 +123,17 @@ tap_check_is_source(const TapConnectionRow *connection)
 				 errmsg("connector \"%s\" of connection \"%s\" is not a source",
 						connection->connector, connection->name),
 				 errhint("See tapdata.connectors.")));
+}
+
+void
+tap_check_is_sink(const TapConnectionRow *connection)
+{
+	if (tap_connector_load(connection->connector)->sink == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("connector \"%s\" of connection \"%s\" cannot be published to",
+						connection->connector, connection->name),
+				 errhint("The column \"sink\" of tapdata.connectors says which ones can.")));
 }
 
 static void

@@ -32,8 +32,18 @@ extern Jsonb *tap_argument_jsonb_or_null(FunctionCallInfo fcinfo, int number);
 /* A text[] as List of char *; raises an error when it is empty too. */
 extern List *tap_argument_texts(FunctionCallInfo fcinfo, int number, const char *name);
 
-/* Raise ERRCODE_FEATURE_NOT_SUPPORTED when one cannot pull from it. */
+/*
+ * Raise ERRCODE_FEATURE_NOT_SUPPORTED when one cannot pull from it, or publish
+ * to it.
+ */
 extern void tap_check_is_source(const TapConnectionRow *connection);
+extern void tap_check_is_sink(const TapConnectionRow *connection);
+
+/* Raise ERRCODE_DUPLICATE_OBJECT when there is a pipeline of that name. */
+extern void tap_check_name_is_free(const char *name);
+
+/* Raise an error when workers cannot run as the owner of the pipeline. */
+extern void tap_check_owner_can_run(const TapPipelineRow *row);
 
 /*
  * Raise the first required check that failed as an error; warn of all others
@@ -47,5 +57,20 @@ extern void tap_warn_of_source(const TapConnectionRow *connection, List *checks)
  * matches none of the names (List of TapTableName *).
  */
 extern void tap_check_patterns(List *patterns, List *names);
+
+/*
+ * add_tables() of both directions: patterns (List of char *) are the new ones,
+ * which the row has already.  Raise an error when they match nothing or the
+ * tables cannot be had; write the row and those of its new tables.
+ */
+extern void tap_commands_add_pulled(TapPipelineRow *row, List *patterns);
+extern void tap_commands_add_published(TapPipelineRow *row, List *patterns);
+
+/*
+ * Raise an error when the options of a publish pipeline do not fit the
+ * connector, this server or the tables that it has.
+ */
+extern void tap_commands_check_published(const TapPipelineRow *row,
+										 const TapConnectionRow *connection);
 
 #endif							/* TAPDATA_COMMANDS_H */

@@ -1,7 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * src/commands_pipeline.c
- *	  SQL functions that create, change and drop pipelines.
+ *	  SQL functions that change, start, stop and drop pipelines.
+ *
+ * Those that create them are in commands_pull.c and commands_publish.c.
  *
  * NOTES
  *	  All of it happens in the caller's transaction, and workers look at the
@@ -15,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -29,11 +30,8 @@
 #include "mapping.h"
 #include "options.h"
 #include "position.h"
-#include "pull.h"
 #include "shmem.h"
 
-PG_FUNCTION_INFO_V1(tap_command_pull);
-PG_FUNCTION_INFO_V1(tap_command_publish);
 PG_FUNCTION_INFO_V1(tap_command_add_tables);
 PG_FUNCTION_INFO_V1(tap_command_remove_tables);
 PG_FUNCTION_INFO_V1(tap_command_alter_pipeline);
@@ -43,12 +41,12 @@ PG_FUNCTION_INFO_V1(tap_command_resync);
 PG_FUNCTION_INFO_V1(tap_command_drop_pipeline);
 
 /* ---------------------------------------------------------------------
- * Creating
+ * Checks
  * ---------------------------------------------------------------------
  */
 
-static void
-check_name_is_free(const char *name)
+void
+tap_check_name_is_free(const char *name)
 {
 	if (tap_catalog_pipeline(name, true) != NULL)
 		ereport(ERROR,
@@ -58,8 +56,8 @@ check_name_is_free(const char *name)
 }
 
 /* The workers log in as the owner. */
-static void
-check_owner_can_run(const TapPipelineRow *row)
+void
+tap_check_owner_can_run(const TapPipelineRow *row)
 {
 	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(row->owner));
 	bool		can_login;
@@ -82,208 +80,10 @@ check_owner_can_run(const TapPipelineRow *row)
 						 quote_identifier(GetUserNameFromId(row->owner, false)))));
 }
 
-static List *
-matching_names(List *patterns, List *names)
-{
-	TapPatterns *compiled = tap_patterns_compile(patterns);
-	List	   *result = NIL;
-	ListCell   *cell;
-
-	foreach(cell, names)
-	{
-		if (tap_patterns_match(compiled, lfirst(cell)))
-			result = lappend(result, lfirst(cell));
-	}
-	return result;
-}
-
-static void
-check_some_match(List *matching)
-{
-	if (matching == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the patterns exclude every table"),
-				 errhint("Patterns that begin with ! are taken off what the others match.")));
-}
-
-/* A relation in the place of a hub table to be; say whose it is. */
-static void
-report_hub_table_taken(const TapTableName *source, const char *hub_name, Oid relid)
-{
-	TapTableRow *table = tap_catalog_table_by_hub(relid);
-	TapPipelineRow *pipeline = table ? tap_catalog_pipeline_by_id(table->pipeline, true) : NULL;
-
-	ereport(ERROR,
-			(errcode(ERRCODE_DUPLICATE_TABLE),
-			 errmsg("relation %s already exists", hub_name),
-			 pipeline ?
-			 errdetail("Pipeline \"%s\" fills it from %s.", pipeline->name,
-					   tap_table_name_text(&table->source)) :
-			 errdetail("No pipeline fills it, and it shall not be overwritten with %s.",
-					   tap_table_name_text(source)),
-			 errhint("Choose another schema with into_schema, or rename or drop what is there.")));
-}
-
-static TapTableRow *
-find_table(List *tables, const TapTableName *name)
-{
-	ListCell   *cell;
-
-	foreach(cell, tables)
-	{
-		TapTableRow *table = lfirst(cell);
-
-		if (strcmp(tap_table_name_text(&table->source), tap_table_name_text(name)) == 0)
-			return table;
-	}
-	return NULL;
-}
-
-/*
- * Each source table that is new to the pipeline needs a place in the hub that
- * nothing else has.
- */
-static void
-check_hub_tables(const TapPipelineRow *row, List *matching)
-{
-	List	   *tables = row->id != 0 ? tap_catalog_tables(row->id) : NIL;
-	Oid			schema = get_namespace_oid(row->into_schema, true);
-	ListCell   *cell;
-	ListCell   *other_cell;
-
-	foreach(cell, matching)
-	{
-		TapTableName *name = lfirst(cell);
-		char	   *fitting = tap_hubtable_fit_name(name->name);
-		char	   *hub_name = quote_qualified_identifier(row->into_schema, fitting);
-		Oid			relid = OidIsValid(schema) ? get_relname_relid(fitting, schema) : InvalidOid;
-
-		if (OidIsValid(relid) && find_table(tables, name) == NULL)
-			report_hub_table_taken(name, hub_name, relid);
-		for_each_cell(other_cell, matching, lnext(matching, cell))
-		{
-			TapTableName *other = lfirst(other_cell);
-
-			/* the cheap test first, as there are many pairs */
-			if (strncmp(other->name, fitting, strlen(fitting)) == 0 &&
-				strcmp(tap_hubtable_fit_name(other->name), fitting) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_DUPLICATE_TABLE),
-						 errmsg("%s and %s cannot both be hub table %s",
-								tap_table_name_text(name), tap_table_name_text(other), hub_name),
-						 errhint("Pull the tables of each source schema by a pipeline of its own, with another into_schema.")));
-		}
-	}
-}
-
-/*
- * All that needs the source.  It is asked before anything is written, so that
- * no lock is held for longer than the tables' descriptions take.
- */
-static void
-create_pull(TapPipelineRow *row, const TapConnectionRow *connection, TapOpenSession *session)
-{
-	List	   *names = session->source->list_tables(session->session);
-	List	   *matching;
-	List	   *checks;
-
-	tap_check_patterns(row->patterns, names);
-	matching = matching_names(row->patterns, names);
-	check_some_match(matching);
-	check_hub_tables(row, matching);
-	checks = tap_session_test(connection, row, matching);
-	tap_check_source(connection, checks);
-	tap_warn_of_source(connection, checks);
-
-	tap_hubtable_create_schema(row->into_schema);
-	row->id = tap_catalog_insert_pipeline(row);
-	tap_pull_add_matching(row, session);
-	tap_shmem_reserve_pipeline(row->id);
-	tap_catalog_set_enabled(row->id, true);
-	tap_catalog_insert_event(row->name, NULL, "info", "created", "the pipeline was created");
-}
-
-Datum
-tap_command_pull(PG_FUNCTION_ARGS)
-{
-	TapPipelineRow row = {0};
-	TapConnectionRow *connection;
-	char	   *connection_name;
-	TapOpenSession *session;
-
-	row.name = tap_argument_name(fcinfo, 0, "name");
-	connection_name = tap_argument_name(fcinfo, 1, "connection");
-	row.patterns = tap_argument_texts(fcinfo, 2, "tables");
-	row.into_schema = tap_argument_name_or_null(fcinfo, 3);
-	row.options = tap_argument_jsonb(fcinfo, 4, "options");
-	row.direction = TAP_PULL;
-	row.owner = GetUserId();
-	if (row.into_schema == NULL)
-		row.into_schema = connection_name;
-
-	PreventCommandIfReadOnly("tapdata.pull()");
-	tap_shmem_require();
-	check_name_is_free(row.name);
-	connection = tap_catalog_connection(connection_name, false);
-	tap_catalog_check_owner(connection->owner, "connection", connection_name);
-	row.connection = connection->id;
-	tap_check_is_source(connection);
-	(void) tap_options_parse(row.options, NULL, tap_connector_load(connection->connector),
-							 TAP_SCOPE_PULL, CurrentMemoryContext);
-	(void) tap_patterns_compile(row.patterns);
-	check_owner_can_run(&row);
-
-	/* once without tables: its checks explain better why nobody can log in */
-	tap_check_source(connection, tap_session_test(connection, &row, NIL));
-	session = tap_session_open(connection, &row, TAP_PURPOSE_DISCOVER);
-	PG_TRY();
-	{
-		create_pull(&row, connection, session);
-	}
-	PG_FINALLY();
-	{
-		tap_session_close(session);
-	}
-	PG_END_TRY();
-	tap_shmem_wake_at_commit();
-	PG_RETURN_VOID();
-}
-
-Datum
-tap_command_publish(PG_FUNCTION_ARGS)
-{
-	char	   *name = tap_argument_name(fcinfo, 0, "name");
-	char	   *connection_name = tap_argument_name(fcinfo, 1, "connection");
-	TapConnectionRow *connection;
-
-	check_name_is_free(name);
-	connection = tap_catalog_connection(connection_name, false);
-	tap_catalog_check_owner(connection->owner, "connection", connection_name);
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("connector \"%s\" of connection \"%s\" cannot be published to",
-					connection->connector, connection_name),
-			 errhint("The column \"sink\" of tapdata.connectors says which ones can.")));
-	PG_RETURN_VOID();
-}
-
 /* ---------------------------------------------------------------------
  * Changing
  * ---------------------------------------------------------------------
  */
-
-static TapPipelineRow *
-owned_pull(const char *name)
-{
-	TapPipelineRow *row = tap_catalog_pipeline_owned(name);
-
-	if (row->direction != TAP_PULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("pipeline \"%s\" is not a pull pipeline", name)));
-	return row;
-}
 
 static bool
 list_has_text(List *texts, const char *text)
@@ -328,47 +128,23 @@ excluding_patterns(List *patterns)
 	return result;
 }
 
-static void
-add_tables(TapPipelineRow *row, List *patterns, const TapConnectionRow *connection,
-		   TapOpenSession *session)
-{
-	List	   *names = session->source->list_tables(session->session);
-	List	   *matching;
-
-	tap_check_patterns(patterns, names);
-	row->patterns = texts_without(row->patterns, excluding_patterns(patterns));
-	row->patterns = list_concat(row->patterns, texts_without(patterns, row->patterns));
-	matching = matching_names(row->patterns, names);
-	check_hub_tables(row, matching);
-	tap_check_source(connection, tap_session_test(connection, row, matching));
-	tap_catalog_update_pipeline(row);
-	tap_pull_add_matching(row, session);
-}
-
 Datum
 tap_command_add_tables(PG_FUNCTION_ARGS)
 {
 	char	   *name = tap_argument_name(fcinfo, 0, "pipeline");
 	List	   *patterns = tap_argument_texts(fcinfo, 1, "tables");
 	TapPipelineRow *row;
-	TapConnectionRow *connection;
-	TapOpenSession *session;
 
 	PreventCommandIfReadOnly("tapdata.add_tables()");
 	tap_shmem_require();
 	(void) tap_patterns_compile(patterns);
-	row = owned_pull(name);
-	connection = tap_catalog_connection_by_id(row->connection);
-	session = tap_session_open(connection, row, TAP_PURPOSE_DISCOVER);
-	PG_TRY();
-	{
-		add_tables(row, patterns, connection, session);
-	}
-	PG_FINALLY();
-	{
-		tap_session_close(session);
-	}
-	PG_END_TRY();
+	row = tap_catalog_pipeline_owned(name);
+	row->patterns = texts_without(row->patterns, excluding_patterns(patterns));
+	row->patterns = list_concat(row->patterns, texts_without(patterns, row->patterns));
+	if (row->direction == TAP_PULL)
+		tap_commands_add_pulled(row, patterns);
+	else
+		tap_commands_add_published(row, patterns);
 	tap_shmem_wake_at_commit();
 	PG_RETURN_VOID();
 }
@@ -392,6 +168,8 @@ forget_table(const TapPipelineRow *row, const TapTableRow *table)
 	tap_catalog_delete_table(table->id);
 	tap_shmem_forget_table(table->id);
 	tap_catalog_insert_event(row->name, &table->source, "info", "table removed",
+							 table->published ?
+							 "the table was taken out of the pipeline; what was sent stays at the target" :
 							 "the table was taken out of the pipeline; its hub table stays");
 }
 
@@ -401,7 +179,7 @@ tap_command_remove_tables(PG_FUNCTION_ARGS)
 	char	   *name = tap_argument_name(fcinfo, 0, "pipeline");
 	List	   *patterns = tap_argument_texts(fcinfo, 1, "tables");
 	TapPatterns *removed = tap_patterns_compile(patterns);
-	TapPipelineRow *row = owned_pull(name);
+	TapPipelineRow *row = tap_catalog_pipeline_owned(name);
 	List	   *kept = texts_without(row->patterns, patterns);
 	bool		changed = list_length(kept) < list_length(row->patterns);
 	ListCell   *cell;
@@ -446,9 +224,11 @@ tap_command_alter_pipeline(PG_FUNCTION_ARGS)
 	TapConnectionRow *connection = tap_catalog_connection_by_id(row->connection);
 
 	row->options = tap_options_merge(row->options, options);
-	(void) tap_options_parse(row->options, NULL, tap_connector_load(connection->connector),
-							 row->direction == TAP_PULL ? TAP_SCOPE_PULL : TAP_SCOPE_PUBLISH,
-							 CurrentMemoryContext);
+	if (row->direction == TAP_PULL)
+		(void) tap_options_parse(row->options, NULL, tap_connector_load(connection->connector),
+								 TAP_SCOPE_PULL, CurrentMemoryContext);
+	else
+		tap_commands_check_published(row, connection);
 
 	/* the worker comes back with the new options */
 	tap_shmem_stop_pipeline(row->id);
@@ -470,7 +250,7 @@ tap_command_start(PG_FUNCTION_ARGS)
 
 	tap_shmem_require();
 	row = tap_catalog_pipeline_owned(name);
-	check_owner_can_run(row);
+	tap_check_owner_can_run(row);
 	tap_shmem_reserve_pipeline(row->id);
 	tap_catalog_set_enabled(row->id, true);
 	tap_shmem_wake_at_commit();
@@ -508,24 +288,39 @@ table_is_called(const TapTableRow *table, const char *name)
 		 strcmp(name, psprintf("%s.%s", hub_schema, hub_name)) == 0);
 }
 
+/*
+ * What a published table has sent is replaced at the target: the state says
+ * that a copy has begun, if one has.
+ */
 static void
-resync_table(TapTableRow *table)
+forget_copy(TapTableRow *table)
 {
-	/*
-	 * One that was dropped is created again by the worker; one that foreign
-	 * keys refer to is emptied by it, in the session role of the pipeline.
-	 */
-	if (get_rel_name(table->hub_table) != NULL &&
-		!tap_hubtable_is_referenced(table->hub_table))
-		tap_hubtable_truncate(table->hub_table);
 	tap_catalog_delete_chunks(table->id);
-	table->state = TAP_TABLE_NEW;
+	table->state = table->published && table->state != TAP_TABLE_NEW ?
+		TAP_TABLE_COPYING : TAP_TABLE_NEW;
 	table->start_position = NULL;
 	table->end_position = NULL;
 	table->exact = false;
 	table->last_error = NULL;
 	tap_catalog_update_table(table);
 	tap_shmem_forget_table(table->id);
+}
+
+static void
+resync_table(const TapPipelineRow *row, TapTableRow *table)
+{
+	/*
+	 * One that was dropped is created again by the worker; one that foreign
+	 * keys refer to is emptied by it, in the session role of the pipeline.
+	 */
+	if (!table->published && get_rel_name(table->hub_table) != NULL &&
+		!tap_hubtable_is_referenced(table->hub_table))
+		tap_hubtable_truncate(table->hub_table);
+	forget_copy(table);
+	tap_catalog_insert_event(row->name, &table->source, "info", "resync",
+							 table->published ?
+							 "the table will be sent again" :
+							 "the hub table was emptied and will be copied again");
 }
 
 Datum
@@ -538,7 +333,7 @@ tap_command_resync(PG_FUNCTION_ARGS)
 	ListCell   *cell;
 
 	tap_shmem_require();
-	row = owned_pull(name);
+	row = tap_catalog_pipeline_owned(name);
 	tap_shmem_stop_pipeline(row->id);
 	foreach(cell, tap_catalog_tables(row->id))
 	{
@@ -551,9 +346,7 @@ tap_command_resync(PG_FUNCTION_ARGS)
 		/* what is gone at the source cannot be copied; its rows stay */
 		if (table->state == TAP_TABLE_DROPPED)
 			continue;
-		resync_table(table);
-		tap_catalog_insert_event(row->name, &table->source, "info", "resync",
-								 "the hub table was emptied and will be copied again");
+		resync_table(row, table);
 	}
 	if (table_name != NULL && !found)
 		ereport(ERROR,
@@ -582,7 +375,7 @@ tap_command_drop_pipeline(PG_FUNCTION_ARGS)
 	{
 		TapTableRow *table = lfirst(cell);
 
-		if (drop_tables && table->created && get_rel_name(table->hub_table) != NULL)
+		if (drop_tables && table->created && !table->published && get_rel_name(table->hub_table) != NULL)
 			tap_hubtable_drop(table->hub_table);
 		tap_catalog_delete_table(table->id);
 		tap_shmem_forget_table(table->id);

@@ -190,4 +190,7 @@ tap_compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot,
 	replorigin_session_setup(origin)
 #endif
 
+/* Slots that are synchronized to standbys. */
+#define TAP_COMPAT_HAS_FAILOVER_SLOTS	(PG_VERSION_NUM >= 170000)
+
 #endif							/* TAPDATA_COMPAT_H */

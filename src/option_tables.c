@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "options.h"
+#include "publish_options.h"
 
 static const char *const ddl_values[] = {"apply", "ignore", "stop", NULL};
 static const char *const on_error_values[] = {"stop", "dead_letter", NULL};
@@ -131,5 +132,83 @@ const TapOption tap_pull_options[] = {
 };
 
 const TapOption tap_publish_options[] = {
+	{
+		.name = "snapshot",
+		.type = TAP_OPTION_ENUM,
+		.scope = TAP_SCOPE_PUBLISH,
+		.default_value = "initial",
+		.values = snapshot_values,
+		.help = "whether to send what the tables hold: initial (yes), or never (only changes from now on)"
+	},
+	{
+		.name = "publish",
+		.type = TAP_OPTION_TEXT,
+		.scope = TAP_SCOPE_PUBLISH,
+		.default_value = "insert, update, delete, truncate",
+		.check = tap_publish_check_kinds,
+		.help = "kinds of change to send, as in CREATE PUBLICATION"
+	},
+	{
+		.name = "where",
+		.type = TAP_OPTION_JSON,
+		.scope = TAP_SCOPE_PUBLISH,
+		.check = tap_publish_check_where,
+		.help = "rows to send: a condition for all tables, or an object of conditions by table, as {\"erp.orders\": \"amount > 10\"}"
+	},
+	{
+		.name = "columns",
+		.type = TAP_OPTION_JSON,
+		.scope = TAP_SCOPE_PUBLISH,
+		.check = tap_publish_check_columns,
+		.help = "columns to send: a list for all tables, or an object of lists by table, as {\"erp.orders\": [\"id\", \"amount\"]}"
+	},
+	{
+		.name = "origins",
+		.type = TAP_OPTION_JSON,
+		.scope = TAP_SCOPE_PUBLISH,
+		.check = tap_publish_check_origins,
+		.help = "whose changes to send: any (the default), local (not those that pull pipelines or subscriptions made), or a list of local, pull pipelines and replication origins"
+	},
+	{
+		.name = "ddl",
+		.type = TAP_OPTION_ENUM,
+		.scope = TAP_SCOPE_PUBLISH,
+		.default_value = "apply",
+		.values = ddl_values,
+		.help = "schema changes of hub tables: apply them to the target, ignore them, or stop"
+	},
+	{
+		.name = "on_error",
+		.type = TAP_OPTION_ENUM,
+		.scope = TAP_SCOPE_PUBLISH,
+		.default_value = "stop",
+		.values = on_error_values,
+		.help = "a change that the target refuses: stop the pipeline, or keep it as a dead_letter"
+	},
+	{
+		.name = "batch_bytes",
+		.type = TAP_OPTION_INT,
+		.scope = TAP_SCOPE_PUBLISH,
+		.default_value = "4194304",
+		.minimum = 1024,
+		.maximum = 1073741824,
+		.help = "bytes of changes that are decoded before they are sent"
+	},
+	{
+		.name = "decode_memory",
+		.type = TAP_OPTION_INT,
+		.scope = TAP_SCOPE_PUBLISH,
+		.default_value = "67108864",
+		.minimum = 65536,
+		.maximum = 4294967296,
+		.help = "bytes of decoded changes to keep in memory; a larger transaction goes to a temporary file"
+	},
+	{
+		.name = "failover",
+		.type = TAP_OPTION_BOOL,
+		.scope = TAP_SCOPE_PUBLISH,
+		.default_value = "false",
+		.help = "have the replication slot synchronized to standbys, so that the pipeline goes on after a failover (PostgreSQL 17 and later)"
+	},
 	{.name = NULL}
 };

@@ -114,10 +114,10 @@ tap_position_write(int32 pipeline, const char *position)
  * ---------------------------------------------------------------------
  */
 
-static void
-origin_name(int32 pipeline, char *name, size_t size)
+char *
+tap_position_origin_name(int32 pipeline)
 {
-	snprintf(name, size, "tapdata_%u_%d", MyDatabaseId, pipeline);
+	return psprintf("tapdata_%u_%d", MyDatabaseId, pipeline);
 }
 
 /*
@@ -164,12 +164,11 @@ try_session_setup(RepOriginId origin)
 void
 tap_position_setup_origin(int32 pipeline)
 {
-	char		name[NAMEDATALEN];
+	char	   *name = tap_position_origin_name(pipeline);
 	RepOriginId origin;
 
 	if (replorigin_session_origin != InvalidRepOriginId)
 		return;
-	origin_name(pipeline, name, sizeof(name));
 	origin = replorigin_by_name(name, true);
 	if (origin == InvalidRepOriginId)
 		origin = replorigin_create(name);
@@ -183,10 +182,7 @@ tap_position_setup_origin(int32 pipeline)
 void
 tap_position_drop(int32 pipeline)
 {
-	char		name[NAMEDATALEN];
-
-	origin_name(pipeline, name, sizeof(name));
-	replorigin_drop_by_name(name, true, false);
+	replorigin_drop_by_name(tap_position_origin_name(pipeline), true, false);
 	tap_position_forget(pipeline);
 }
 

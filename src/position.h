@@ -31,6 +31,9 @@ extern void tap_position_write(int32 pipeline, const char *position);
  */
 extern void tap_position_setup_origin(int32 pipeline);
 
+/* The name of a pipeline's replication origin; palloc'd. */
+extern char *tap_position_origin_name(int32 pipeline);
+
 /* Delete the stored position alone, for a new start from nothing. */
 extern void tap_position_forget(int32 pipeline);
 

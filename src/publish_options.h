@@ -63,4 +63,10 @@ extern TapDecodeOrigins tap_publish_origins(const TapOptions *options);
  */
 extern void tap_publish_check_options(const TapOptions *options, List *names);
 
+/* The shapes of single options' values; TapOption.check. */
+extern void tap_publish_check_kinds(const char *value);
+extern void tap_publish_check_where(const char *value);
+extern void tap_publish_check_columns(const char *value);
+extern void tap_publish_check_origins(const char *value);
+
 #endif							/* TAPDATA_PUBLISH_OPTIONS_H */
