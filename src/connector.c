@@ -58,7 +58,8 @@ static const TapCore core = {
 	.password = tap_password,
 	.event = core_event,
 	.dead_letter = tap_publish_dead_letter,
-	.read_secret_file = tap_read_secret_file
+	.read_secret_file = tap_read_secret_file,
+	.option_keys = tap_options_keys
 };
 
 /* ---------------------------------------------------------------------

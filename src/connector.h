@@ -394,6 +394,12 @@ typedef struct TapCore
 	 * that names the option.
 	 */
 	char	   *(*read_secret_file) (const char *option, const char *path);
+
+	/*
+	 * The keys that were given and begin with prefix, for options whose name
+	 * ends with a dot.  List of char *, in the current context.
+	 */
+	List	   *(*option_keys) (const TapOptions *options, const char *prefix);
 } TapCore;
 
 /* ---------------------------------------------------------------------

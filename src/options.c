@@ -443,6 +443,22 @@ tap_options_given(const TapOptions *options, const char *name)
 	return find_given(options, name) != NULL;
 }
 
+List *
+tap_options_keys(const TapOptions *options, const char *prefix)
+{
+	List	   *keys = NIL;
+	ListCell   *cell;
+
+	foreach(cell, options->given)
+	{
+		GivenOption *given = lfirst(cell);
+
+		if (strncmp(given->key, prefix, strlen(prefix)) == 0)
+			keys = lappend(keys, pstrdup(given->key));
+	}
+	return keys;
+}
+
 /* ---------------------------------------------------------------------
  * Changing and masking jsonb
  * ---------------------------------------------------------------------

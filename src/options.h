@@ -39,6 +39,7 @@ extern const char *tap_options_text(const TapOptions *options, const char *name)
 extern int64 tap_options_int(const TapOptions *options, const char *name);
 extern bool tap_options_bool(const TapOptions *options, const char *name);
 extern bool tap_options_given(const TapOptions *options, const char *name);
+extern List *tap_options_keys(const TapOptions *options, const char *prefix);
 
 /*
  * Merge changes into options: a null value takes a key away.  In the current
