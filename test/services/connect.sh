@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test/services/connect.sh
-#	  Starts and stops a throw-away Kafka Connect worker with Debezium's JDBC sink.
+#	  Starts and stops a throw-away Kafka Connect worker with connectors of Debezium's: the
+#	  JDBC sink and the source for PostgreSQL.
 #
 # usage: connect.sh start|stop|kill DIR BROKER CONNECTOR.properties...
 #		 connect.sh available
