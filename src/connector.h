@@ -646,12 +646,17 @@ typedef struct TapOutChange
 	bool		last;			/* of the copy of its table */
 } TapOutChange;
 
+/* What start() returns when this session does not keep the position. */
+#define TAP_POSITION_NOT_HELD	PG_UINT64_MAX
+
 typedef struct TapSinkCallbacks
 {
 	/*
 	 * Called once after open.  Returns the position that the target holds for
-	 * TapSessionArgs.pipeline_identity, 0: none, or it cannot hold one.  Must
-	 * make sure that no earlier session of the pipeline can still commit.
+	 * TapSessionArgs.pipeline_identity; 0: none.  With TAP_HOLDS_POSITION
+	 * that means that it lost it, unless the pipeline is to begin: a session
+	 * whose options have it hold none says TAP_POSITION_NOT_HELD.  Must make
+	 * sure that no earlier session of the pipeline can still commit.
 	 */
 	uint64		(*start) (TapSession *session);
 
