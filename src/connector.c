@@ -445,7 +445,9 @@ List *
 tap_session_test(const TapConnectionRow *connection, const TapPipelineRow *pipeline,
 				 List *tables)
 {
-	TapOpenSession *session = prepare_session(connection, pipeline, TAP_PURPOSE_TEST);
+	bool		sink = pipeline != NULL && pipeline->direction == TAP_PUBLISH;
+	TapOpenSession *session = prepare_session(connection, pipeline,
+											  sink ? TAP_PURPOSE_SINK : TAP_PURPOSE_TEST);
 
 	/* its memory goes with the caller's context: checks may point into it */
 	return session->connector->test(&session->args, tables);

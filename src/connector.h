@@ -749,7 +749,9 @@ typedef struct TapConnector
 	/*
 	 * Check everything a pipeline needs.  Never raises an error for what a
 	 * check can say.  tables is a List of TapTableName *, or NIL.  List of
-	 * TapCheck *.  Unlike the others it opens the session by itself.
+	 * TapCheck *.  Unlike the others it opens the session by itself.  The
+	 * purpose is TAP_PURPOSE_SINK for a publish pipeline, whose tables are hub
+	 * tables; else TAP_PURPOSE_TEST.
 	 */
 	List	   *(*test) (const TapSessionArgs *args, List *tables);
 
