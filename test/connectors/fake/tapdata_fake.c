@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * test/connectors/fake/tapdata_fake.c
- *	  A connector whose source is a text file: for tests of the core.
+ *	  A connector whose source or target is a text file: for tests of the core.
  *
  * It is built out of tree with PGXS from connector.h alone, as anybody's
  * connector is, and does what a test tells it: the source's log is the file
@@ -17,6 +17,8 @@
  *
  * A file /path.error with "SQLSTATE message" makes every new session fail.
  * A position is the offset behind a commit.
+ *
+ * As a target it writes lines to the file; see fake_sink.h.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -41,6 +43,10 @@
 #include "utils/memutils.h"
 
 PG_MODULE_MAGIC;
+
+static const TapCore *core;
+
+#include "fake_sink.h"
 
 #define SCHEMA_NAME		"fake"
 #define POLL_MS			20
@@ -87,9 +93,15 @@ struct TapSession
 	MemoryContext txn_context;
 	List	   *changes;		/* of Change *: the rest of it */
 	Change	   *current;
+
+	FakeSink   *sink;			/* of TAP_PURPOSE_SINK; else NULL */
 };
 
-static const TapCore *core;
+static FakeSink *
+fake_sink_of(TapSession *session)
+{
+	return session->sink;
+}
 
 /* ---------------------------------------------------------------------
  * Reading the file
@@ -226,6 +238,12 @@ fake_open(const TapSessionArgs *args)
 	session = palloc0(sizeof(TapSession));
 	session->args = args;
 	session->path = pstrdup(path);
+	if (args->purpose == TAP_PURPOSE_SINK)
+	{
+		session->sink = fake_sink_open(args, false);
+		MemoryContextSwitchTo(caller);
+		return session;
+	}
 	session->txn_context = AllocSetContextCreate(args->context, "fake transaction",
 												 ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(caller);
@@ -244,15 +262,21 @@ fake_close(TapSession *session)
 	if (session->file != NULL)
 		fclose(session->file);
 	session->file = NULL;
+	if (session->sink != NULL)
+		fake_sink_close(session->sink);
 }
 
 static List *
 fake_test(const TapSessionArgs *args, List *tables)
 {
-	TapCheck   *check = palloc0(sizeof(TapCheck));
+	TapCheck   *check;
 	char	   *path = file_path(args->uri);
-	FILE	   *file = fopen(path, "r");
+	FILE	   *file;
 
+	if (args->purpose == TAP_PURPOSE_SINK)
+		return fake_sink_test(args);
+	check = palloc0(sizeof(TapCheck));
+	file = fopen(path, "r");
 	check->name = "file";
 	check->required = true;
 	check->ok = file != NULL;
@@ -738,6 +762,7 @@ static const TapOption options[] = {
 	{.name = "delay_ms",.type = TAP_OPTION_INT,.scope = TAP_SCOPE_PULL,
 		.default_value = "0",.minimum = 0,.maximum = 60000,
 	.help = "pause before each chunk of a copy"},
+	FAKE_SINK_OPTIONS,
 	{.name = NULL}
 };
 
@@ -778,7 +803,8 @@ static const TapConnector connector = {
 	.open = fake_open,
 	.close = fake_close,
 	.test = fake_test,
-	.source = &source
+	.source = &source,
+	.sink = &fake_sink_callbacks
 };
 
 const TapConnector *
