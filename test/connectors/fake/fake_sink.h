@@ -315,7 +315,10 @@ fake_line_position(const char *line, bool *whole)
 	return (uint64) high << 32 | low;
 }
 
-/* Find the last position in the file, and cut off what is behind it. */
+/*
+ * Find the last position in the file, and cut off what is behind it; or only
+ * half a line, where the target holds none.
+ */
 static uint64
 fake_recover(FakeSink *sink)
 {
@@ -339,7 +342,7 @@ fake_recover(FakeSink *sink)
 		end += length;
 		if (found != 0)
 			position = found;
-		if (whole)
+		if (whole || !sink->holds_position)
 			keep = end;
 	}
 	free(line);
@@ -348,7 +351,7 @@ fake_recover(FakeSink *sink)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("could not shorten \"%s\": %m", sink->path)));
-	return position;
+	return sink->holds_position ? position : 0;
 }
 
 static uint64
@@ -363,8 +366,7 @@ fake_start(TapSession *session)
 	/* an earlier session that still writes must have ended */
 	while (flock(sink->file, LOCK_EX | LOCK_NB) != 0)
 		(void) core->wait_socket(PGINVALID_SOCKET, 0, LOCK_POLL_MS);
-	if (sink->holds_position)
-		sink->acknowledged = fake_recover(sink);
+	sink->acknowledged = fake_recover(sink);
 	return sink->acknowledged;
 }
 
