@@ -24,7 +24,7 @@ CREATE FUNCTION tapdata.remove_tables(pipeline name, tables text[])
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tap_command_remove_tables';
 COMMENT ON FUNCTION tapdata.remove_tables(name, text[])
-IS 'take tables out of a pipeline; the hub tables stay as they are';
+IS 'take tables out of a pipeline; the hub tables, and those at a target, stay as they are';
 
 CREATE FUNCTION tapdata.alter_pipeline(name name, options jsonb)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -48,25 +48,25 @@ CREATE FUNCTION tapdata.resync(pipeline name, "table" text DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tap_command_resync';
 COMMENT ON FUNCTION tapdata.resync(name, text)
-IS 'empty a hub table, or all of a pipeline, and copy again';
+IS 'pull: empty a hub table, or all of a pipeline, and copy again; publish: send them again';
 
 CREATE FUNCTION tapdata.drop_pipeline(name name, drop_tables boolean DEFAULT false)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tap_command_drop_pipeline';
 COMMENT ON FUNCTION tapdata.drop_pipeline(name, boolean)
-IS 'remove a pipeline, and with drop_tables also the hub tables that tapdata made for it';
+IS 'remove a pipeline, and with drop_tables also the hub tables that tapdata made for it to pull into';
 
 CREATE FUNCTION tapdata.wait(pipeline name, timeout interval DEFAULT '1 min')
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tap_command_wait';
 COMMENT ON FUNCTION tapdata.wait(name, interval)
-IS 'return when everything that the source had committed at the call is visible in the hub';
+IS 'return when everything that the source had committed at the call is visible in the hub, or what the hub had committed is durable at the target';
 
 CREATE FUNCTION tapdata.retry_dead_letters(pipeline name)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tap_command_retry_dead_letters';
 COMMENT ON FUNCTION tapdata.retry_dead_letters(name)
-IS 'store dead letters again, oldest first, over what the rows hold now; returns how many succeeded';
+IS 'store dead letters of a pull pipeline again, oldest first, over what the rows hold now; returns how many succeeded';
 
 CREATE FUNCTION tapdata.discard_dead_letters(pipeline name)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -64,17 +64,17 @@ COMMENT ON COLUMN tapdata.status.state IS 'starting, snapshot, catchup, streamin
 COMMENT ON COLUMN tapdata.status.tables IS 'number of tables';
 COMMENT ON COLUMN tapdata.status.rows_copied IS 'rows copied by snapshots that are under way, or ended since the server started';
 COMMENT ON COLUMN tapdata.status.rows_estimated IS 'rows that these are expected to have';
-COMMENT ON COLUMN tapdata.status.inserts IS 'rows inserted by the stream since the server started';
-COMMENT ON COLUMN tapdata.status.updates IS 'rows updated by the stream since the server started';
-COMMENT ON COLUMN tapdata.status.deletes IS 'rows deleted by the stream since the server started';
-COMMENT ON COLUMN tapdata.status.transactions IS 'source transactions applied since the server started';
-COMMENT ON COLUMN tapdata.status.bytes IS 'bytes of the source''s log read since the server started';
-COMMENT ON COLUMN tapdata.status.lag_seconds IS 'age of the newest applied source transaction while behind, else 0; NULL: unknown';
-COMMENT ON COLUMN tapdata.status.lag_bytes IS 'bytes of the source''s log that are still to be read; NULL: unknown';
-COMMENT ON COLUMN tapdata.status."position" IS 'everything up to here is in the hub';
-COMMENT ON COLUMN tapdata.status.source_position IS 'where the source stood when last heard';
-COMMENT ON COLUMN tapdata.status.last_commit_at IS 'when the newest applied source transaction was committed there';
-COMMENT ON COLUMN tapdata.status.dead_letters IS 'number of changes that could not be stored';
+COMMENT ON COLUMN tapdata.status.inserts IS 'rows inserted, or inserts sent, by the stream since the server started';
+COMMENT ON COLUMN tapdata.status.updates IS 'rows updated, or updates sent, by the stream since the server started';
+COMMENT ON COLUMN tapdata.status.deletes IS 'rows deleted, or deletes sent, by the stream since the server started';
+COMMENT ON COLUMN tapdata.status.transactions IS 'transactions applied, or sent, since the server started';
+COMMENT ON COLUMN tapdata.status.bytes IS 'bytes of the source''s log read, or of rows sent, since the server started';
+COMMENT ON COLUMN tapdata.status.lag_seconds IS 'age of the newest transaction that was applied, or is durable at the target, while behind, else 0; NULL: unknown';
+COMMENT ON COLUMN tapdata.status.lag_bytes IS 'bytes of the source''s log, or of WAL, that are still to be read; NULL: unknown';
+COMMENT ON COLUMN tapdata.status."position" IS 'everything up to here is in the hub, or (an LSN of the hub) durable at the target';
+COMMENT ON COLUMN tapdata.status.source_position IS 'where the source, or the hub, stood when last heard';
+COMMENT ON COLUMN tapdata.status.last_commit_at IS 'when the newest transaction that was applied, or is durable at the target, was committed';
+COMMENT ON COLUMN tapdata.status.dead_letters IS 'number of changes that could not be stored, or were refused by the target';
 COMMENT ON COLUMN tapdata.status.restarts IS 'restarts after errors since the server started';
 COMMENT ON COLUMN tapdata.status.last_error IS 'the error that stopped it, or that it retries after';
 COMMENT ON COLUMN tapdata.status.since IS 'when it came to this state';
@@ -85,9 +85,9 @@ CREATE VIEW tapdata.tables AS
       FROM tapdata.table_status();
 COMMENT ON VIEW tapdata.tables IS 'tables of pipelines, with the progress of their snapshots';
 COMMENT ON COLUMN tapdata.tables.pipeline IS 'pipeline';
-COMMENT ON COLUMN tapdata.tables.source_table IS 'table at the source';
+COMMENT ON COLUMN tapdata.tables.source_table IS 'table at the source; the hub table as it is called where it is published';
 COMMENT ON COLUMN tapdata.tables.hub_table IS 'table in the hub';
-COMMENT ON COLUMN tapdata.tables.state IS 'new, copying, copied, catchup, streaming or dropped (at the source)';
+COMMENT ON COLUMN tapdata.tables.state IS 'new, copying, copied, catchup, streaming or dropped (at the source, or the published hub table)';
 COMMENT ON COLUMN tapdata.tables.chunks IS 'chunks of a snapshot that is under way';
 COMMENT ON COLUMN tapdata.tables.chunks_done IS 'chunks that are copied';
 COMMENT ON COLUMN tapdata.tables.rows_copied IS 'rows that its snapshot has copied; unknown (0) when that ended before the server started';
@@ -121,13 +121,13 @@ CREATE VIEW tapdata.dead_letters WITH (security_barrier) AS
       JOIN tapdata.pipeline p ON p.id = d.pipeline
      WHERE pg_catalog.pg_has_role(p.owner, 'USAGE')
      ORDER BY d.id;
-COMMENT ON VIEW tapdata.dead_letters IS 'changes that could not be stored, oldest first';
+COMMENT ON VIEW tapdata.dead_letters IS 'changes that could not be stored, or were refused by the target, oldest first';
 COMMENT ON COLUMN tapdata.dead_letters.pipeline IS 'pipeline';
-COMMENT ON COLUMN tapdata.dead_letters."table" IS 'source table';
-COMMENT ON COLUMN tapdata.dead_letters.change IS 'the change whole: op, table, old and new row';
+COMMENT ON COLUMN tapdata.dead_letters."table" IS 'source table, or hub table that is published';
+COMMENT ON COLUMN tapdata.dead_letters.change IS 'the change whole: op, table, old and new row; or what was sent';
 COMMENT ON COLUMN tapdata.dead_letters.error IS 'why it could not be stored';
 COMMENT ON COLUMN tapdata.dead_letters.sqlstate IS 'the code of that error';
-COMMENT ON COLUMN tapdata.dead_letters."position" IS 'where in the source it was';
+COMMENT ON COLUMN tapdata.dead_letters."position" IS 'where in the source, or in WAL, it was';
 COMMENT ON COLUMN tapdata.dead_letters.at IS 'when it came';
 
 GRANT SELECT ON tapdata.connectors, tapdata.connections, tapdata.pipelines,

@@ -381,22 +381,50 @@ retry_as_owner(const TapPipelineRow *pipeline, const char *role, List *tables,
 	return stored;
 }
 
+/*
+ * What a target refused is older than what it may hold of the row by now, and
+ * nothing but the row's own next change is in order with that.
+ */
+static void
+check_is_pull(const TapPipelineRow *pipeline)
+{
+	if (pipeline->direction != TAP_PULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("dead letters of publish pipeline \"%s\" cannot be sent again", pipeline->name),
+				 errhint("Mend the cause, send the newest state of the rows by an UPDATE of them or of the whole table by tapdata.resync(), and call tapdata.discard_dead_letters().")));
+}
+
+/* The option replication_role of the pipeline's worker. */
+static const char *
+replication_role(const TapPipelineRow *pipeline)
+{
+	TapConnectionRow *connection = tap_catalog_connection_by_id(pipeline->connection);
+	TapOptions *options = tap_options_parse(pipeline->options, NULL,
+											tap_connector_load(connection->connector),
+											TAP_SCOPE_PULL, CurrentMemoryContext);
+
+	return tap_options_text(options, "replication_role");
+}
+
 Datum
 tap_command_retry_dead_letters(PG_FUNCTION_ARGS)
 {
 	char	   *name = tap_argument_name(fcinfo, 0, "pipeline");
 	TapPipelineRow *pipeline = tap_catalog_pipeline_owned(name);
-	List	   *tables = tap_catalog_tables(pipeline->id);
-	TapOptions *options = tap_options_parse(pipeline->options, NULL, tap_connector_load(tap_catalog_connection_by_id(pipeline->connection)->connector),
-											TAP_SCOPE_PULL, CurrentMemoryContext);
-	const char *role = tap_options_text(options, "replication_role");
+	List	   *tables;
+	const char *role;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "tapdata dead letter",
 												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext before = MemoryContextSwitchTo(context);
+	MemoryContext before;
 	TapDeadLetterRow *letter;
 	int64		last = 0;
 	int64		count = 0;
 
+	check_is_pull(pipeline);
+	tables = tap_catalog_tables(pipeline->id);
+	role = replication_role(pipeline);
+	before = MemoryContextSwitchTo(context);
 	while ((letter = tap_catalog_next_dead_letter(pipeline->id, last)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
