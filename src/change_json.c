@@ -89,7 +89,8 @@ tap_change_json(const TapEvent *event)
 		[TAP_CHANGE_INSERT] = "insert",
 		[TAP_CHANGE_UPDATE] = "update",
 		[TAP_CHANGE_DELETE] = "delete",
-		[TAP_CHANGE_TRUNCATE] = "truncate"
+		[TAP_CHANGE_TRUNCATE] = "truncate",
+		[TAP_CHANGE_READ] = "read"
 	};
 	int			level = tap_change_json_modes();
 	StringInfoData out;
@@ -104,4 +105,18 @@ tap_change_json(const TapEvent *event)
 	appendStringInfoString(&out, partial ? ", \"partial\": true}" : "}");
 	AtEOXact_GUC(false, level);
 	return out.data;
+}
+
+char *
+tap_out_change_json(const TapOutChange *change)
+{
+	TapEvent	event = {
+		.kind = TAP_EVENT_CHANGE,
+		.change = change->kind,
+		.table = unconstify(TapSourceTable *, change->table),
+		.old_row = change->old_row,
+		.new_row = change->new_row
+	};
+
+	return tap_change_json(&event);
 }

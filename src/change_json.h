@@ -24,6 +24,9 @@
  */
 extern char *tap_change_json(const TapEvent *event);
 
+/* The same of a change on its way out. */
+extern char *tap_out_change_json(const TapOutChange *change);
+
 /*
  * Let dates, intervals and floats be written, or read, in one way whatever
  * the session prefers.  Returns a level for AtEOXact_GUC(false, level).

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * src/commands_wait.c
- *	  tapdata.wait(): until the hub has what the source has now.
+ *	  tapdata.wait(): until the hub has what the source has now, or the target
+ *	  what the hub has.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -9,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "storage/condition_variable.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -17,6 +19,7 @@
 #include "compat.h"
 #include "mapping.h"
 #include "position.h"
+#include "publish.h"
 #include "shmem.h"
 
 PG_FUNCTION_INFO_V1(tap_command_wait);
@@ -32,8 +35,8 @@ typedef struct Target
 {
 	const char *pipeline_name;
 	int32		pipeline;
-	const TapSourceCallbacks *source;
-	char	   *position;		/* of the source, at the call */
+	const TapSourceCallbacks *source;	/* NULL: a publish pipeline */
+	char	   *position;		/* of the source, or the hub, at the call */
 	TimestampTz deadline;
 } Target;
 
@@ -53,6 +56,25 @@ source_position_now(const TapConnectionRow *connection, const TapPipelineRow *pi
 	}
 	PG_END_TRY();
 	return result;
+}
+
+/*
+ * A position behind everything that was committed before the call, whether it
+ * was flushed already or not.  The message makes sure that a reader of WAL gets
+ * there, however idle the server is.
+ */
+static char *
+hub_position_now(void)
+{
+	XLogRecPtr	lsn;
+
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("pipelines do not run on a standby server")));
+	lsn = tap_compat_log_message("tapdata", "", 0);
+	XLogFlush(lsn);
+	return tap_publish_lsn_text(lsn);
 }
 
 /* Whether the pipeline can get there at all; raises an error if it cannot. */
@@ -107,6 +129,8 @@ has_reached(const Target *target, const char *reached)
 
 	if (reached == NULL || reached[0] == '\0')
 		return false;
+	if (target->source == NULL)
+		return tap_publish_lsn_parse(reached) >= tap_publish_lsn_parse(target->position);
 	order = target->source->position_compare(target->position, reached);
 	return order == TAP_POSITION_EQUAL || order == TAP_POSITION_BEFORE;
 }
@@ -146,8 +170,10 @@ arrived(const Target *target, TapPipelineShared *shared, bool last_look, MemoryC
 	bool		result;
 
 	check_runs(target);
-	table = table_not_streaming(target);
+
+	/* first the position: a table that was met before has its row by then */
 	reached = tap_shmem_reached(shared);
+	table = table_not_streaming(target);
 	result = table == NULL && has_reached(target, reached);
 	if (!result && last_look)
 		report_timeout(target, shared, table, reached);
@@ -202,10 +228,15 @@ tap_command_wait(PG_FUNCTION_ARGS)
 	tap_catalog_check_owner(row->owner, "pipeline", target.pipeline_name);
 	target.pipeline = row->id;
 	check_runs(&target);
-	connection = tap_catalog_connection_by_id(row->connection);
-	tap_check_is_source(connection);
-	target.source = tap_connector_load(connection->connector)->source;
-	target.position = source_position_now(connection, row);
+	if (row->direction == TAP_PUBLISH)
+		target.position = hub_position_now();
+	else
+	{
+		connection = tap_catalog_connection_by_id(row->connection);
+		tap_check_is_source(connection);
+		target.source = tap_connector_load(connection->connector)->source;
+		target.position = source_position_now(connection, row);
+	}
 
 	wait_for(&target, tap_shmem_pipeline(row->id, true));
 	PG_RETURN_VOID();

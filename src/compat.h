@@ -19,7 +19,9 @@
 #include "access/tableam.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_namespace.h"
 #include "executor/executor.h"
+#include "replication/message.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
 
@@ -84,6 +86,16 @@ tap_compat_can_set_role(Oid member, Oid role)
 	return member_can_set_role(member, role);
 #else
 	return is_member_of_role(member, role);
+#endif
+}
+
+static inline bool
+tap_compat_can_use_schema(Oid schema, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE) == ACLCHECK_OK;
+#else
+	return pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK;
 #endif
 }
 
@@ -192,5 +204,21 @@ tap_compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot,
 
 /* Slots that are synchronized to standbys. */
 #define TAP_COMPAT_HAS_FAILOVER_SLOTS	(PG_VERSION_NUM >= 170000)
+
+/* ----------------
+ * WAL
+ * ----------------
+ */
+
+/* Log a message that is no part of the transaction; returns where it ends. */
+static inline XLogRecPtr
+tap_compat_log_message(const char *prefix, const char *message, Size bytes)
+{
+#if PG_VERSION_NUM >= 170000
+	return LogLogicalMessage(prefix, message, bytes, false, false);
+#else
+	return LogLogicalMessage(prefix, message, bytes, false);
+#endif
+}
 
 #endif							/* TAPDATA_COMPAT_H */

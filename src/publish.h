@@ -12,6 +12,7 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
 #include "catalog.h"
 
 /* Run a publish pipeline until the process is told to stop. */
@@ -40,5 +41,12 @@ extern void tap_publish_check_table(Oid relid, Oid owner, const TapOptions *opti
  * patterns and are not yet part of it.  Returns how many were added.
  */
 extern int	tap_publish_add_matching(const TapPipelineRow *pipeline);
+
+/*
+ * An LSN as text, in the current context, and back; InvalidXLogRecPtr for NULL
+ * or what is none.
+ */
+extern char *tap_publish_lsn_text(XLogRecPtr lsn);
+extern XLogRecPtr tap_publish_lsn_parse(const char *text);
 
 #endif							/* TAPDATA_PUBLISH_H */

@@ -3,6 +3,14 @@
  * src/publish_private.h
  *	  What the files of the publish worker share.
  *
+ * publish.c				the main function: start, stream, wait
+ * publish_tables.c			which tables are published, and may they be
+ * publish_check.c			what a table needs so that it can be published
+ * publish_copy.c			copies of tables, the first and later ones
+ * publish_deliver.c		from the decoder's buffer to the sink
+ * publish_position.c		what is durable at the target, and who is told
+ * publish_dead_letters.c	changes that the target refuses for good
+ *
  * Copyright (c) 2026, tapdata contributors
  *
  *-------------------------------------------------------------------------
@@ -12,7 +20,187 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
 #include "catalog.h"
+#include "connector_loader.h"
+#include "decode.h"
+#include "mapping.h"
+#include "shmem.h"
+
+/*
+ * A table in one format, as the sink was told of it.  Lives as long as the
+ * session, since the sink may keep pointers to it.
+ */
+typedef struct TapPublishFormat
+{
+	TapSourceTable *source;
+	void	   *data;			/* what prepare_table() returned */
+} TapPublishFormat;
+
+/* One table of the pipeline; in TapPublish.tables_context. */
+typedef struct TapPublishTable
+{
+	TapTableRow row;
+	TapDecodeTable decode;
+	TapPublishFormat *format;	/* the newest the sink knows, or NULL */
+	bool		again;			/* a copy was begun before */
+	TapTableShared *shared;		/* counters, may be NULL */
+	XLogRecPtr	dropped_lsn;	/* it is gone, and WAL up to here may still have
+								 * changes of it; 0: it is there */
+} TapPublishTable;
+
+/* Transactions on their way: when those up to an LSN were committed. */
+typedef struct TapPublishMark
+{
+	XLogRecPtr	lsn;
+	TimestampTz commit_time;
+} TapPublishMark;
+
+#define TAP_PUBLISH_MARKS	64
+
+typedef struct TapPublish
+{
+	TapPipelineRow *pipeline;
+	TapConnectionRow *connection;
+	TapOptions *options;
+	TapPatterns *patterns;
+	MemoryContext patterns_context;
+
+	TapOpenSession *session;
+	const TapSinkCallbacks *sink;
+	bool		target_holds;	/* the target keeps the position */
+
+	List	   *tables;			/* of TapPublishTable *, dropped ones not */
+	MemoryContext tables_context;	/* replaced with each reading */
+	bool		look_again;		/* a table may have been altered or dropped */
+
+	TapDecoder *decoder;		/* NULL while tables are copied */
+	List	   *unknown;		/* of Oid: tables that match the patterns, met
+								 * in the log; in context */
+
+	/*
+	 * LSNs.  What was committed before resume has been given to the sink, or
+	 * is none of ours: decoding (again) begins there.  written, durable and
+	 * stored are positions of transactions, so that stored is never more than
+	 * what a target that keeps its own position has.
+	 */
+	XLogRecPtr	resume;
+	XLogRecPtr	written;		/* behind the last transaction given to it */
+	XLogRecPtr	durable;		/* behind the last one it has for good */
+	XLogRecPtr	stored;			/* in tapdata.position */
+	XLogRecPtr	confirmed;		/* the slot was let go so far */
+	TimestampTz stored_at;
+	TimestampTz confirmed_at;
+	TimestampTz reported_at;
+	TimestampTz idled_at;
+	TimestampTz commit_time;	/* of the newest durable transaction */
+	TapPublishMark marks[TAP_PUBLISH_MARKS];	/* oldest first */
+	int			nmarks;
+	bool		caught_up;		/* all of WAL was read at the last turn */
+
+	bool		writing;		/* in sink->write() */
+	TapDecoded	entry;			/* what is being delivered */
+
+	Size		batch_bytes;	/* option of that name */
+	bool		copy;			/* option snapshot is "initial" */
+
+	MemoryContext context;		/* lives as long as the worker */
+	MemoryContext entry_context;	/* reset before each entry */
+} TapPublish;
+
+/* ---- publish.c ---- */
+
+/* Stop and start decoding, at publish->resume; the buffer must be empty. */
+extern void tap_publish_start_decoding(TapPublish *publish);
+extern void tap_publish_stop_decoding(TapPublish *publish);
+
+/*
+ * Raise the error that only copying everything again helps; reason is a whole
+ * sentence.
+ */
+extern void tap_publish_report_lost(const TapPublish *publish, const char *reason)
+			pg_attribute_noreturn();
+
+/* ---- publish_tables.c ---- */
+
+/* Read the pipeline's patterns, again. */
+extern void tap_publish_patterns_load(TapPublish *publish);
+
+/*
+ * Read the pipeline's tables again and check each.  Stops decoding when they
+ * are others than before.
+ */
+extern void tap_publish_tables_load(TapPublish *publish);
+
+/* Have look_again set when a table is altered or dropped. */
+extern void tap_publish_tables_watch(TapPublish *publish);
+
+/*
+ * Between two transactions: see to tables that were added, removed, altered or
+ * dropped.
+ */
+extern void tap_publish_tables_follow(TapPublish *publish);
+
+/* See TapDecoderArgs.unknown_table; arg is the TapPublish. */
+extern void tap_publish_unknown_table(void *arg, Oid relid, const char *schema,
+									  const char *name);
+
+/* ---- publish_copy.c ---- */
+
+/* Whether some table has to be copied before its changes can be published. */
+extern bool tap_publish_copy_needed(const TapPublish *publish);
+
+/*
+ * Copy them and set publish->resume.  first: the pipeline begins, with a slot
+ * of its own made here; else the others stream, everything that was written
+ * is durable, and decoding has been stopped.
+ */
+extern void tap_publish_copy(TapPublish *publish, bool first);
+
+/* ---- publish_deliver.c ---- */
+
+/* Give all that is buffered to the sink. */
+extern void tap_publish_deliver(TapPublish *publish);
+
+/* See TapSinkCallbacks.flush; notes what is durable. */
+extern void tap_publish_flush(TapPublish *publish, bool wait, bool idle);
+
+/* Wait until everything that was written is durable. */
+extern void tap_publish_drain(TapPublish *publish);
+
+/*
+ * The sink's view of a format of the table: told to it now unless it knows it
+ * already.  previous may be NULL.
+ */
+extern TapPublishFormat *tap_publish_prepare(TapPublish *publish, TapPublishTable *table,
+											 const TapSourceTable *source,
+											 TapPublishFormat *previous);
+
+/* ---- publish_position.c ---- */
+
+/*
+ * Where the pipeline stands, by what target and hub remember.  target is what
+ * the sink's start() said.  Returns false when it has to begin with a copy.
+ */
+extern bool tap_publish_position_find(TapPublish *publish, XLogRecPtr target);
+
+/* The stored position is now this one; within a transaction. */
+extern void tap_publish_position_write(TapPublish *publish, XLogRecPtr lsn);
+
+/* A transaction was given to the sink. */
+extern void tap_publish_position_written(TapPublish *publish, const TapOutTxn *txn);
+
+/*
+ * Store, confirm and report what became durable, as far as it is time for
+ * that; those who wait are told at once when idle is set and nothing is left.
+ */
+extern void tap_publish_position_moved(TapPublish *publish, bool idle);
+
+/* How long until the former has something to do; -1: nothing. */
+extern long tap_publish_position_due_ms(const TapPublish *publish);
+
+/* Whether all that was read is durable at the target, or none of ours. */
+extern bool tap_publish_is_drained(const TapPublish *publish);
 
 /* ---- publish_dead_letters.c ---- */
 

@@ -36,6 +36,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "process.h"
+#include "publish.h"
 #include "pull.h"
 #include "snapshot.h"
 #include "storage/ipc.h"
@@ -580,11 +581,10 @@ run(MemoryContext context)
 									 tap_worker_args->table);
 			break;
 		default:
-			if (direction != TAP_PULL)
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("publishing is not supported by this version of tapdata")));
-			tap_pull_main(tap_worker_args->pipeline);
+			if (direction == TAP_PULL)
+				tap_pull_main(tap_worker_args->pipeline);
+			else
+				tap_publish_main(tap_worker_args->pipeline);
 			break;
 	}
 }
