@@ -51,7 +51,7 @@ sub refused
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	$options =~ s/'/''/g;
 	$tables ||= '{erp.orders, erp.lines}';
-	return sql_fails($hub, "SELECT tapdata.publish('p', 't', '$tables', '$options')",
+	return sql_fails($hub, "BEGIN; SELECT tapdata.publish('p', 't', '$tables', '$options'); ROLLBACK",
 		$sqlstate, $pattern, $name);
 }
 
