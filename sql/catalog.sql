@@ -118,7 +118,7 @@ COMMENT ON COLUMN tapdata.pipeline_table.source_schema IS 'schema or database at
 COMMENT ON COLUMN tapdata.pipeline_table.source_name IS 'table at the source; the hub table''s name where that is published';
 COMMENT ON COLUMN tapdata.pipeline_table.hub_table IS 'table in the hub';
 COMMENT ON COLUMN tapdata.pipeline_table.state IS 'n new, c copying, d copied, u catching up by itself, r ready to be taken over, j catching up in the pipeline''s stream, s streaming, x dropped at the source; n, c, s and x where the hub table is published';
-COMMENT ON COLUMN tapdata.pipeline_table.created IS 'the hub table was made by tapdata';
+COMMENT ON COLUMN tapdata.pipeline_table.created IS 'the hub table was made by tapdata; rows of a copy were sent, where it is published';
 COMMENT ON COLUMN tapdata.pipeline_table.definition IS 'format of the source table at the position, in the terms of the connector';
 COMMENT ON COLUMN tapdata.pipeline_table.start_position IS 'position before the copy, or of the catch-up; of the copy where the hub table is published';
 COMMENT ON COLUMN tapdata.pipeline_table.end_position IS 'position at which the catch-up ends';

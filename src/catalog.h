@@ -87,10 +87,9 @@ typedef struct TapTableRow
 								 * in the copy, and must not be replayed */
 	bool		published;		/* hub_table is published, not filled; source is
 								 * its own name then, start_position the LSN
-								 * (pg_lsn's text) of its copy, and state one
-								 * of NEW, COPYING (a copy was begun before,
-								 * also one that resync() has cancelled since:
-								 * begin it again), STREAMING and DROPPED */
+								 * (pg_lsn's text) of its copy, created tells
+								 * that rows of a copy were sent, and state is
+								 * one of NEW, COPYING, STREAMING, DROPPED */
 	char	   *last_error;		/* or NULL */
 } TapTableRow;
 

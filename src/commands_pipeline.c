@@ -288,16 +288,11 @@ table_is_called(const TapTableRow *table, const char *name)
 		 strcmp(name, psprintf("%s.%s", hub_schema, hub_name)) == 0);
 }
 
-/*
- * What a published table has sent is replaced at the target: the state says
- * that a copy has begun, if one has.
- */
 static void
 forget_copy(TapTableRow *table)
 {
 	tap_catalog_delete_chunks(table->id);
-	table->state = table->published && table->state != TAP_TABLE_NEW ?
-		TAP_TABLE_COPYING : TAP_TABLE_NEW;
+	table->state = TAP_TABLE_NEW;
 	table->start_position = NULL;
 	table->end_position = NULL;
 	table->exact = false;
