@@ -41,7 +41,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(from_json);
+our @EXPORT = qw(from_json publish folded);
 
 # booleans and numbers of any size compare by is() as they were written
 my $json = JSON::PP->new->utf8->allow_nonref->allow_bignum->boolean_values('false', 'true');
@@ -71,6 +71,57 @@ sub uri
 	my ($self, %other) = @_;
 
 	return sprintf 'kafka://%s:%d', $self->host, $other{port} || $self->port;
+}
+
+=pod
+
+=head2 publish($hub, $kafka, $name, $tables, $options, %arguments)
+
+Connects $kafka as connection $name and publishes to it the tables that match the
+patterns, by a pipeline of the same name. $options is a hash; uri replaces the broker's,
+connection_options (a hash) are those of the connection.
+
+=cut
+
+sub publish
+{
+	my ($hub, $kafka, $name, $tables, $options, %arguments) = @_;
+	my $uri = $arguments{uri} || $kafka->uri;
+	my $patterns = join ',', map { "'$_'" } @$tables;
+	my ($connection_options, $pipeline_options) =
+	  map { $json->canonical->encode($_ || {}) =~ s/'/''/gr } $arguments{connection_options}, $options;
+
+	$hub->safe_psql('postgres', qq(
+		SELECT tapdata.connect('$name', '$uri', '$connection_options');
+		SELECT tapdata.publish('$name', '$name', ARRAY[$patterns], '$pipeline_options');));
+	return;
+}
+
+=pod
+
+=head2 folded(@records)
+
+What a table is after these records of rows: a hash of the last value of each key, without
+those that a tombstone took away.
+
+=cut
+
+sub folded
+{
+	my %rows;
+
+	for my $record (@_)
+	{
+		if (defined $record->{value})
+		{
+			$rows{ $record->{key} } = $record->{value};
+		}
+		else
+		{
+			delete $rows{ $record->{key} };
+		}
+	}
+	return \%rows;
 }
 
 =pod
