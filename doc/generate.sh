@@ -75,7 +75,7 @@ options_page()
 	option_table '' connection 'Every connection'
 	option_table '' pull 'Every pull pipeline'
 	option_table '' publish 'Every publish pipeline'
-	connectors=$(sql -c "SELECT name FROM tapdata.connectors WHERE name <> 'fake' ORDER BY name")
+	connectors=$(sql -c "SELECT name FROM tapdata.connectors WHERE name NOT LIKE 'fake%' ORDER BY name")
 	for connector in $connectors
 	do
 		option_table "$connector" connection "Connections of connector $connector"
