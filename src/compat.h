@@ -22,6 +22,8 @@
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "replication/message.h"
+#include "replication/reorderbuffer.h"
+#include "replication/slot.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
 
@@ -218,6 +220,121 @@ tap_compat_log_message(const char *prefix, const char *message, Size bytes)
 	return LogLogicalMessage(prefix, message, bytes, false, false);
 #else
 	return LogLogicalMessage(prefix, message, bytes, false);
+#endif
+}
+
+/* ----------------
+ * Logical decoding
+ * ----------------
+ */
+
+/* A tuple of a decoded change, as a HeapTuple; NULL: none. */
+#if PG_VERSION_NUM >= 170000
+#define tap_compat_changed_tuple(decoded) (decoded)
+#else
+#define tap_compat_changed_tuple(decoded) ((decoded) != NULL ? &(decoded)->tuple : NULL)
+#endif
+
+/* Create a logical slot; failover is of no effect before 17. */
+static inline void
+tap_compat_slot_create(const char *name, ReplicationSlotPersistency persistency,
+					   bool failover)
+{
+#if PG_VERSION_NUM >= 190000
+	ReplicationSlotCreate(name, true, persistency, false, false, failover, false);
+#elif PG_VERSION_NUM >= 170000
+	ReplicationSlotCreate(name, true, persistency, false, failover, false);
+#else
+	(void) failover;
+	ReplicationSlotCreate(name, true, persistency, false);
+#endif
+}
+
+/* Acquire a slot without waiting; one that was invalidated too. */
+static inline void
+tap_compat_slot_acquire(const char *name)
+{
+#if PG_VERSION_NUM >= 180000
+	ReplicationSlotAcquire(name, true, false);
+#else
+	ReplicationSlotAcquire(name, true);
+#endif
+}
+
+/* Why a slot was invalidated, a constant; NULL: it was not. */
+static inline const char *
+tap_compat_slot_invalidation(const ReplicationSlotPersistentData *data)
+{
+#if PG_VERSION_NUM >= 180000
+	return data->invalidated == RS_INVAL_NONE ? NULL :
+		GetSlotInvalidationCauseName(data->invalidated);
+#elif PG_VERSION_NUM >= 170000
+	return data->invalidated == RS_INVAL_NONE ? NULL :
+		SlotInvalidationCauses[data->invalidated];
+#elif PG_VERSION_NUM >= 160000
+	switch (data->invalidated)
+	{
+		case RS_INVAL_NONE:
+			return NULL;
+		case RS_INVAL_WAL_REMOVED:
+			return "wal_removed";
+		case RS_INVAL_HORIZON:
+			return "rows_removed";
+		case RS_INVAL_WAL_LEVEL:
+			return "wal_level_insufficient";
+	}
+	return "invalidated";
+#else
+	return data->invalidated_at == InvalidXLogRecPtr ? NULL : "wal_removed";
+#endif
+}
+
+/*
+ * Whether a slot is one with failover, whose changes are not to be handed out
+ * before the standbys of synchronized_standby_slots have them; and whether
+ * they have WAL up to lsn.
+ */
+static inline bool
+tap_compat_waits_for_standbys(const ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 170000
+	return slot->data.failover;
+#else
+	(void) slot;
+	return false;
+#endif
+}
+
+static inline bool
+tap_compat_standbys_have(XLogRecPtr lsn)
+{
+#if PG_VERSION_NUM >= 170000
+	return StandbySlotsHaveCaughtup(lsn, DEBUG1);
+#else
+	(void) lsn;
+	return true;
+#endif
+}
+
+/* Whether a column has no stored values; since 18. */
+static inline bool
+tap_compat_is_virtual(Form_pg_attribute attribute)
+{
+#if PG_VERSION_NUM >= 180000
+	return attribute->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL;
+#else
+	(void) attribute;
+	return false;
+#endif
+}
+
+/* Set attnotnull of a descriptor that nobody uses yet; i is from 0. */
+static inline void
+tap_compat_set_not_null(TupleDesc descriptor, int i, bool not_null)
+{
+	TupleDescAttr(descriptor, i)->attnotnull = not_null;
+#if PG_VERSION_NUM >= 180000
+	populate_compact_attribute(descriptor, i);
 #endif
 }
 

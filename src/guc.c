@@ -20,6 +20,7 @@ int			tap_guc_event_retention_min = 7 * 24 * 60;
 int			tap_guc_retry_min_ms = 1000;
 int			tap_guc_retry_max_ms = 5 * 60 * 1000;
 bool		tap_guc_enabled = true;
+bool		tap_guc_allow_output_plugin = true;
 
 /* Define the settings that size shared memory. */
 static void
@@ -46,6 +47,14 @@ void
 tap_guc_define(void)
 {
 	define_sizes();
+
+	DefineCustomBoolVariable("tapdata.allow_output_plugin",
+							 "Lets publish pipelines decode although output_plugin_libraries does not name tapdata.",
+							 "The workers of pipelines, and no other process, then use the output plugin.",
+							 &tap_guc_allow_output_plugin,
+							 true,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("tapdata.enabled",
 							 "Lets pipelines run.",

@@ -20,6 +20,9 @@ extern int	tap_guc_retry_max_ms;	/* largest back-off */
 
 extern bool tap_guc_enabled;	/* off: no pipeline runs */
 
+/* Workers may use our output plugin although the server does not name it. */
+extern bool tap_guc_allow_output_plugin;
+
 /* Define the settings; called once from _PG_init(). */
 extern void tap_guc_define(void);
 

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "connector.h"
+#include "nodes/bitmapset.h"
 #include "utils/relcache.h"
 
 /*

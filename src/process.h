@@ -78,6 +78,17 @@ typedef struct TapProcessShared
 	Latch	   *latch;			/* of its PGPROC */
 } TapProcessShared;
 
+/* A decoder's place among those that are woken at commit; see decode_wait.c. */
+typedef struct TapWalWaiter
+{
+	pid_t		pid;			/* 0: free; taken under TapShared.lock, given
+								 * back by its owner */
+	Oid			database;		/* written by the owner while waiting is 0 */
+	Latch	   *latch;			/* the same; stays valid when it is free */
+	pg_atomic_uint32 waiting;	/* 1: set the latch at commit; set by the
+								 * decoder, reset by who wakes it */
+} TapWalWaiter;
+
 /* The fixed part of shared memory; the arrays follow it. */
 typedef struct TapShared
 {
@@ -90,6 +101,9 @@ typedef struct TapShared
 	TapPipelineShared *pipelines;
 	TapDatabaseShared *databases;
 	TapProcessShared *processes;
+	TapWalWaiter *waiters;		/* npipelines of them */
+	int			nwaiters_used;	/* only grows; under lock, read by anyone */
+	pg_atomic_uint32 waiting;	/* how many waiters wait */
 } TapShared;
 
 /* NULL when the library was not preloaded. */

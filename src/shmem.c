@@ -42,6 +42,8 @@ arrays_size(void)
 											sizeof(TapDatabaseShared))));
 	size = add_size(size, MAXALIGN(mul_size(tap_process_max_processes(),
 											sizeof(TapProcessShared))));
+	size = add_size(size, MAXALIGN(mul_size(tap_guc_max_pipelines,
+											sizeof(TapWalWaiter))));
 	return size;
 }
 
@@ -57,7 +59,7 @@ shmem_request(void)
 	RequestNamedLWLockTranche(LWLOCK_TRANCHE_NAME, 1);
 }
 
-/* Lay out and initialize the fixed part and the three arrays. */
+/* Lay out and initialize the fixed part and the arrays. */
 static void
 initialize_arrays(void)
 {
@@ -75,12 +77,17 @@ initialize_arrays(void)
 	tap_shared->databases = (TapDatabaseShared *) next;
 	next += MAXALIGN(tap_shared->ndatabases * sizeof(TapDatabaseShared));
 	tap_shared->processes = (TapProcessShared *) next;
+	next += MAXALIGN(tap_shared->nprocesses * sizeof(TapProcessShared));
+	tap_shared->waiters = (TapWalWaiter *) next;
 
 	for (int i = 0; i < tap_shared->npipelines; i++)
 	{
 		SpinLockInit(&tap_shared->pipelines[i].mutex);
 		ConditionVariableInit(&tap_shared->pipelines[i].moved);
 	}
+	pg_atomic_init_u32(&tap_shared->waiting, 0);
+	for (int i = 0; i < tap_shared->npipelines; i++)
+		pg_atomic_init_u32(&tap_shared->waiters[i].waiting, 0);
 	for (int i = 0; i < tap_shared->ndatabases; i++)
 		pg_atomic_init_u64(&tap_shared->databases[i].changes, 0);
 }

@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/xlogdefs.h"
+#include "nodes/pg_list.h"
 
 /* What is known of a pipeline's slot. */
 typedef enum TapSlotState

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "decode.h"
 #include "fmgr.h"
 #include "guc.h"
 #include "launcher.h"
@@ -34,6 +35,7 @@ _PG_init(void)
 	tap_guc_define();
 	tap_shmem_install();
 	tap_hold_install();
+	tap_decode_install();
 	tap_utility_hook_install();
 
 	/* pg_upgrade's server must write nothing of its own. */
