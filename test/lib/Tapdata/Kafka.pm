@@ -150,6 +150,13 @@ Runs one of Kafka's command line tools and returns what it printed.
 sub tool
 {
 	my ($self, $class, @arguments) = @_;
+
+	return $self->_tool('', $class, @arguments);
+}
+
+sub _tool
+{
+	my ($self, $in, $class, @arguments) = @_;
 	my ($out, $err) = ('', '');
 
 	IPC::Run::run(
@@ -157,7 +164,7 @@ sub tool
 			"$Tapdata::Service::services/kafka.sh", 'tool', $class,
 			'--bootstrap-server', $self->bootstrap, @arguments
 		],
-		'<', \undef, '>', \$out, '2>', \$err)
+		'<', \$in, '>', \$out, '2>', \$err)
 	  or die "$class @arguments: $out$err";
 	return $out;
 }
@@ -201,7 +208,22 @@ sub topics
 
 Writes records of text without tabs and line ends; an undefined value is a tombstone.
 
+=head2 $kafka->produce_by_java($topic, [$key, $value], ...)
+
+The same by Kafka's own producer, which chooses partitions as Java programs do. No
+tombstones.
+
 =cut
+
+sub produce_by_java
+{
+	my ($self, $topic, @records) = @_;
+
+	$self->_tool(join('', map { "$_->[0]\t$_->[1]\n" } @records),
+		'org.apache.kafka.tools.ConsoleProducer', '--topic', $topic,
+		'--reader-property', 'parse.key=true');
+	return;
+}
 
 sub produce
 {
