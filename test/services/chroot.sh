@@ -19,7 +19,7 @@ marker=$folder/.complete
 
 default_packages()
 {
-	local libraries="gcc make libc6-dev libmariadb-dev libcurl4-openssl-dev libzstd-dev zlib1g-dev"
+	local libraries="gcc make libc6-dev libmariadb-dev libcurl4-openssl-dev librdkafka-dev libzstd-dev zlib1g-dev"
 	local tests="libdbi-perl libdbd-mariadb-perl libipc-run-perl openssl procps"
 	case $suite in
 		sid) echo mysql-server-core mysql-client-core postgresql-18 postgresql-server-dev-18 $libraries $tests ;;
