@@ -1,0 +1,363 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/kafka/kafka_config.c
+ *	  The settings of a session, and the properties librdkafka gets.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "kafka_connector.h"
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+
+/* librdkafka's default for message.max.bytes */
+#define DEFAULT_MESSAGE_MAX_BYTES	1000000
+
+/* Properties that run programs, load libraries, or carry a promise of ours. */
+static const struct
+{
+	const char *prefix;
+	const char *reason;
+}			forbidden[] =
+
+{
+	{"plugin.library.paths", "It would load a library into the server."},
+	{"ssl.engine.", "It would load a library into the server."},
+	{"ssl.providers", "It would load a library into the server."},
+	{"sasl.kerberos.kinit.cmd", "It would run a program on the server."},
+	{"internal.", "It would send signals within the server."},
+	{"enable.gapless.guarantee", "The option \"delivery\" decides about it."},
+	{"enable.idempotence", "The option \"delivery\" decides about it."},
+	{"transactional.id", "The option \"delivery\" decides about it."},
+	{"transaction.timeout.ms", "The option \"transaction_timeout\" sets it."},
+	{"delivery.report.only.error", "The option \"delivery\" decides about it."},
+	{"message.timeout.ms", "A change is sent again until it is delivered."},
+	{"delivery.timeout.ms", "A change is sent again until it is delivered."},
+	{"log.queue", "The server's log is written to."},
+	{"bootstrap.servers", "The hosts of the URI are used."},
+	{"metadata.broker.list", "The hosts of the URI are used."},
+	{"sasl.username", "The user of the URI is used."},
+	{"sasl.password", "Give it in the URI, or by the options \"password\" or \"password_file\"."},
+	{"sasl.mechanism", "The option \"sasl_mechanism\" sets it."}
+};
+
+static const char *const secret_words[] = {
+	"password", "secret", ".pem", "ssl_key", "oauthbearer.config"
+};
+
+/* Properties that name files of the server. */
+static const char *const file_words[] = {".location", "keytab", "file"};
+
+static bool
+has_word(const char *name, const char *const *words, int nwords)
+{
+	for (int i = 0; i < nwords; i++)
+	{
+		if (strstr(name, words[i]) != NULL)
+			return true;
+	}
+	return false;
+}
+
+bool
+tap_kafka_property_is_secret(const char *name)
+{
+	return has_word(name, secret_words, lengthof(secret_words));
+}
+
+static void
+check_property(const char *key, const char *name)
+{
+	for (int i = 0; i < lengthof(forbidden); i++)
+	{
+		if (strncmp(name, forbidden[i].prefix, strlen(forbidden[i].prefix)) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" cannot be set", key),
+					 errdetail("%s", forbidden[i].reason)));
+	}
+	if (has_word(name, file_words, lengthof(file_words)) &&
+		!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for option \"%s\"", key),
+				 errdetail("It names a file of the server, which only superusers and "
+						   "members of pg_read_server_files may use.")));
+}
+
+void
+tap_kafka_check_properties(const TapOptions *options)
+{
+	List	   *keys = tap_kafka_core->option_keys(options, "kafka.");
+	ListCell   *cell;
+
+	foreach(cell, keys)
+	{
+		char	   *key = lfirst(cell);
+
+		check_property(key, key + strlen("kafka."));
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * Properties
+ * ---------------------------------------------------------------------
+ */
+
+static List *
+add_property(List *properties, const char *name, const char *value)
+{
+	properties = lappend(properties, pstrdup(name));
+	return lappend(properties, pstrdup(value));
+}
+
+static List *
+add_option_property(List *properties, const TapOptions *options, const char *option,
+					const char *name)
+{
+	const char *value = tap_kafka_core->option_text(options, option);
+
+	return value ? add_property(properties, name, value) : properties;
+}
+
+static List *
+add_given_properties(List *properties, const TapOptions *options)
+{
+	List	   *keys = tap_kafka_core->option_keys(options, "kafka.");
+	ListCell   *cell;
+
+	tap_kafka_check_properties(options);
+	foreach(cell, keys)
+	{
+		char	   *key = lfirst(cell);
+
+		properties = add_property(properties, key + strlen("kafka."),
+								  tap_kafka_core->option_text(options, key));
+	}
+	return properties;
+}
+
+static char *
+broker_list(const TapUri *uri)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < uri->nhosts; i++)
+	{
+		const TapUriHost *host = &uri->hosts[i];
+		bool		is_ipv6 = strchr(host->host, ':') != NULL;
+
+		appendStringInfo(&list, "%s%s%s%s:%d", i > 0 ? "," : "", is_ipv6 ? "[" : "",
+						 host->host, is_ipv6 ? "]" : "", host->port ? host->port : 9092);
+	}
+	return list.data;
+}
+
+List *
+tap_kafka_connection_properties(const TapSessionArgs *args)
+{
+	const TapOptions *options = args->options;
+	bool		tls = strcmp(args->uri->scheme, "kafka+ssl") == 0 ||
+		tap_kafka_core->option_bool(options, "tls");
+	const char *user = args->uri->user;
+	char	   *password = user ? tap_kafka_core->password(args->uri, options) : NULL;
+	List	   *list = NIL;
+
+	list = add_property(list, "bootstrap.servers", broker_list(args->uri));
+	list = add_property(list, "client.id", psprintf("tapdata%s%s", args->pipeline_name ? "-" : "",
+													args->pipeline_name ? args->pipeline_name : ""));
+	list = add_property(list, "security.protocol", tls ? (user ? "sasl_ssl" : "ssl") :
+						(user ? "sasl_plaintext" : "plaintext"));
+	list = add_property(list, "reconnect.backoff.max.ms", "2000");
+	list = add_property(list, "socket.nagle.disable", "true");
+	if (user != NULL)
+	{
+		list = add_option_property(list, options, "sasl_mechanism", "sasl.mechanism");
+		list = add_property(list, "sasl.username", user);
+		if (password != NULL)
+			list = add_property(list, "sasl.password", password);
+	}
+	list = add_option_property(list, options, "ssl_ca", "ssl.ca.location");
+	list = add_option_property(list, options, "ssl_cert", "ssl.certificate.location");
+	list = add_option_property(list, options, "ssl_key", "ssl.key.location");
+	list = add_option_property(list, options, "ssl_key_password", "ssl.key.password");
+	if (!tap_kafka_core->option_bool(options, "ssl_verify_host"))
+		list = add_property(list, "ssl.endpoint.identification.algorithm", "none");
+	return add_given_properties(list, options);
+}
+
+/*
+ * A message is tried until it is delivered; what is queued is bounded by
+ * bytes and number.
+ */
+List *
+tap_kafka_producer_properties(TapSession *session)
+{
+	const TapOptions *options = session->args.pipeline_options;
+	List	   *list = NIL;
+
+	list = add_property(list, "acks", "all");
+	list = add_property(list, "queue.buffering.max.messages", "200000");
+	list = add_property(list, "queue.buffering.max.kbytes", "65536");
+	list = add_property(list, "topic.metadata.refresh.interval.ms", "60000");
+	list = list_concat(list, tap_kafka_connection_properties(&session->args));
+	list = add_property(list, "enable.idempotence", "true");
+	list = add_property(list, "message.timeout.ms", "0");
+	if (session->settings.exactly_once)
+	{
+		list = add_property(list, "transactional.id",
+							psprintf("tapdata-%s", session->args.pipeline_identity));
+		list = add_option_property(list, options, "transaction_timeout",
+								   "transaction.timeout.ms");
+		list = add_property(list, "delivery.report.only.error", "true");
+	}
+	list = add_option_property(list, options, "linger_ms", "linger.ms");
+	list = add_option_property(list, options, "compression", "compression.type");
+	list = add_option_property(list, options, "partitioner", "partitioner");
+	return add_given_properties(list, options);
+}
+
+/* ---------------------------------------------------------------------
+ * Settings
+ * ---------------------------------------------------------------------
+ */
+
+static const char *
+own_database(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		own_transaction = !IsTransactionState();
+	char	   *name;
+
+	if (own_transaction)
+		StartTransactionCommand();
+	name = MemoryContextStrdup(context, get_database_name(MyDatabaseId));
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return name;
+}
+
+/* The topics' part before the first placeholder, else the database's name. */
+static const char *
+default_prefix(const TapKafkaSettings *settings)
+{
+	const char *brace = strchr(settings->topic, '{');
+	int			length = brace ? brace - settings->topic : strlen(settings->topic);
+
+	while (length > 0 && strchr("._-", settings->topic[length - 1]) != NULL)
+		length--;
+	return length > 0 ? pnstrdup(settings->topic, length) : settings->database;
+}
+
+static int
+parse_headers(const char *value)
+{
+	static const char *const names[] = {"op", "table", "lsn", "xid", "origin", "commit_time"};
+	int			headers = 0;
+
+	if (strcmp(value, "none") == 0 || strcmp(value, "false") == 0)
+		return 0;
+	if (strcmp(value, "all") == 0 || strcmp(value, "true") == 0)
+		return TAP_KAFKA_HEADER_ALL;
+	while (*value != '\0')
+	{
+		Size		length = strcspn(value, ",");
+		int			i;
+
+		for (i = 0; i < lengthof(names); i++)
+		{
+			if (strlen(names[i]) == length && strncmp(names[i], value, length) == 0)
+				break;
+		}
+		if (i == lengthof(names))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid value for option \"headers\": \"%s\"", value),
+					 errhint("It is none, all, or a list of op, table, lsn, xid, origin and commit_time, separated by commas.")));
+		headers |= 1 << i;
+		value += length;
+		value += strspn(value, ", ");
+	}
+	return headers;
+}
+
+void
+tap_kafka_check_headers(const char *value)
+{
+	(void) parse_headers(value);
+}
+
+static TapKafkaFormat
+parse_format(const char *value)
+{
+	if (strcmp(value, "debezium") == 0)
+		return TAP_KAFKA_FORMAT_DEBEZIUM;
+	if (strcmp(value, "avro") == 0)
+		return TAP_KAFKA_FORMAT_AVRO;
+	if (strcmp(value, "debezium_avro") == 0)
+		return TAP_KAFKA_FORMAT_DEBEZIUM_AVRO;
+	return TAP_KAFKA_FORMAT_JSON;
+}
+
+static TapKafkaDecimals
+parse_decimals(const char *value)
+{
+	if (strcmp(value, "string") == 0)
+		return TAP_KAFKA_DECIMALS_STRING;
+	if (strcmp(value, "double") == 0)
+		return TAP_KAFKA_DECIMALS_DOUBLE;
+	return TAP_KAFKA_DECIMALS_PRECISE;
+}
+
+static int64
+message_limit(const TapSessionArgs *args)
+{
+	static const char *const name = "kafka.message.max.bytes";
+
+	if (args->pipeline_options != NULL &&
+		tap_kafka_core->option_given(args->pipeline_options, name))
+		return tap_kafka_core->option_int(args->pipeline_options, name);
+	if (tap_kafka_core->option_given(args->options, name))
+		return tap_kafka_core->option_int(args->options, name);
+	return DEFAULT_MESSAGE_MAX_BYTES;
+}
+
+void
+tap_kafka_read_settings(TapSession *session)
+{
+	const TapCore *core = tap_kafka_core;
+	const TapOptions *given = session->args.pipeline_options;
+	TapKafkaSettings *settings = &session->settings;
+
+	settings->database = own_database();
+	settings->message_max_bytes = message_limit(&session->args);
+	if (given == NULL)
+		return;
+	settings->exactly_once = strcmp(core->option_text(given, "delivery"), "exactly_once") == 0;
+	settings->format = parse_format(core->option_text(given, "format"));
+	settings->topic = core->option_text(given, "topic");
+	settings->prefix = core->option_text(given, "topic_prefix");
+	if (settings->prefix == NULL)
+		settings->prefix = default_prefix(settings);
+	settings->schemas = core->option_bool(given, "schemas_enable");
+	settings->decimals = parse_decimals(core->option_text(given, "decimal_handling"));
+	settings->tombstones = core->option_bool(given, "tombstones");
+	settings->headers = parse_headers(core->option_text(given, "headers"));
+	settings->key_columns = core->option_text(given, "key_columns");
+	settings->create_topics = core->option_bool(given, "create_topics");
+	settings->partitions = core->option_int(given, "partitions");
+	settings->replication = core->option_int(given, "replication_factor");
+	settings->position_topic = core->option_text(given, "position_topic");
+	settings->transaction_ms = core->option_int(given, "transaction_ms");
+	settings->transaction_bytes = core->option_int(given, "transaction_bytes");
+	settings->transaction_topic = core->option_text(given, "transaction_topic");
+	settings->heartbeat_topic = core->option_text(given, "heartbeat_topic");
+	settings->heartbeat_ms = core->option_int(given, "heartbeat_ms");
+}

@@ -1,0 +1,196 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/kafka/kafka_connector.c
+ *	  The Kafka connector as the core sees it: options, URIs, struct.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "kafka_connector.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+PG_MODULE_MAGIC;
+
+const TapCore *tap_kafka_core;
+
+static const char *const schemes[] = {"kafka", "kafka+ssl", NULL};
+
+static const char *const mechanisms[] = {
+	"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER", NULL
+};
+static const char *const deliveries[] = {"exactly_once", "at_least_once", NULL};
+static const char *const formats[] = {
+	"json", "debezium", "avro", "debezium_avro", NULL
+};
+static const char *const decimals[] = {"precise", "string", "double", NULL};
+static const char *const compressions[] = {"none", "gzip", "snappy", "lz4", "zstd", NULL};
+static const char *const partitioners[] = {
+	"murmur2", "murmur2_random", "consistent", "consistent_random", "fnv1a", "fnv1a_random",
+	"random", NULL
+};
+
+static void check_key_columns(const char *value);
+
+#define CONNECTION	TAP_SCOPE_CONNECTION
+#define PUBLISH		TAP_SCOPE_PUBLISH
+
+static const TapOption options[] = {
+	{"tls", TAP_OPTION_BOOL, CONNECTION, "false", 0, 0, NULL, false, NULL,
+	"speak TLS to the brokers, as the scheme kafka+ssl says, too"},
+	{"ssl_ca", TAP_OPTION_TEXT, CONNECTION, NULL, 0, 0, NULL, false, NULL,
+	"file with the certificate authorities to trust; without one the system's are", true},
+	{"ssl_cert", TAP_OPTION_TEXT, CONNECTION, NULL, 0, 0, NULL, false, NULL,
+	"file with the client's certificate", true},
+	{"ssl_key", TAP_OPTION_TEXT, CONNECTION, NULL, 0, 0, NULL, false, NULL,
+	"file with the client's private key", true},
+	{"ssl_key_password", TAP_OPTION_TEXT, CONNECTION, NULL, 0, 0, NULL, true, NULL,
+	"password of the client's private key"},
+	{"ssl_verify_host", TAP_OPTION_BOOL, CONNECTION, "true", 0, 0, NULL, false, NULL,
+	"whether the brokers' certificates must be for their host names"},
+	{"sasl_mechanism", TAP_OPTION_ENUM, CONNECTION, "PLAIN", 0, 0, mechanisms, false, NULL,
+	"how the user of the URI logs in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, GSSAPI, OAUTHBEARER"},
+	{"schema_registry", TAP_OPTION_TEXT, CONNECTION | PUBLISH, NULL, 0, 0, NULL, false, NULL,
+	"URL of the schema registry, for the formats avro and debezium_avro"},
+	{"schema_registry_user", TAP_OPTION_TEXT, CONNECTION | PUBLISH, NULL, 0, 0, NULL, false, NULL,
+	"user of the schema registry"},
+	{"schema_registry_password", TAP_OPTION_TEXT, CONNECTION | PUBLISH, NULL, 0, 0, NULL, true, NULL,
+	"password of the schema registry"},
+	{"delivery", TAP_OPTION_ENUM, PUBLISH, "exactly_once", 0, 0, deliveries, false, NULL,
+	"exactly_once (transactions, for consumers at read_committed), or at_least_once (idempotent, lower latency)"},
+	{"topic", TAP_OPTION_TEXT, PUBLISH, "{database}.{schema}.{table}", 0, 0, NULL, false,
+		tap_kafka_check_topic_pattern,
+	"name of a table's topic, with the placeholders {database}, {schema} and {table}"},
+	{"format", TAP_OPTION_ENUM, PUBLISH, "json", 0, 0, formats, false, NULL,
+	"json (the row), debezium (its envelope as JSON), avro (the row), debezium_avro (the envelope as Avro)"},
+	{"schemas_enable", TAP_OPTION_BOOL, PUBLISH, "true", 0, 0, NULL, false, NULL,
+	"debezium: send the schema with each message, or the payload alone"},
+	{"topic_prefix", TAP_OPTION_TEXT, PUBLISH, NULL, 0, 0, NULL, false, tap_kafka_check_topic_name,
+	"debezium: the logical name of this server; the start of the option topic unless given"},
+	{"decimal_handling", TAP_OPTION_ENUM, PUBLISH, "precise", 0, 0, decimals, false, NULL,
+	"debezium, avro: numeric as precise (Connect's Decimal), string or double"},
+	{"tombstones", TAP_OPTION_BOOL, PUBLISH, "true", 0, 0, NULL, false, NULL,
+	"a delete ends with a message without value, so that compaction removes the key"},
+	{"headers", TAP_OPTION_TEXT, PUBLISH, "none", 0, 0, NULL, false, tap_kafka_check_headers,
+	"headers of each message: none, all, or a list of op, table, lsn, xid, origin, commit_time"},
+	{"key_columns", TAP_OPTION_JSON, PUBLISH, NULL, 0, 0, NULL, false, check_key_columns,
+	"columns of the messages' keys in place of the primary key: a list, or an object of lists by table"},
+	{"partitioner", TAP_OPTION_ENUM, PUBLISH, "murmur2", 0, 0, partitioners, false, NULL,
+	"how keys choose partitions; murmur2 is that of Kafka's Java clients"},
+	{"create_topics", TAP_OPTION_BOOL, PUBLISH, "true", 0, 0, NULL, false, NULL,
+	"create topics that are missing"},
+	{"partitions", TAP_OPTION_INT, PUBLISH, "-1", -1, 100000, NULL, false, NULL,
+	"partitions of topics that are created; -1: as the brokers have it"},
+	{"replication_factor", TAP_OPTION_INT, PUBLISH, "-1", -1, 32767, NULL, false, NULL,
+	"replicas of topics that are created; -1: as the brokers have it"},
+	{"position_topic", TAP_OPTION_TEXT, PUBLISH, "tapdata.positions", 0, 0, NULL, false,
+		tap_kafka_check_topic_name,
+	"exactly_once: the compacted topic that holds the positions of pipelines"},
+	{"transaction_ms", TAP_OPTION_INT, PUBLISH, "100", 0, 60000, NULL, false, NULL,
+	"exactly_once: milliseconds for which transactions of the hub share one of Kafka while behind"},
+	{"transaction_bytes", TAP_OPTION_INT, PUBLISH, "16777216", 1024, INT64CONST(1073741824), NULL, false, NULL,
+	"exactly_once: bytes after which a shared transaction is committed"},
+	{"transaction_timeout", TAP_OPTION_INT, PUBLISH, "900000", 1000, INT64CONST(2147483647), NULL, false, NULL,
+	"exactly_once: milliseconds that one transaction may take; the brokers' limit is transaction.max.timeout.ms"},
+	{"linger_ms", TAP_OPTION_INT, PUBLISH, "1", 0, 900000, NULL, false, NULL,
+	"milliseconds to wait for more messages before a batch is sent"},
+	{"compression", TAP_OPTION_ENUM, PUBLISH, "none", 0, 0, compressions, false, NULL,
+	"compression of batches: none, gzip, snappy, lz4 or zstd"},
+	{"transaction_topic", TAP_OPTION_TEXT, PUBLISH, NULL, 0, 0, NULL, false, tap_kafka_check_topic_name,
+	"topic for messages where transactions begin and end, and turns their metadata on in the envelope"},
+	{"heartbeat_topic", TAP_OPTION_TEXT, PUBLISH, NULL, 0, 0, NULL, false, tap_kafka_check_topic_name,
+	"topic for heartbeats while nothing is to be sent"},
+	{"heartbeat_ms", TAP_OPTION_INT, PUBLISH, "10000", 1000, 86400000, NULL, false, NULL,
+	"milliseconds between heartbeats"},
+	{"kafka.", TAP_OPTION_TEXT, CONNECTION | PUBLISH, NULL, 0, 0, NULL, true, NULL,
+	"any property of librdkafka, such as kafka.socket.keepalive.enable"},
+	{NULL}
+};
+
+static void
+report_key_columns(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"key_columns\""),
+			 errhint("It is a list of columns as [\"id\"], or an object of lists by table as {\"erp.orders\": [\"customer\"]}.")));
+}
+
+static void
+check_name_list(JsonbContainer *list)
+{
+	if (!JsonContainerIsArray(list) || JsonContainerIsScalar(list))
+		report_key_columns();
+	for (int i = 0; i < JsonContainerSize(list); i++)
+	{
+		if (getIthJsonbValueFromContainer(list, i)->type != jbvString)
+			report_key_columns();
+	}
+}
+
+static void
+check_key_columns(const char *value)
+{
+	Jsonb	   *jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(value)));
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	item;
+
+	if (!JB_ROOT_IS_OBJECT(jsonb))
+	{
+		check_name_list(&jsonb->root);
+		return;
+	}
+	iterator = JsonbIteratorInit(&jsonb->root);
+	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
+	{
+		if (token == WJB_VALUE && item.type != jbvBinary)
+			report_key_columns();
+		if (token == WJB_VALUE)
+			check_name_list(item.val.binary.data);
+	}
+}
+
+static void
+check_uri(const TapUri *uri, const TapOptions *given)
+{
+	if (uri->nhosts == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the URI names no host"),
+				 errhint("Write kafka://broker1:9092,broker2:9092.")));
+	if (uri->path != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the URI of a Kafka cluster has no path, not \"%s\"", uri->path),
+				 errhint("Topics are named by the option \"topic\" of a pipeline.")));
+	tap_kafka_check_properties(given);
+}
+
+static const TapConnector connector = {
+	.magic = TAP_CONNECTOR_MAGIC,
+	.abi = TAP_CONNECTOR_ABI,
+	.size = sizeof(TapConnector),
+	.name = "kafka",
+	.description = "Apache Kafka, by librdkafka",
+	.version = TAP_KAFKA_VERSION,
+	.uri_schemes = schemes,
+	.options = options,
+	.capabilities = TAP_HOLDS_POSITION,
+	.check_uri = check_uri,
+	.open = tap_kafka_open,
+	.close = tap_kafka_close,
+	.test = tap_kafka_test,
+	.source = NULL,
+	.sink = &tap_kafka_sink,
+};
+
+const TapConnector *
+tap_connector_init(const TapCore *core)
+{
+	tap_kafka_core = core;
+	return &connector;
+}
