@@ -261,6 +261,16 @@ extern void tap_catalog_delete_staged(int32 pipeline, int32 table,
 extern void tap_catalog_keep_staged(int32 pipeline, const char *staged_id);
 extern void tap_catalog_delete_applied(int32 pipeline);
 
+/*
+ * The notes of a pipeline's connector; see TapCore.remember.  A NULL value
+ * deletes the note.  Each calls note() in the order of the keys.
+ */
+extern void tap_catalog_set_note(int32 pipeline, const char *key, const char *value);
+extern void tap_catalog_each_note(int32 pipeline, const char *prefix,
+								  void (*note) (void *arg, const char *key, const char *value),
+								  void *arg);
+extern void tap_catalog_delete_notes(int32 pipeline);
+
 /* Delete what the sync worker of a table has kept. */
 extern void tap_catalog_delete_staged_of_table(int32 table);
 

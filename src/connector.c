@@ -23,6 +23,7 @@
 
 #include "catalog.h"
 #include "connector_loader.h"
+#include "notes.h"
 #include "options.h"
 #include "publish.h"
 #include "worker.h"
@@ -59,6 +60,8 @@ static const TapCore core = {
 	.event = core_event,
 	.dead_letter = tap_publish_dead_letter,
 	.read_secret_file = tap_read_secret_file,
+	.remember = tap_notes_remember,
+	.recall = tap_notes_recall,
 	.option_keys = tap_options_keys
 };
 

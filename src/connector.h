@@ -235,7 +235,10 @@ typedef enum TapEventKind
 	TAP_EVENT_HEARTBEAT,		/* no change, but stream_position() moved */
 	TAP_EVENT_STAGE,			/* bytes of a prepared transaction, to be kept */
 	TAP_EVENT_STAGED_COMMIT,	/* the prepared transaction was committed */
-	TAP_EVENT_STAGED_ROLLBACK	/* it was rolled back: forget the bytes */
+	TAP_EVENT_STAGED_ROLLBACK,	/* it was rolled back: forget the bytes */
+	TAP_EVENT_COMPARE_BEGIN,	/* inserts of table that follow are all of its
+								 * rows: only what differs is stored */
+	TAP_EVENT_COMPARE_END		/* these were all; the hub's others go */
 } TapEventKind;
 
 typedef enum TapChangeKind
@@ -283,12 +286,22 @@ typedef struct TapEvent
 {
 	TapEventKind kind;
 
-	/* TAP_EVENT_CHANGE; table is what table_followed() was told */
+	/*
+	 * TAP_EVENT_CHANGE; table is what table_followed() was told.  Table and
+	 * table_data are set for TAP_EVENT_COMPARE_* too.
+	 */
 	TapChangeKind change;
 	TapSourceTable *table;
 	void	   *table_data;		/* what table_followed() returned for it */
 	TapRowImage old_row;		/* update: may lack; delete: key at least */
 	TapRowImage new_row;
+
+	/*
+	 * The source cannot know whether the hub has the row: an insert or update
+	 * writes the whole row over it, a delete is none if it is not there.
+	 * Needs a key.
+	 */
+	bool		lenient;
 
 	/* TAP_EVENT_SCHEMA */
 	TapSchemaKind schema;
@@ -310,7 +323,18 @@ typedef struct TapEvent
  */
 typedef struct TapStreamArgs
 {
-	const char *position;		/* where to begin */
+	/*
+	 * Where to begin.  NULL, from a source without TAP_CAN_SNAPSHOT: as its
+	 * options say.
+	 */
+	const char *position;
+
+	/*
+	 * Without TAP_CAN_SNAPSHOT: List of TapTableName *, tables whose hub
+	 * tables are empty.  They begin as the options say, whatever the position
+	 * or notes say of them.  stream_position() covers them at once.
+	 */
+	List	   *fresh;
 
 	/*
 	 * Asked once for each table that the stream meets, again after it was
@@ -396,6 +420,19 @@ typedef struct TapCore
 	char	   *(*read_secret_file) (const char *option, const char *path);
 
 	/*
+	 * Notes of the connector about a pipeline, for what is too much for a
+	 * position (which files were read).  remember() takes effect with the
+	 * next commit that stores the stream's position, or not at all; a NULL
+	 * value deletes.  recall() calls note() for each key that begins with
+	 * prefix, in order, as of the newest commit; not within a hub
+	 * transaction.  Only for the session that streams.
+	 */
+	void		(*remember) (const char *key, const char *value);
+	void		(*recall) (const char *prefix,
+						   void (*note) (void *arg, const char *key, const char *value),
+						   void *arg);
+
+	/*
 	 * The keys that were given and begin with prefix, for options whose name
 	 * ends with a dot.  List of char *, in the current context.
 	 */
@@ -434,6 +471,13 @@ typedef struct TapSessionArgs
 	 * keeps the position under it.  NULL without a pipeline.
 	 */
 	const char *pipeline_identity;
+
+	/*
+	 * TAP_PURPOSE_SNAPSHOT and TAP_PURPOSE_CATCHUP: the one table that is
+	 * copied and caught up by itself, as a number that stays the same; 0: the
+	 * pipeline's first copy.
+	 */
+	int32		table_id;
 } TapSessionArgs;
 
 /* The connector's own. */
@@ -589,6 +633,13 @@ typedef struct TapSourceCallbacks
 	 * streams, after a commit that stored the position; may be NULL.
 	 */
 	void		(*acknowledge) (TapSession *session, const char *position);
+
+	/*
+	 * The pipeline (table_id 0), or a table's own catch-up, is over: remove
+	 * what was made for it at the source, such as a replication slot.  The
+	 * session is of TAP_PURPOSE_DISCOVER.  May be NULL.
+	 */
+	void		(*forget) (TapSession *session, int32 table_id);
 } TapSourceCallbacks;
 
 /* ---------------------------------------------------------------------
@@ -719,7 +770,8 @@ typedef struct TapSinkCallbacks
 } TapSinkCallbacks;
 
 /* Capabilities; a bit mask. */
-#define TAP_CAN_SNAPSHOT		0x01	/* has plan and copy */
+#define TAP_CAN_SNAPSHOT		0x01	/* has safe_position, plan and copy; else
+										 * its stream begins with what is there */
 #define TAP_CAN_EXACT_COPY		0x02	/* has snapshot_copy_exact */
 #define TAP_CAN_STREAM			0x04
 #define TAP_POLLS				0x08	/* its stream has no socket to wait on */

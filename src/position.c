@@ -200,4 +200,5 @@ tap_position_forget(int32 pipeline)
 	systable_endscan(scan);
 	table_close(relation, RowExclusiveLock);
 	CommandCounterIncrement();
+	tap_catalog_delete_notes(pipeline);
 }

@@ -59,10 +59,12 @@ static TapPullState on_heartbeat_batch(TapPull *pull, const TapEvent *event);
 static TapPullState on_stage(TapPull *pull, const TapEvent *event);
 static TapPullState on_staged_commit(TapPull *pull, const TapEvent *event);
 static TapPullState on_staged_rollback(TapPull *pull, const TapEvent *event);
+static TapPullState on_compare_begin(TapPull *pull, const TapEvent *event);
+static TapPullState on_compare_end(TapPull *pull, const TapEvent *event);
 static TapPullState on_unexpected(TapPull *pull, const TapEvent *event);
 
 /* What happens at each event, by the state it meets. */
-static const TapPullHandler transitions[TAP_PULL_NSTATES][TAP_EVENT_STAGED_ROLLBACK + 1] = {
+static const TapPullHandler transitions[TAP_PULL_NSTATES][TAP_EVENT_COMPARE_END + 1] = {
 	[TAP_PULL_IDLE] = {
 		[TAP_EVENT_NONE] = on_none_idle,
 		[TAP_EVENT_BEGIN] = on_begin,
@@ -72,7 +74,9 @@ static const TapPullHandler transitions[TAP_PULL_NSTATES][TAP_EVENT_STAGED_ROLLB
 		[TAP_EVENT_HEARTBEAT] = on_heartbeat_idle,
 		[TAP_EVENT_STAGE] = on_unexpected,
 		[TAP_EVENT_STAGED_COMMIT] = on_unexpected,
-		[TAP_EVENT_STAGED_ROLLBACK] = on_unexpected
+		[TAP_EVENT_STAGED_ROLLBACK] = on_unexpected,
+		[TAP_EVENT_COMPARE_BEGIN] = on_unexpected,
+		[TAP_EVENT_COMPARE_END] = on_unexpected
 	},
 	[TAP_PULL_BATCH] = {
 		[TAP_EVENT_NONE] = on_none_batch,
@@ -83,7 +87,9 @@ static const TapPullHandler transitions[TAP_PULL_NSTATES][TAP_EVENT_STAGED_ROLLB
 		[TAP_EVENT_HEARTBEAT] = on_heartbeat_batch,
 		[TAP_EVENT_STAGE] = on_unexpected,
 		[TAP_EVENT_STAGED_COMMIT] = on_unexpected,
-		[TAP_EVENT_STAGED_ROLLBACK] = on_unexpected
+		[TAP_EVENT_STAGED_ROLLBACK] = on_unexpected,
+		[TAP_EVENT_COMPARE_BEGIN] = on_unexpected,
+		[TAP_EVENT_COMPARE_END] = on_unexpected
 	},
 	[TAP_PULL_TXN] = {
 		[TAP_EVENT_NONE] = on_none_txn,
@@ -94,7 +100,9 @@ static const TapPullHandler transitions[TAP_PULL_NSTATES][TAP_EVENT_STAGED_ROLLB
 		[TAP_EVENT_HEARTBEAT] = on_unexpected,
 		[TAP_EVENT_STAGE] = on_stage,
 		[TAP_EVENT_STAGED_COMMIT] = on_staged_commit,
-		[TAP_EVENT_STAGED_ROLLBACK] = on_staged_rollback
+		[TAP_EVENT_STAGED_ROLLBACK] = on_staged_rollback,
+		[TAP_EVENT_COMPARE_BEGIN] = on_compare_begin,
+		[TAP_EVENT_COMPARE_END] = on_compare_end
 	}
 };
 
@@ -123,7 +131,7 @@ tap_pull_main(int32 pipeline)
 	tap_position_setup_origin(pipeline);
 	tap_worker_commit();
 
-	if (pull->position == NULL)
+	if (pull->position == NULL && !pull->only_streams)
 		first_copy(pull);
 
 	tap_shmem_set_state(tap_worker_shared, TAP_STATE_CATCHUP);
@@ -177,6 +185,7 @@ load_options(TapPull *pull)
 	const char *ddl;
 
 	pull->source = connector->source;
+	pull->only_streams = (connector->capabilities & TAP_CAN_SNAPSHOT) == 0;
 	pull->options = tap_options_parse(pull->pipeline->options, NULL, connector,
 									  TAP_SCOPE_PULL, pull->context);
 	pull->batch_ms = tap_options_int(pull->options, "batch_ms");
@@ -296,9 +305,12 @@ tap_pull_start_stream(TapPull *pull)
 	else
 		tap_apply_set_session(pull->apply, pull->session->session);
 	tap_pull_tables_load(pull);
+	args.fresh = pull->only_streams ? tap_pull_tables_fresh(pull) : NIL;
 	pull->source->stream_start(pull->session->session, &args);
 	pull->state = TAP_PULL_IDLE;
 	MemoryContextSwitchTo(old);
+	if (pull->position == NULL || args.fresh != NIL)
+		tap_pull_tables_begin_fresh(pull);
 }
 
 bool
@@ -397,7 +409,10 @@ between_transactions(TapPull *pull)
 	{
 		tap_pull_tables_load(pull);
 		tap_pull_sync_start(pull);
-		pull->source->stream_refollow(pull->session->session);
+		if (pull->only_streams && tap_pull_tables_fresh(pull) != NIL)
+			tap_pull_start_stream(pull);
+		else
+			pull->source->stream_refollow(pull->session->session);
 	}
 	if (pull->unknown != NIL)
 		tap_pull_tables_take_unknown(pull);
@@ -584,6 +599,20 @@ on_staged_rollback(TapPull *pull, const TapEvent *event)
 }
 
 static TapPullState
+on_compare_begin(TapPull *pull, const TapEvent *event)
+{
+	tap_pull_compare_begin(pull, event);
+	return TAP_PULL_TXN;
+}
+
+static TapPullState
+on_compare_end(TapPull *pull, const TapEvent *event)
+{
+	tap_pull_compare_end(pull, event);
+	return TAP_PULL_TXN;
+}
+
+static TapPullState
 on_unexpected(TapPull *pull, const TapEvent *event)
 {
 	elog(ERROR, "connector returned event %d in state %d of the stream",
@@ -626,9 +655,9 @@ tap_pull_change(TapPull *pull, const TapEvent *event)
 	TapPullTable *table = event->table_data;
 	TapApplyMode mode = TAP_APPLY_STRICT;
 
-	if (!table->carried || table->covered)
+	if (!table->carried || table->covered || tap_pull_compare_takes(pull, event))
 		return;
-	if (table->row.state != TAP_TABLE_STREAMING && !table->row.exact)
+	if (event->lenient || (table->row.state != TAP_TABLE_STREAMING && !table->row.exact))
 		mode = TAP_APPLY_CATCHUP;
 	if (table->target == NULL)
 		tap_pull_table_target(pull, table, event->table);

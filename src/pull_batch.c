@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "notes.h"
 #include "position.h"
 #include "pull_private.h"
 #include "worker.h"
@@ -84,6 +85,8 @@ tap_pull_batch_abort(TapPull *pull)
 {
 	AbortCurrentTransaction();
 	tap_apply_abort(pull->apply);
+	tap_pull_compare_abort(pull);
+	tap_notes_forget();
 	MemoryContextReset(pull->batch_context);
 	pull->state = TAP_PULL_IDLE;
 }
@@ -137,7 +140,10 @@ write_position(TapPull *pull)
 		tap_catalog_update_table(&table->row);
 	}
 	else
+	{
 		tap_position_write(pull->pipeline->id, position);
+		tap_notes_write(pull->pipeline->id);
+	}
 	return position;
 }
 
@@ -152,6 +158,7 @@ take_position(TapPull *pull, char *position)
 
 	if (pull->unacknowledged != NULL)
 		pfree(pull->unacknowledged);
+	tap_notes_written();
 	pull->unacknowledged = MemoryContextStrdup(pull->context, position);
 	pull->unacknowledged_lsn = XactLastCommitEnd;
 	tap_pull_acknowledge(pull);

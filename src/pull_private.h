@@ -45,6 +45,8 @@ typedef enum TapPullDdl
 	TAP_PULL_DDL_STOP
 } TapPullDdl;
 
+typedef struct TapPullCompare TapPullCompare;
+
 /* One table of the pipeline, as the stream sees it. */
 typedef struct TapPullTable
 {
@@ -68,6 +70,7 @@ typedef struct TapPull
 	TapConnectionRow *connection;
 	TapOptions *options;
 	TapPatterns *patterns;
+	bool		only_streams;	/* the source has no snapshot */
 	bool		is_sync;		/* carries one table, and stores no position
 								 * of the pipeline */
 	int32		sync_table;
@@ -93,6 +96,8 @@ typedef struct TapPull
 	char	   *unacknowledged; /* stored, but the source was not told; or
 								 * NULL */
 	XLogRecPtr	unacknowledged_lsn; /* the hub's, to be flushed before */
+
+	TapPullCompare *compare;	/* a table's whole content is on its way */
 
 	/* after an error of data under on_error = dead_letter */
 	bool		careful;
@@ -172,6 +177,12 @@ extern void tap_pull_acknowledge(TapPull *pull);
 /* Read pipeline_table again; must be called between source transactions. */
 extern void tap_pull_tables_load(TapPull *pull);
 
+/* See TapStreamArgs.fresh; in pull->context. */
+extern List *tap_pull_tables_fresh(TapPull *pull);
+
+/* The stream has begun with them: they stream, from its position. */
+extern void tap_pull_tables_begin_fresh(TapPull *pull);
+
 /* See TapStreamArgs.table_followed; core_data is the TapPull. */
 extern void *tap_pull_table_followed(void *core_data, const TapTableName *name,
 									 bool created, const char **definition);
@@ -222,6 +233,18 @@ extern void tap_pull_change_carefully(TapPull *pull, const TapEvent *event);
  * and the next one is returned.
  */
 extern TapEventKind tap_pull_next_carefully(TapPull *pull, TapEvent *event);
+
+/* ---- pull_compare.c ---- */
+
+/* Handle TAP_EVENT_COMPARE_BEGIN and TAP_EVENT_COMPARE_END. */
+extern void tap_pull_compare_begin(TapPull *pull, const TapEvent *event);
+extern void tap_pull_compare_end(TapPull *pull, const TapEvent *event);
+
+/* Whether the change is part of such a content; it is kept then. */
+extern bool tap_pull_compare_takes(TapPull *pull, const TapEvent *event);
+
+/* The hub transaction was aborted. */
+extern void tap_pull_compare_abort(TapPull *pull);
 
 /* ---- pull_sync.c ---- */
 

@@ -264,6 +264,8 @@ tap_pull_sync_start(TapPull *pull)
 	TimestampTz now = GetCurrentTimestamp();
 	ListCell   *cell;
 
+	if (pull->only_streams)
+		return;
 	delete_kept(pull);
 	forget_ended(pull);
 	pull->sync_pending = false;

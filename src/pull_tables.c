@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 
 #include "hubtable.h"
+#include "notes.h"
 #include "options.h"
 #include "position.h"
 #include "pull.h"
@@ -70,7 +71,60 @@ carries(const TapPull *pull, const TapTableRow *row)
 {
 	if (pull->is_sync)
 		return row->id == pull->sync_table;
+	if (row->state == TAP_TABLE_NEW)
+		return pull->only_streams;
 	return row->state == TAP_TABLE_JOINED || row->state == TAP_TABLE_STREAMING;
+}
+
+List *
+tap_pull_tables_fresh(TapPull *pull)
+{
+	List	   *names = NIL;
+	MemoryContext old = MemoryContextSwitchTo(pull->context);
+	ListCell   *cell;
+
+	foreach(cell, pull->tables)
+	{
+		TapPullTable *table = lfirst(cell);
+
+		if (table->carried && table->row.state == TAP_TABLE_NEW)
+			names = lappend(names, &table->row.source);
+	}
+	MemoryContextSwitchTo(old);
+	return names;
+}
+
+void
+tap_pull_tables_begin_fresh(TapPull *pull)
+{
+	MemoryContext old = MemoryContextSwitchTo(pull->context);
+	char	   *position = pull->source->stream_position(pull->session->session);
+	bool		indexes = tap_options_bool(pull->options, "indexes");
+	ListCell   *cell;
+
+	tap_worker_begin();
+	foreach(cell, pull->tables)
+	{
+		TapPullTable *table = lfirst(cell);
+		TapSourceTable *source;
+
+		if (!table->carried || table->row.state != TAP_TABLE_NEW)
+			continue;
+		source = pull->source->table_from_definition(pull->session->session,
+													 &table->row.source,
+													 table->row.definition);
+		tap_hubtable_create_key(table->row.hub_table, source);
+		if (indexes)
+			tap_hubtable_create_indexes(table->row.hub_table, source);
+		table->row.state = TAP_TABLE_STREAMING;
+		tap_catalog_update_table(&table->row);
+	}
+	tap_position_write(pull->pipeline->id, position);
+	tap_notes_write(pull->pipeline->id);
+	tap_worker_commit();
+	tap_notes_written();
+	MemoryContextSwitchTo(old);
+	pull->position = position;
 }
 
 /*
