@@ -1,0 +1,139 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/http/http_answer.c
+ *	  What an answer means: done, again, split or refused.
+ *
+ * NOTES
+ *	  Again: no answer, 408, 425, 429 and 5xx.  Split: 413.  Refused: other 4xx.
+ *	  An error that stops the pipeline: what does not depend on the changes and
+ *	  does not pass by itself, as a login that failed (401, 407), a certificate
+ *	  that is not trusted, or a redirect elsewhere.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "http_connector.h"
+
+#include "common/pg_prng.h"
+#include "mb/pg_wchar.h"
+
+#define SHOWN_BYTES			300
+#define FIRST_DELAY_MS		200
+#define LONGEST_DELAY_MS	10000
+#define LONGEST_PAUSE_S		3600
+
+/* The beginning of what the server said, on one line and printable. */
+static char *
+shown_body(const TapHttpAnswer *answer)
+{
+	Size		length = Min(answer->length, SHOWN_BYTES);
+	char	   *text = palloc(length + 1);
+	Size		used = 0;
+
+	for (Size i = 0; i < length; i++)
+	{
+		unsigned char c = (unsigned char) answer->body[i];
+
+		if (c == '\0' || c >= 0x80)
+			c = '?';
+		else if (c < 0x20 || c == 0x7f)
+			c = ' ';
+		text[used++] = (char) c;
+	}
+	while (used > 0 && text[used - 1] == ' ')
+		used--;
+	text[used] = '\0';
+	return text;
+}
+
+char *
+tap_http_describe_answer(const TapHttpAnswer *answer)
+{
+	char	   *body;
+
+	if (answer->status == 0 || !answer->complete)
+		return pstrdup(answer->error ? answer->error : "no answer");
+	body = shown_body(answer);
+	if (body[0] == '\0')
+		return psprintf("HTTP status %ld", answer->status);
+	return psprintf("HTTP status %ld: %s", answer->status, body);
+}
+
+static void
+raise_login(TapSession *session, const TapHttpAnswer *answer)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+			 errmsg("the target at %s refused the login", tap_http_place(session)),
+			 errdetail("%s", tap_http_describe_answer(answer)),
+			 errhint("Check user and password of the connection's URI, or its option \"bearer_token\" or \"secret_headers\"; tapdata.alter_connection() changes them.")));
+}
+
+static void
+raise_redirect(TapSession *session, const TapHttpAnswer *answer)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_ERROR),
+			 errmsg("the target at %s sends requests elsewhere", tap_http_place(session)),
+			 errdetail("It answered with HTTP status %ld.", answer->status),
+			 errhint("Only redirects with status 307 or 308 to the same scheme, host and port are followed. Give the connection the URI of where the target is.")));
+}
+
+static void
+raise_for_good(TapSession *session, const TapHttpAnswer *answer)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+			 errmsg("could not make a connection to the target at %s", tap_http_place(session)),
+			 errdetail("%s.", answer->error),
+			 errhint("Check the options \"ssl_ca\", \"ssl_cert\", \"ssl_key\" and \"ssl_mode\" of the connection, and the certificate of the target.")));
+}
+
+TapHttpVerdict
+tap_http_judge_status(TapSession *session, const TapHttpAnswer *answer)
+{
+	long		status = answer->status;
+
+	if (!answer->complete && answer->for_good)
+		raise_for_good(session, answer);
+	if (status == 401 || status == 407)
+		raise_login(session, answer);
+	if (status >= 300 && status < 400)
+		raise_redirect(session, answer);
+	if (!answer->complete || status == 408 || status == 425 || status == 429 || status >= 500)
+		return TAP_HTTP_AGAIN;
+	if (status == 413)
+		return TAP_HTTP_SPLIT;
+	if (status >= 400)
+		return TAP_HTTP_REFUSED;
+	return (status >= 200) ? TAP_HTTP_DONE : TAP_HTTP_AGAIN;
+}
+
+void
+tap_http_raise_answer(TapSession *session, const TapHttpAnswer *answer, const char *doing)
+{
+	TapHttpVerdict verdict = tap_http_judge_status(session, answer);
+
+	ereport(ERROR,
+			(errcode(verdict == TAP_HTTP_AGAIN ?
+					 (answer->status == 0 ? ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION :
+					  ERRCODE_CONNECTION_FAILURE) : ERRCODE_FDW_ERROR),
+			 errmsg("could not %s at %s", doing, tap_http_place(session)),
+			 errdetail("%s", tap_http_describe_answer(answer))));
+}
+
+int64
+tap_http_retry_delay(int attempts, int64 retry_after)
+{
+	int64		delay = FIRST_DELAY_MS;
+
+	if (retry_after > 0)
+		return Min(retry_after, LONGEST_PAUSE_S) * 1000;
+	for (int i = 1; i < attempts && delay < LONGEST_DELAY_MS; i++)
+		delay *= 2;
+	delay = Min(delay, LONGEST_DELAY_MS);
+
+	/* so that many pipelines do not come back at the same moment */
+	return delay / 2 + (int64) (pg_prng_double(&pg_global_prng_state) * (delay / 2));
+}

@@ -1,0 +1,322 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/http/http_clickhouse_table.c
+ *	  Tables and types of ClickHouse.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "http_clickhouse.h"
+
+#include "catalog/pg_type.h"
+#include "datatype/timestamp.h"
+#include "utils/date.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "json_text.h"
+
+#define MOST_DECIMAL_DIGITS 76
+
+/* ---------------------------------------------------------------------
+ * Types
+ * ---------------------------------------------------------------------
+ */
+
+/* Digits of numeric(p,s), else false. */
+static bool
+decimal_digits(int32 typmod, int *precision, int *scale)
+{
+	if (typmod < (int32) VARHDRSZ)
+		return false;
+	*precision = ((typmod - VARHDRSZ) >> 16) & 0xffff;
+	*scale = (((typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024;
+	return *precision <= MOST_DECIMAL_DIGITS && *scale >= 0 && *scale <= *precision;
+}
+
+/* The type that holds all values of a column's, as String where none does. */
+static const char *
+column_type(Oid type, int32 typmod)
+{
+	int			precision;
+	int			scale;
+
+	switch (type)
+	{
+		case BOOLOID:
+			return "Bool";
+		case INT2OID:
+			return "Int16";
+		case INT4OID:
+			return "Int32";
+		case INT8OID:
+			return "Int64";
+		case OIDOID:
+			return "UInt32";
+		case FLOAT4OID:
+			return "Float32";
+		case FLOAT8OID:
+			return "Float64";
+		case UUIDOID:
+			return "UUID";
+		case DATEOID:
+			return "Date32";
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return "DateTime64(6, 'UTC')";
+		case NUMERICOID:
+			return decimal_digits(typmod, &precision, &scale) ?
+				psprintf("Decimal(%d, %d)", precision, scale) : "String";
+		default:
+			return "String";
+	}
+}
+
+static bool
+is_key(const TapSourceTable *table, AttrNumber column)
+{
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		if (table->keys[i] == column)
+			return true;
+	}
+	return false;
+}
+
+static void
+append_column(StringInfo out, const TapSourceTable *table, int column)
+{
+	Form_pg_attribute attribute = TupleDescAttr(table->descriptor, column);
+	int32		typmod = attribute->atttypmod;
+	Oid			type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
+	const char *mapped = column_type(type, typmod);
+	Size		length = strlen(NameStr(attribute->attname));
+
+	tap_clickhouse_append_name(out, tap_json_utf8(NameStr(attribute->attname), &length));
+
+	/* a hub column's NOT NULL can be dropped later; a key's cannot */
+	if (is_key(table, column + 1))
+		appendStringInfo(out, " %s", mapped);
+	else
+		appendStringInfo(out, " Nullable(%s)", mapped);
+}
+
+/* DateTime64(6) and Date32 clip what is outside of 1900 to 2299. */
+static bool
+is_in_range(Oid type, Datum value)
+{
+	static const int first_day = -36524;	/* 1900-01-01, from 2000-01-01 */
+	static const int last_day = 109571; /* 2299-12-31 */
+
+	if (type == DATEOID)
+		return DatumGetDateADT(value) >= first_day && DatumGetDateADT(value) <= last_day;
+	return DatumGetTimestamp(value) >= (Timestamp) first_day * USECS_PER_DAY &&
+		DatumGetTimestamp(value) < (Timestamp) (last_day + 1) * USECS_PER_DAY;
+}
+
+char *
+tap_clickhouse_misfit(const TapClickhouseTable *target, const TapOutChange *change)
+{
+	const TapRowImage *row = change->new_row.slot ? &change->new_row : &change->old_row;
+	TupleDesc	descriptor = change->table->descriptor;
+
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		bool		isnull;
+		Datum		value;
+
+		if (target->types[i] != DATEOID && target->types[i] != TIMESTAMPOID &&
+			target->types[i] != TIMESTAMPTZOID)
+			continue;
+		if (row->present != NULL && !row->present[i])
+			continue;
+		value = slot_getattr(row->slot, i + 1, &isnull);
+		if (!isnull && !is_in_range(target->types[i], value))
+			return psprintf("the value of column \"%s\" is not between the years 1900 and 2299, which is all that ClickHouse can hold",
+							NameStr(TupleDescAttr(descriptor, i)->attname));
+	}
+	return NULL;
+}
+
+/* ---------------------------------------------------------------------
+ * Statements
+ * ---------------------------------------------------------------------
+ */
+
+void
+tap_clickhouse_append_name(StringInfo out, const char *name)
+{
+	appendStringInfoChar(out, '`');
+	for (const char *c = name; *c != '\0'; c++)
+	{
+		if (*c == '`' || *c == '\\')
+			appendStringInfoChar(out, '\\');
+		appendStringInfoChar(out, *c);
+	}
+	appendStringInfoChar(out, '`');
+}
+
+static void
+append_literal(StringInfo out, const char *text)
+{
+	appendStringInfoChar(out, '\'');
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		if (*c == '\'' || *c == '\\')
+			appendStringInfoChar(out, '\\');
+		appendStringInfoChar(out, *c);
+	}
+	appendStringInfoChar(out, '\'');
+}
+
+static char *
+create_statement(const TapSourceTable *table, const TapClickhouseTable *target)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "CREATE TABLE IF NOT EXISTS ");
+	tap_clickhouse_append_name(&sql, target->table);
+	appendStringInfoString(&sql, " (");
+	for (int i = 0; i < table->descriptor->natts; i++)
+	{
+		if (TupleDescAttr(table->descriptor, i)->attisdropped)
+			continue;
+		append_column(&sql, table, i);
+		appendStringInfoString(&sql, ", ");
+	}
+	tap_clickhouse_append_name(&sql, target->version);
+	appendStringInfoString(&sql, " UInt64, ");
+	tap_clickhouse_append_name(&sql, target->deleted);
+	appendStringInfoString(&sql, " UInt8) ENGINE = ReplacingMergeTree(");
+	tap_clickhouse_append_name(&sql, target->version);
+	appendStringInfoString(&sql, ", ");
+	tap_clickhouse_append_name(&sql, target->deleted);
+	appendStringInfoString(&sql, ") ORDER BY (");
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		const char *name = NameStr(TupleDescAttr(table->descriptor, table->keys[i] - 1)->attname);
+		Size		length = strlen(name);
+
+		appendStringInfoString(&sql, i > 0 ? ", " : "");
+		tap_clickhouse_append_name(&sql, tap_json_utf8(name, &length));
+	}
+	appendStringInfoString(&sql, ") SETTINGS non_replicated_deduplication_window = 100");
+	return sql.data;
+}
+
+/* ---------------------------------------------------------------------
+ * Checks
+ * ---------------------------------------------------------------------
+ */
+
+/* Whether a line of text is the name; both as the server escapes them. */
+static bool
+has_line(const char *lines, const char *name)
+{
+	Size		length = strlen(name);
+
+	for (const char *line = lines; *line != '\0';)
+	{
+		const char *end = strchrnul(line, '\n');
+
+		if (end - line == length && memcmp(line, name, length) == 0)
+			return true;
+		line = (*end == '\n') ? end + 1 : end;
+	}
+	return false;
+}
+
+static void
+check_engine(TapSession *session, const TapClickhouseTable *target)
+{
+	StringInfoData sql;
+	char	   *engine;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = ");
+	append_literal(&sql, target->table);
+	appendStringInfoString(&sql, " FORMAT TabSeparatedRaw");
+	engine = tap_clickhouse_run(session, sql.data, "look for the target table");
+	engine[strcspn(engine, "\n")] = '\0';
+	if (strstr(engine, "ReplacingMergeTree") != NULL || strcmp(engine, "Distributed") == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the target of table %s.%s cannot replace rows", target->name.schema,
+					target->name.name),
+			 errdetail("The engine of the table in ClickHouse is \"%s\".", engine),
+			 errhint("Drop the table in ClickHouse so that it is created anew, or create it with ENGINE = ReplacingMergeTree(version, deleted).")));
+}
+
+static char *
+existing_columns(TapSession *session, const TapClickhouseTable *target)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = ");
+	append_literal(&sql, target->table);
+	appendStringInfoString(&sql, " FORMAT TabSeparatedRaw");
+	return tap_clickhouse_run(session, sql.data, "read the columns of the target table");
+}
+
+static void
+report_missing(const TapClickhouseTable *target, const char *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the target of table %s.%s has no column \"%s\"", target->name.schema,
+					target->name.name, column),
+			 errhint("Add the column to the table in ClickHouse, or see the options version_column, deleted_column and ddl.")));
+}
+
+static void
+add_column(TapSession *session, const TapSourceTable *table, const TapClickhouseTable *target,
+		   int column)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "ALTER TABLE ");
+	tap_clickhouse_append_name(&sql, target->table);
+	appendStringInfoString(&sql, " ADD COLUMN IF NOT EXISTS ");
+	append_column(&sql, table, column);
+	(void) tap_clickhouse_run(session, sql.data, "add a column to the target table");
+}
+
+static void
+check_columns(TapSession *session, const TapSourceTable *table, const TapClickhouseTable *target)
+{
+	const char *ddl = tap_http_core->option_text(session->args.pipeline_options, "ddl");
+	char	   *columns = existing_columns(session, target);
+
+	if (!has_line(columns, target->version))
+		report_missing(target, target->version);
+	if (!has_line(columns, target->deleted))
+		report_missing(target, target->deleted);
+	for (int i = 0; i < table->descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(table->descriptor, i);
+		Size		length = strlen(NameStr(attribute->attname));
+
+		if (attribute->attisdropped ||
+			has_line(columns, tap_json_utf8(NameStr(attribute->attname), &length)))
+			continue;
+		if (strcmp(ddl, "apply") == 0 && !is_key(table, i + 1))
+			add_column(session, table, target, i);
+		else if (strcmp(ddl, "ignore") != 0 || is_key(table, i + 1))
+			report_missing(target, NameStr(attribute->attname));
+	}
+}
+
+void
+tap_clickhouse_prepare(TapSession *session, const TapSourceTable *table,
+					   const TapClickhouseTable *target)
+{
+	(void) tap_clickhouse_run(session, create_statement(table, target), "create the target table");
+	check_engine(session, target);
+	check_columns(session, table, target);
+}

@@ -1,0 +1,691 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/http/http_client.c
+ *	  Requests by libcurl's multi interface.
+ *
+ * NOTES
+ *	  libcurl never waits: it tells which sockets it wants to hear of
+ *	  (watch_socket) and when it wants to be called again (set_timer).  The
+ *	  sockets are kept in an epoll set, which is itself something to wait for,
+ *	  so that the process's latch and any number of requests are waited for
+ *	  together.
+ *
+ *	  libcurl looks up host names in a thread.  Signals are blocked while it may
+ *	  start one, so that PostgreSQL's handlers never run there.
+ *
+ *	  Its callbacks (watch_socket, set_timer, take_body, take_header) raise no
+ *	  error and allocate by malloc() only.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "http_connector.h"
+
+#include <curl/curl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define MAX_REDIRECTS		5
+#define MAX_EVENTS			16
+#define EXCEPTION_HEADER	"x-clickhouse-exception-code:"
+
+struct TapHttpClient
+{
+	TapSession *session;
+	CURLM	   *multi;
+	int			epoll;			/* -1: not made */
+	int			host;			/* the URI's host in use */
+	TimestampTz timer_at;		/* when libcurl wants to be called; 0: not */
+	int			running;		/* transfers that are under way */
+	dlist_head	transfers;
+};
+
+struct TapHttpTransfer
+{
+	dlist_node	node;
+	TapHttpClient *client;
+	CURL	   *easy;
+	struct curl_slist *headers;
+	TapHttpRequest request;
+	char		message[CURL_ERROR_SIZE];
+	char	   *body;			/* by malloc() */
+	Size		length;
+	Size		capacity;
+	bool		out_of_memory;
+	int			redirects;
+	bool		finished;
+	TapHttpAnswer answer;
+	char	   *error;			/* by malloc(), as redirect */
+	char	   *redirect;
+};
+
+/* ---------------------------------------------------------------------
+ * What libcurl calls
+ * ---------------------------------------------------------------------
+ */
+
+static int
+watch_socket(CURL *easy, curl_socket_t socket, int what, void *data, void *known)
+{
+	TapHttpClient *client = data;
+	struct epoll_event event = {0};
+
+	(void) easy;
+	(void) known;
+	event.data.fd = socket;
+	if (what == CURL_POLL_REMOVE)
+	{
+		(void) epoll_ctl(client->epoll, EPOLL_CTL_DEL, socket, &event);
+		return 0;
+	}
+	if (what & CURL_POLL_IN)
+		event.events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		event.events |= EPOLLOUT;
+	if (epoll_ctl(client->epoll, EPOLL_CTL_MOD, socket, &event) != 0 &&
+		epoll_ctl(client->epoll, EPOLL_CTL_ADD, socket, &event) != 0)
+		return -1;
+	return 0;
+}
+
+static int
+set_timer(CURLM *multi, long timeout_ms, void *data)
+{
+	TapHttpClient *client = data;
+
+	(void) multi;
+	client->timer_at = (timeout_ms < 0) ? 0 :
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	return 0;
+}
+
+static bool
+make_room(TapHttpTransfer *transfer, Size more)
+{
+	Size		needed = transfer->length + more + 1;
+	Size		capacity = Max(transfer->capacity, 1024);
+	char	   *larger;
+
+	if (needed <= transfer->capacity)
+		return true;
+	while (capacity < needed)
+		capacity *= 2;
+	larger = realloc(transfer->body, capacity);
+	if (larger == NULL)
+		return false;
+	transfer->body = larger;
+	transfer->capacity = capacity;
+	return true;
+}
+
+static size_t
+take_body(char *bytes, size_t size, size_t count, void *data)
+{
+	TapHttpTransfer *transfer = data;
+	Size		more = size * count;
+	Size		room = transfer->request.answer_limit - transfer->length;
+
+	if (more > room)
+	{
+		/* enough is known; the rest of it is not even read */
+		transfer->answer.too_long = true;
+		more = room;
+	}
+	if (!make_room(transfer, more))
+	{
+		transfer->out_of_memory = true;
+		return 0;
+	}
+	memcpy(transfer->body + transfer->length, bytes, more);
+	transfer->length += more;
+	transfer->body[transfer->length] = '\0';
+	return transfer->answer.too_long ? 0 : size * count;
+}
+
+static size_t
+take_header(char *bytes, size_t size, size_t count, void *data)
+{
+	TapHttpTransfer *transfer = data;
+	Size		length = size * count;
+	Size		name = strlen(EXCEPTION_HEADER);
+
+	if (length > name && length < name + 32 &&
+		pg_strncasecmp(bytes, EXCEPTION_HEADER, name) == 0)
+	{
+		char		number[32];
+
+		memcpy(number, bytes + name, length - name);
+		number[length - name] = '\0';
+		transfer->answer.exception = (int) strtol(number, NULL, 10);
+	}
+	return length;
+}
+
+/* ---------------------------------------------------------------------
+ * The client
+ * ---------------------------------------------------------------------
+ */
+
+TapHttpClient *
+tap_http_client_create(TapSession *session)
+{
+	TapHttpClient *client = MemoryContextAllocZero(session->context, sizeof(TapHttpClient));
+
+	client->session = session;
+	client->epoll = -1;
+	dlist_init(&client->transfers);
+	session->client = client;	/* for tap_http_client_free() after an error */
+	client->multi = curl_multi_init();
+	if (client->multi == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	client->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (client->epoll < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create an epoll set: %m")));
+	curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+	curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+	curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+	curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+	return client;
+}
+
+void
+tap_http_client_free(TapHttpClient *client)
+{
+	if (client == NULL)
+		return;
+	while (!dlist_is_empty(&client->transfers))
+		tap_http_finish(dlist_container(TapHttpTransfer, node,
+										dlist_head_node(&client->transfers)));
+	if (client->multi != NULL)
+		curl_multi_cleanup(client->multi);
+	client->multi = NULL;
+	if (client->epoll >= 0)
+		close(client->epoll);
+	client->epoll = -1;
+}
+
+void
+tap_http_next_host(TapHttpClient *client)
+{
+	int			nhosts = client->session->args.uri->nhosts;
+
+	client->host = (client->host + 1) % nhosts;
+}
+
+char *
+tap_http_place(TapSession *session)
+{
+	const TapUriHost *host = &session->args.uri->hosts[session->client->host];
+	bool		ipv6 = strchr(host->host, ':') != NULL;
+	StringInfoData place;
+
+	initStringInfo(&place);
+	appendStringInfo(&place, "http%s://%s%s%s", session->settings.tls ? "s" : "",
+					 ipv6 ? "[" : "", host->host, ipv6 ? "]" : "");
+	if (host->port != 0)
+		appendStringInfo(&place, ":%d", host->port);
+	return place.data;
+}
+
+static char *
+request_url(TapSession *session, const TapHttpRequest *request)
+{
+	StringInfoData url;
+	const char *mark = "?";
+
+	initStringInfo(&url);
+	appendStringInfoString(&url, tap_http_place(session));
+	if (request->path != NULL)
+		appendStringInfoString(&url, request->path);
+	else
+	{
+		appendStringInfoChar(&url, '/');
+		if (session->args.uri->path != NULL)
+			tap_http_append_escaped(&url, session->args.uri->path, "/:@!$&'()*+,;=");
+	}
+	if (request->query != NULL)
+	{
+		appendStringInfo(&url, "%s%s", mark, request->query);
+		mark = "&";
+	}
+	if (session->settings.query != NULL)
+		appendStringInfo(&url, "%s%s", mark, session->settings.query);
+	return url.data;
+}
+
+/* ---------------------------------------------------------------------
+ * Transfers
+ * ---------------------------------------------------------------------
+ */
+
+static void
+set_tls(CURL *easy, const TapHttpSettings *settings)
+{
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, settings->verify_authority ? 1L : 0L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, settings->verify_host ? 2L : 0L);
+	if (settings->ssl_ca != NULL)
+	{
+		curl_easy_setopt(easy, CURLOPT_CAINFO, settings->ssl_ca);
+		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+	}
+	if (settings->ssl_cert != NULL)
+		curl_easy_setopt(easy, CURLOPT_SSLCERT, settings->ssl_cert);
+	if (settings->ssl_key != NULL)
+		curl_easy_setopt(easy, CURLOPT_SSLKEY, settings->ssl_key);
+}
+
+/* Nothing but HTTP to the host that the user named, whatever else is set up here. */
+static void
+set_limits(CURL *easy, const TapHttpSettings *settings)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, settings->tls ? "https" : "http");
+#else
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS, settings->tls ? CURLPROTO_HTTPS : CURLPROTO_HTTP);
+#endif
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* a process that is told to stop does not wait for the lookup of a name */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) settings->connect_timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) settings->timeout_ms);
+}
+
+static void
+set_method(CURL *easy, const TapHttpRequest *request)
+{
+	if (request->body != NULL)
+	{
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->length);
+	}
+	else if (strcmp(request->method, "HEAD") == 0)
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+	else if (strcmp(request->method, "GET") == 0)
+		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+	else
+	{
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, "");
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, 0L);
+	}
+	if (strcmp(request->method, "HEAD") != 0 && strcmp(request->method, "GET") != 0)
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+}
+
+/*
+ * A password in the URI is for basic authentication; libcurl keeps a copy.
+ */
+static void
+set_login(TapHttpTransfer *transfer)
+{
+	TapSession *session = transfer->client->session;
+	char	   *password;
+
+	if (session->args.uri->user == NULL)
+		return;
+	password = tap_http_core->password(session->args.uri, session->args.options);
+	curl_easy_setopt(transfer->easy, CURLOPT_HTTPAUTH, (long) CURLAUTH_BASIC);
+	curl_easy_setopt(transfer->easy, CURLOPT_USERNAME, session->args.uri->user);
+	curl_easy_setopt(transfer->easy, CURLOPT_PASSWORD, password ? password : "");
+	if (password != NULL)
+		explicit_bzero(password, strlen(password));
+}
+
+static void
+set_up(TapHttpTransfer *transfer)
+{
+	CURL	   *easy = transfer->easy;
+	TapSession *session = transfer->client->session;
+
+	curl_easy_setopt(easy, CURLOPT_URL, request_url(session, &transfer->request));
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->message);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+	set_limits(easy, &session->settings);
+	set_tls(easy, &session->settings);
+	set_method(easy, &transfer->request);
+	set_login(transfer);
+	transfer->headers = tap_http_headers(session, &transfer->request);
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
+}
+
+TapHttpTransfer *
+tap_http_begin(TapHttpClient *client, const TapHttpRequest *request)
+{
+	TapHttpTransfer *transfer = MemoryContextAllocZero(client->session->context,
+													   sizeof(TapHttpTransfer));
+
+	transfer->client = client;
+	transfer->request = *request;
+	dlist_push_tail(&client->transfers, &transfer->node);
+	transfer->easy = curl_easy_init();
+	if (transfer->easy == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	set_up(transfer);
+	if (curl_multi_add_handle(client->multi, transfer->easy) != CURLM_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("could not begin a request")));
+	client->running++;
+	return transfer;
+}
+
+void
+tap_http_finish(TapHttpTransfer *transfer)
+{
+	TapHttpClient *client = transfer->client;
+
+	dlist_delete(&transfer->node);
+	if (transfer->easy != NULL)
+	{
+		(void) curl_multi_remove_handle(client->multi, transfer->easy);
+		curl_easy_cleanup(transfer->easy);
+		if (!transfer->finished)
+			client->running--;
+	}
+	curl_slist_free_all(transfer->headers);
+	free(transfer->body);
+	free(transfer->error);
+	free(transfer->redirect);
+	pfree(transfer);
+}
+
+/* ---------------------------------------------------------------------
+ * Answers
+ * ---------------------------------------------------------------------
+ */
+
+static bool
+fails_for_good(CURLcode code)
+{
+	switch (code)
+	{
+		case CURLE_URL_MALFORMAT:
+		case CURLE_UNSUPPORTED_PROTOCOL:
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_CERTPROBLEM:
+		case CURLE_SSL_ISSUER_ERROR:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Of the same scheme, host and port as the request was sent to. */
+static bool
+is_same_place(CURL *easy, const char *target)
+{
+	static const CURLUPart parts[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};
+	char	   *from = NULL;
+	CURLU	   *a = curl_url();
+	CURLU	   *b = curl_url();
+	bool		same = curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &from) == CURLE_OK &&
+		a != NULL && b != NULL && from != NULL &&
+		curl_url_set(a, CURLUPART_URL, from, 0) == CURLUE_OK &&
+		curl_url_set(b, CURLUPART_URL, target, 0) == CURLUE_OK;
+
+	for (int i = 0; i < lengthof(parts) && same; i++)
+	{
+		char	   *one = NULL;
+		char	   *other = NULL;
+
+		same = curl_url_get(a, parts[i], &one, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+			curl_url_get(b, parts[i], &other, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+			pg_strcasecmp(one, other) == 0;
+		curl_free(one);
+		curl_free(other);
+	}
+	curl_url_cleanup(a);
+	curl_url_cleanup(b);
+	return same;
+}
+
+/*
+ * A redirect that keeps the method and stays at the place is followed; true
+ * when the request is under way again.
+ */
+static bool
+follow_redirect(TapHttpTransfer *transfer)
+{
+	char	   *target = NULL;
+	char	   *copy;
+
+	if (transfer->answer.status < 300 || transfer->answer.status > 399)
+		return false;
+	(void) curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &target);
+	if (target == NULL)
+		return false;
+	copy = strdup(target);
+	free(transfer->redirect);
+	transfer->redirect = copy;
+	if (copy == NULL || (transfer->answer.status != 307 && transfer->answer.status != 308) ||
+		transfer->redirects >= MAX_REDIRECTS || !is_same_place(transfer->easy, copy))
+		return false;
+
+	(void) curl_multi_remove_handle(transfer->client->multi, transfer->easy);
+	transfer->redirects++;
+	transfer->length = 0;
+	memset(&transfer->answer, 0, sizeof(TapHttpAnswer));
+	curl_easy_setopt(transfer->easy, CURLOPT_URL, copy);
+	return curl_multi_add_handle(transfer->client->multi, transfer->easy) == CURLM_OK;
+}
+
+/* The text for a transfer without a whole answer. */
+static const char *
+failure_text(TapHttpTransfer *transfer, CURLcode code)
+{
+	if (transfer->out_of_memory)
+		return "out of memory";
+	if (transfer->answer.too_long)
+		return "the answer is longer than any that was to be expected";
+	return transfer->message[0] != '\0' ? transfer->message : curl_easy_strerror(code);
+}
+
+static void
+take_answer(TapHttpTransfer *transfer, CURLcode code)
+{
+	TapHttpAnswer *answer = &transfer->answer;
+	curl_off_t	retry_after = 0;
+	bool		ignored = answer->too_long && transfer->request.answer_ignored;
+
+	(void) curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &answer->status);
+	answer->complete = (code == CURLE_OK || (code == CURLE_WRITE_ERROR && ignored));
+	if (answer->complete && follow_redirect(transfer))
+		return;
+	(void) curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after);
+	answer->retry_after = Max((int64) retry_after, 0);
+	answer->body = transfer->body ? transfer->body : "";
+	answer->length = transfer->length;
+	answer->redirect = transfer->redirect;
+	if (!answer->complete)
+	{
+		transfer->error = strdup(failure_text(transfer, code));
+		answer->error = transfer->error ? transfer->error : "out of memory";
+		answer->for_good = fails_for_good(code);
+	}
+	transfer->finished = true;
+	transfer->client->running--;
+}
+
+const TapHttpAnswer *
+tap_http_answer(TapHttpTransfer *transfer)
+{
+	return transfer->finished ? &transfer->answer : NULL;
+}
+
+/* ---------------------------------------------------------------------
+ * Making progress
+ * ---------------------------------------------------------------------
+ */
+
+/* Signals that are handled wait meanwhile; see the notes. */
+static void
+act_on_socket(TapHttpClient *client, curl_socket_t socket, int events)
+{
+	sigset_t	all;
+	sigset_t	before;
+	int			running;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGILL);
+	sigdelset(&all, SIGABRT);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	(void) curl_multi_socket_action(client->multi, socket, events, &running);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+static void
+act_on_timer(TapHttpClient *client)
+{
+	/* each turn can set it anew to "at once" */
+	for (int turns = 0; turns < 100 && client->timer_at != 0 &&
+		 client->timer_at <= GetCurrentTimestamp(); turns++)
+	{
+		client->timer_at = 0;
+		act_on_socket(client, CURL_SOCKET_TIMEOUT, 0);
+	}
+}
+
+static bool
+act_on_events(TapHttpClient *client)
+{
+	struct epoll_event events[MAX_EVENTS];
+	int			nevents = epoll_wait(client->epoll, events, MAX_EVENTS, 0);
+
+	for (int i = 0; i < nevents; i++)
+	{
+		int			what = 0;
+
+		if (events[i].events & EPOLLIN)
+			what |= CURL_CSELECT_IN;
+		if (events[i].events & EPOLLOUT)
+			what |= CURL_CSELECT_OUT;
+		if (events[i].events & (EPOLLERR | EPOLLHUP))
+			what |= CURL_CSELECT_ERR;
+		act_on_socket(client, events[i].data.fd, what);
+	}
+	return nevents > 0;
+}
+
+static void
+take_answers(TapHttpClient *client)
+{
+	CURLMsg    *message;
+	int			left;
+
+	while ((message = curl_multi_info_read(client->multi, &left)) != NULL)
+	{
+		char	   *transfer = NULL;
+		CURLcode	code = message->data.result;
+
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		(void) curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+		take_answer((TapHttpTransfer *) transfer, code);
+	}
+}
+
+void
+tap_http_pump(TapHttpClient *client)
+{
+	/* bounded, for a server that always has more to say */
+	for (int turns = 0; turns < 100; turns++)
+	{
+		bool		any;
+
+		act_on_timer(client);
+		any = act_on_events(client);
+		take_answers(client);
+		if (!any)
+			break;
+	}
+}
+
+void
+tap_http_client_wait(TapHttpClient *client, TapWait *wait)
+{
+	wait->socket = PGINVALID_SOCKET;
+	wait->events = 0;
+	wait->timeout_ms = -1;
+	if (client->running == 0)
+		return;
+	wait->socket = client->epoll;
+	wait->events = WL_SOCKET_READABLE;
+	if (client->timer_at != 0)
+		wait->timeout_ms = Max(0, TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+																  client->timer_at));
+}
+
+/* ---------------------------------------------------------------------
+ * One request by itself
+ * ---------------------------------------------------------------------
+ */
+
+static TapHttpAnswer *
+copy_answer(const TapHttpAnswer *answer)
+{
+	TapHttpAnswer *copy = palloc(sizeof(TapHttpAnswer));
+	char	   *body = palloc(answer->length + 1);
+
+	*copy = *answer;
+	if (answer->length > 0)
+		memcpy(body, answer->body, answer->length);
+	body[answer->length] = '\0';
+	copy->body = body;
+	copy->error = answer->error ? pstrdup(answer->error) : NULL;
+	copy->redirect = answer->redirect ? pstrdup(answer->redirect) : NULL;
+	return copy;
+}
+
+TapHttpAnswer *
+tap_http_call(TapSession *session, const TapHttpRequest *request)
+{
+	TapHttpTransfer *transfer;
+	TapHttpAnswer *answer;
+
+	/* another host may answer */
+	for (int attempt = 1;; attempt++)
+	{
+		transfer = tap_http_begin(session->client, request);
+		tap_http_pump(session->client);
+		while (tap_http_answer(transfer) == NULL)
+		{
+			TapWait		wait;
+
+			tap_http_client_wait(session->client, &wait);
+			(void) tap_http_core->wait_socket(wait.socket, wait.events, wait.timeout_ms);
+			CHECK_FOR_INTERRUPTS();
+			tap_http_pump(session->client);
+		}
+		answer = copy_answer(tap_http_answer(transfer));
+		tap_http_finish(transfer);
+		if (answer->status != 0 || attempt >= session->args.uri->nhosts)
+			return answer;
+		tap_http_next_host(session->client);
+	}
+}

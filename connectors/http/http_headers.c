@@ -1,0 +1,150 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/http/http_headers.c
+ *	  The headers of a request: logging in, signature, the user's own.
+ *
+ * NOTES
+ *	  Secrets that a file holds are read for each request, so that a changed
+ *	  one is used at once.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "http_connector.h"
+
+#include <curl/curl.h>
+
+#include "common/hmac.h"
+#include "common/sha2.h"
+
+/* Append one header; what comes of an empty list without memory is an error. */
+static void
+add_header(struct curl_slist **headers, const char *header)
+{
+	struct curl_slist *longer = curl_slist_append(*headers, header);
+
+	if (longer == NULL)
+	{
+		curl_slist_free_all(*headers);
+		*headers = NULL;
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	}
+	*headers = longer;
+}
+
+/* A secret by the option itself or by one that names a file; NULL: neither. */
+static char *
+secret_of(TapSession *session, const char *option, const char *file_option)
+{
+	const char *value = tap_http_option(&session->args, option);
+	const char *path;
+
+	if (value != NULL)
+		return pstrdup(value);
+	path = tap_http_option(&session->args, file_option);
+	return path ? tap_http_core->read_secret_file(file_option, path) : NULL;
+}
+
+char *
+tap_http_hmac(const char *secret, const char *data, Size length)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	pg_hmac_ctx *context = pg_hmac_create(PG_SHA256);
+	bool		done = context != NULL &&
+		pg_hmac_init(context, (const uint8 *) secret, strlen(secret)) >= 0 &&
+		pg_hmac_update(context, (const uint8 *) data, length) >= 0 &&
+		pg_hmac_final(context, digest, sizeof(digest)) >= 0;
+	StringInfoData text;
+
+	pg_hmac_free(context);
+	if (!done)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not compute the signature of a request")));
+	initStringInfo(&text);
+	for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
+		appendStringInfo(&text, "%02x", digest[i]);
+	return text.data;
+}
+
+static void
+add_signature(TapSession *session, const TapHttpRequest *request,
+			  struct curl_slist **headers)
+{
+	char	   *secret = secret_of(session, "signature_secret", "signature_secret_file");
+	char	   *signature;
+
+	if (secret == NULL || request->body == NULL)
+		return;
+	signature = tap_http_hmac(secret, request->body, request->length);
+	explicit_bzero(secret, strlen(secret));
+	add_header(headers, psprintf("%s: sha256=%s",
+								 tap_http_option(&session->args, "signature_header"), signature));
+}
+
+static void
+add_token(TapSession *session, struct curl_slist **headers)
+{
+	char	   *token = secret_of(session, "bearer_token", "bearer_token_file");
+	char	   *header;
+
+	if (token == NULL)
+		return;
+
+	/* what a file holds was not checked before */
+	tap_http_check_token(token);
+	header = psprintf("Authorization: Bearer %s", token);
+	add_header(headers, header);
+	explicit_bzero(token, strlen(token));
+	explicit_bzero(header, strlen(header));
+}
+
+static void
+add_given(const char *json, struct curl_slist **headers)
+{
+	List	   *pairs = json ? tap_http_header_pairs(json) : NIL;
+
+	for (int i = 0; i + 1 < list_length(pairs); i += 2)
+	{
+		const char *name = list_nth(pairs, i);
+		const char *value = list_nth(pairs, i + 1);
+
+		/* libcurl's way to send a header without a value */
+		add_header(headers, value[0] ? psprintf("%s: %s", name, value) : psprintf("%s;", name));
+	}
+}
+
+struct curl_slist *
+tap_http_headers(TapSession *session, const TapHttpRequest *request)
+{
+	struct curl_slist *headers = NULL;
+	const TapSessionArgs *args = &session->args;
+
+	add_header(&headers, "User-Agent: tapdata/" TAP_HTTP_VERSION);
+
+	/* libcurl would wait a second for leave to send a large body */
+	add_header(&headers, "Expect:");
+	add_header(&headers, request->content_type ?
+			   psprintf("Content-Type: %s", request->content_type) : "Content-Type:");
+	PG_TRY();
+	{
+		if (request->idempotency_key != NULL)
+			add_header(&headers, psprintf("Idempotency-Key: %s", request->idempotency_key));
+		add_given(tap_http_core->option_text(args->options, "headers"), &headers);
+		if (args->pipeline_options != NULL)
+			add_given(tap_http_core->option_text(args->pipeline_options, "headers"), &headers);
+		add_given(tap_http_core->option_text(args->options, "secret_headers"), &headers);
+		add_token(session, &headers);
+		add_signature(session, request, &headers);
+	}
+	PG_CATCH();
+	{
+		curl_slist_free_all(headers);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return headers;
+}
