@@ -291,9 +291,14 @@ tap_decode_fill(TapDecoder *decoder, Size max_bytes, long max_ms)
 	for (int n = 1; tap_decode_buffered(decoder) < max_bytes; n++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		more = decode_record(decoder);
 
-		/* A decoded transaction that ended can leave another one. */
+		/*
+		 * The reader keeps a record that is larger than its buffer in the
+		 * current context until the next call; and a decoded transaction that
+		 * ended can leave another context current.
+		 */
+		MemoryContextSwitchTo(decoder->context);
+		more = decode_record(decoder);
 		MemoryContextSwitchTo(caller);
 		if (!more || (n % RECORDS_PER_LOOK == 0 && GetCurrentTimestamp() >= deadline))
 			break;
