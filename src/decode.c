@@ -288,6 +288,9 @@ tap_decode_fill(TapDecoder *decoder, Size max_bytes, long max_ms)
 	Assert(!IsTransactionState());
 	start_buffer(decoder);
 	enter_history(decoder);
+
+	/* The reader keeps a long record until it reads the next one. */
+	MemoryContextSwitchTo(decoder->context);
 	for (int n = 1; tap_decode_buffered(decoder) < max_bytes; n++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -303,6 +306,7 @@ tap_decode_fill(TapDecoder *decoder, Size max_bytes, long max_ms)
 		if (!more || (n % RECORDS_PER_LOOK == 0 && GetCurrentTimestamp() >= deadline))
 			break;
 	}
+	MemoryContextSwitchTo(caller);
 	if (decoder->replayed != replayed)
 		leave_history(decoder, entered_at);
 	return !more;
