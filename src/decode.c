@@ -289,20 +289,18 @@ tap_decode_fill(TapDecoder *decoder, Size max_bytes, long max_ms)
 	start_buffer(decoder);
 	enter_history(decoder);
 
-	/* The reader keeps a long record until it reads the next one. */
+	/*
+	 * The reader keeps a record that is larger than its buffer in the current
+	 * context until the next call.
+	 */
 	MemoryContextSwitchTo(decoder->context);
 	for (int n = 1; tap_decode_buffered(decoder) < max_bytes; n++)
 	{
 		CHECK_FOR_INTERRUPTS();
-
-		/*
-		 * The reader keeps a record that is larger than its buffer in the
-		 * current context until the next call; and a decoded transaction that
-		 * ended can leave another context current.
-		 */
-		MemoryContextSwitchTo(decoder->context);
 		more = decode_record(decoder);
-		MemoryContextSwitchTo(caller);
+
+		/* A decoded transaction that ended can leave another one. */
+		MemoryContextSwitchTo(decoder->context);
 		if (!more || (n % RECORDS_PER_LOOK == 0 && GetCurrentTimestamp() >= deadline))
 			break;
 	}
