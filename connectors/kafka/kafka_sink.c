@@ -59,12 +59,11 @@ tap_kafka_close(TapSession *session)
 static uint64
 start(TapSession *session)
 {
-	if (session->settings.exactly_once)
-	{
-		session->position_topic = tap_kafka_topic(session, session->settings.position_topic, true);
-		tap_kafka_txn_init(session);
-		session->durable_lsn = tap_kafka_read_position(session);
-	}
+	if (!session->settings.exactly_once)
+		return TAP_POSITION_NOT_HELD;
+	session->position_topic = tap_kafka_topic(session, session->settings.position_topic, true);
+	tap_kafka_txn_init(session);
+	session->durable_lsn = tap_kafka_read_position(session);
 	return session->durable_lsn;
 }
 
