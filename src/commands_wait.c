@@ -17,6 +17,7 @@
 
 #include "commands.h"
 #include "compat.h"
+#include "decode.h"
 #include "mapping.h"
 #include "position.h"
 #include "publish.h"
@@ -74,6 +75,7 @@ hub_position_now(void)
 				 errmsg("pipelines do not run on a standby server")));
 	lsn = tap_compat_log_message("tapdata", "", 0);
 	XLogFlush(lsn);
+	tap_decode_wake();
 	return tap_publish_lsn_text(lsn);
 }
 

@@ -97,9 +97,10 @@ typedef struct TapDecoderArgs
 	Size		memory_bytes;	/* of the buffer, before it goes to a file */
 
 	/*
-	 * Called for a table that is logged and not in tables, once for each, in
-	 * a callback: must not read user tables, wait or raise an error.  May be
-	 * NULL.
+	 * Called for a table that is logged and not in tables, at its first
+	 * change and again after it was altered, in a callback: must not read
+	 * user tables, wait or raise an error.  For a partition it is the root.
+	 * May be NULL.
 	 */
 	void		(*unknown_table) (void *arg, Oid relid, const char *schema,
 								  const char *name);
@@ -158,9 +159,12 @@ extern int	tap_decode_wait(TapDecoder *decoder, pgsocket socket, int events,
 							long timeout_ms);
 
 /*
- * Wakes at commit: called by the transaction callbacks of every backend that
- * has the library; cheap when no decoder waits.
+ * Wake the decoders of this database that wait, since WAL was flushed.  Cheap
+ * when none does.  Done at each commit by itself.
  */
+extern void tap_decode_wake(void);
+
+/* Install the callback of transactions that wakes at commit; from _PG_init(). */
 extern void tap_decode_install(void);
 
 #endif							/* TAPDATA_DECODE_H */

@@ -63,6 +63,16 @@ wake_waiters(void)
 	}
 }
 
+void
+tap_decode_wake(void)
+{
+	if (tap_shared == NULL)
+		return;
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&tap_shared->waiting) != 0)
+		wake_waiters();
+}
+
 /* At the end of each transaction of each backend. */
 static void
 transaction_ended(XactEvent event, void *arg)
@@ -73,11 +83,7 @@ transaction_ended(XactEvent event, void *arg)
 	if (event != XACT_EVENT_COMMIT || XactLastCommitEnd == last_commit)
 		return;
 	last_commit = XactLastCommitEnd;
-	if (tap_shared == NULL)
-		return;
-	pg_memory_barrier();
-	if (pg_atomic_read_u32(&tap_shared->waiting) != 0)
-		wake_waiters();
+	tap_decode_wake();
 }
 
 void
