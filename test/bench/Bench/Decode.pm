@@ -26,7 +26,7 @@ sub run
 
 	$hub->run('CREATE SCHEMA decoded');
 	$hub->run(postgres_table('decoded.items'));
-	$hub->run("SELECT tapdata.connect('discard', 'fake-sink:///?mode=discard')");
+	$hub->run("SELECT tapdata.connect('discard', 'fake:///dev/null')");
 	$hub->run('CREATE PUBLICATION decoded FOR TABLE decoded.items');
 	push @results, _measure($machine, $rows);
 	push @results, _fan_out($machine, int(200_000 * $scale));
@@ -40,7 +40,7 @@ sub publish
 {
 	my ($hub, $name) = @_;
 
-	$hub->run("SELECT tapdata.publish('$name', 'discard', ARRAY['decoded.items'], '{\"snapshot\":\"never\"}')");
+	$hub->run("SELECT tapdata.publish('$name', 'discard', ARRAY['decoded.items'], '{\"snapshot\":\"never\", \"mode\":\"discard\"}')");
 	$hub->run("SELECT tapdata.wait('$name', '2 min')");
 	return;
 }
