@@ -46,6 +46,7 @@ typedef struct Check
 {
 	Relation	relation;
 	TapTableName name;
+	const char *filter;			/* NULL: none */
 	Oid			owner;
 	List	   *columns;		/* of char *; NIL: all */
 	Bitmapset  *used;			/* columns of the filter, as attnum -
@@ -62,7 +63,15 @@ static void
 filter_context(void *arg)
 {
 	const Check *check = arg;
+	int			position = geterrposition();
 
+	/* it is one in the filter, not in the user's statement */
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery(check->filter);
+	}
 	errcontext("option \"where\" for table %s", tap_table_name_text(&check->name));
 }
 
@@ -205,6 +214,7 @@ check_filter(Check *check, const char *text)
 	callback.arg = check;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
+	check->filter = text;
 	expression = transform_filter(text, check->relation);
 	(void) refuse_walker(expression, NULL);
 	pull_varattnos(expression, 1, &check->used);
