@@ -1,0 +1,306 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/postgres/postgres_connect.c
+ *	  Connecting, and what each connection is set to.
+ *
+ * NOTES
+ *	  libpq is kept from everything that belongs to the server's own account:
+ *	  no password file, no certificate of its home folder, no Kerberos ticket;
+ *	  and who is not superuser of the hub must be let in by a password or a
+ *	  certificate, not by who the server is to the target ("peer", "trust").
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_connector.h"
+
+#include "access/xact.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#define DEFAULT_PORT	5432
+#define MAX_PARAMETERS	40
+
+/* A file that cannot be there: libpq then looks for none. */
+#define NO_FILE			"/dev/null/none"
+
+typedef struct Parameters
+{
+	const char *keywords[MAX_PARAMETERS + 1];
+	const char *values[MAX_PARAMETERS + 1];
+	int			count;
+} Parameters;
+
+static void
+add(Parameters *parameters, const char *keyword, const char *value)
+{
+	Assert(parameters->count < MAX_PARAMETERS);
+	parameters->keywords[parameters->count] = keyword;
+	parameters->values[parameters->count] = value ? value : "";
+	parameters->count++;
+}
+
+static void
+add_tls(Parameters *parameters, const TapOptions *options)
+{
+	const char *cert = tap_pg_core->option_text(options, "sslcert");
+	const char *key = tap_pg_core->option_text(options, "sslkey");
+	const char *root = tap_pg_core->option_text(options, "sslrootcert");
+	const char *crl = tap_pg_core->option_text(options, "sslcrl");
+
+	add(parameters, "sslmode", tap_pg_core->option_text(options, "sslmode"));
+	add(parameters, "sslcert", cert ? cert : NO_FILE);
+	add(parameters, "sslkey", key ? key : NO_FILE);
+	add(parameters, "sslrootcert", root ? root : NO_FILE);
+	add(parameters, "sslcrl", crl ? crl : NO_FILE);
+	add(parameters, "gssencmode", "disable");
+}
+
+static void
+add_login(Parameters *parameters, TapSession *session, const char *password)
+{
+	const TapUri *uri = session->args.uri;
+
+	add(parameters, "user", uri->user);
+	add(parameters, "password", password);
+	add(parameters, "passfile", NO_FILE);
+	add(parameters, "dbname", uri->path);
+	add(parameters, "application_name",
+		session->args.pipeline_name ?
+		psprintf("tapdata %s", session->args.pipeline_name) : "tapdata");
+	add(parameters, "client_encoding", GetDatabaseEncodingName());
+	add(parameters, "target_session_attrs",
+		tap_pg_core->option_text(session->args.options, "target_session_attrs"));
+	add(parameters, "keepalives_idle", "30");
+	add(parameters, "keepalives_interval", "10");
+	add(parameters, "keepalives_count", "3");
+	add(parameters, "tcp_user_timeout", "60000");
+	add(parameters, "options", "");
+}
+
+/* Drive the login until it is done, failed, or takes too long. */
+static bool
+poll_login(PGconn *conn, int64 seconds)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000);
+	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+
+	if (PQstatus(conn) == CONNECTION_BAD)
+		return false;
+	while (status != PGRES_POLLING_OK && status != PGRES_POLLING_FAILED)
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+
+		if (left <= 0 ||
+			tap_pg_core->wait_socket(PQsocket(conn),
+									 status == PGRES_POLLING_READING ?
+									 WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE, left) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
+					 errmsg("connecting to the target took longer than " INT64_FORMAT " s", seconds),
+					 errhint("Check host and port, or raise the connection's option \"connect_timeout\".")));
+		status = PQconnectPoll(conn);
+	}
+	return status == PGRES_POLLING_OK;
+}
+
+/* libpq tells no SQLSTATE of a login that failed: only its text. */
+static void
+raise_login_error(PGconn *conn, const char *where)
+{
+	const char *message = pchomp(PQerrorMessage(conn));
+	bool		asked = PQconnectionNeedsPassword(conn) || PQconnectionUsedPassword(conn);
+	int			code = ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+	const char *hint = NULL;
+
+	if (strstr(message, "starting up") || strstr(message, "shutting down") ||
+		strstr(message, "recovery mode") || strstr(message, "too many"))
+		code = ERRCODE_CANNOT_CONNECT_NOW;
+	else if (strstr(message, "database \"") && strstr(message, "does not exist"))
+	{
+		code = ERRCODE_UNDEFINED_DATABASE;
+		hint = "Check the name of the database behind the last slash of the URI, or create it at the target.";
+	}
+	else if (strstr(message, "authentication failed") || strstr(message, "pg_hba.conf") ||
+			 strstr(message, "no password supplied") || (asked && strstr(message, "role \"")))
+	{
+		code = ERRCODE_INVALID_PASSWORD;
+		hint = "Check user and password of the connection (tapdata.alter_connection() changes them) and the target's pg_hba.conf.";
+	}
+	else if (strstr(message, "SSL") || strstr(message, "certificate"))
+	{
+		code = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
+		hint = "Check the options sslmode and sslrootcert of the connection, and the target's setting \"ssl\".";
+	}
+	else if (strstr(message, "read-only") || strstr(message, "hot standby"))
+		code = ERRCODE_CANNOT_CONNECT_NOW;
+	ereport(ERROR,
+			(errcode(code),
+			 errmsg("could not connect to the target at %s", where),
+			 errdetail("%s", message),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+/* Who asked for the connection is let in by what they know. */
+static void
+check_login(PGconn *conn, const TapOptions *options)
+{
+	bool		in_transaction = IsTransactionState();
+	bool		is_superuser;
+
+	if (!in_transaction)
+		StartTransactionCommand();
+	is_superuser = superuser();
+	if (!in_transaction)
+		CommitTransactionCommand();
+	if (is_superuser || PQconnectionUsedPassword(conn) ||
+		tap_pg_core->option_text(options, "sslcert") != NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
+			 errmsg("password is required"),
+			 errdetail("Only a superuser of the hub may use a connection whose target asks for no password."),
+			 errhint("Give the connection a password, and have the target's pg_hba.conf ask for it.")));
+}
+
+/*
+ * Not what the target's database or role prefer, but what we were written
+ * for.  The plans of our statements are the same whatever the target's
+ * statistics say: each row is found by the key's index.
+ */
+static void
+prepare_connection(TapSession *session)
+{
+	static const char *const pinned[] = {
+		"search_path = ''", "DateStyle = 'ISO, YMD'", "IntervalStyle = 'postgres'",
+		"extra_float_digits = 3", "bytea_output = 'hex'", "TimeZone = 'UTC'",
+		"statement_timeout = 0", "lock_timeout = 0",
+		"idle_in_transaction_session_timeout = 0",
+		"default_transaction_isolation = 'read committed'",
+		"default_transaction_read_only = off",
+		"row_security = on", "xmloption = 'content'",
+		"tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3",
+		"plan_cache_mode = 'force_generic_plan'", "jit = off",
+		"enable_hashjoin = off", "enable_mergejoin = off", "enable_seqscan = off",
+		"enable_material = off", "enable_bitmapscan = off"
+	};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	for (int i = 0; i < lengthof(pinned); i++)
+		appendStringInfo(&sql, "SET SESSION %s; ", pinned[i]);
+	if (PQserverVersion(session->conn) >= 140000)
+		appendStringInfoString(&sql, "SET SESSION idle_session_timeout = 0; ");
+	if (session->args.purpose == TAP_PURPOSE_SINK)
+		appendStringInfo(&sql, "SET SESSION synchronous_commit = '%s'; ",
+						 tap_pg_option(session, "synchronous_commit", "on"));
+	(void) tap_pg_query(session, "set up the session at the target", "%s", sql.data);
+	pfree(sql.data);
+}
+
+/* Log in to one host; false when that failed and is not the last. */
+static bool
+try_host(TapSession *session, const char *host, int port, bool last)
+{
+	const TapOptions *options = session->args.options;
+	char	   *password = tap_pg_core->password(session->args.uri, options);
+	char		port_text[16];
+	Parameters	parameters = {.count = 0};
+	bool		done;
+
+	snprintf(port_text, sizeof(port_text), "%d", port ? port : DEFAULT_PORT);
+	add(&parameters, "host", host);
+	add(&parameters, "hostaddr", "");
+	add(&parameters, "port", port_text);
+	add_login(&parameters, session, password);
+	add_tls(&parameters, options);
+	session->conn = PQconnectStartParams(parameters.keywords, parameters.values, false);
+	if (password != NULL)
+		explicit_bzero(password, strlen(password));
+	if (session->conn == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+
+	done = poll_login(session->conn, tap_pg_core->option_int(options, "connect_timeout"));
+	if (!done && last)
+		raise_login_error(session->conn, psprintf("\"%s\", port %s", host, port_text));
+	if (!done)
+		tap_pg_close(session);
+	return done;
+}
+
+static bool
+try_host_quietly(TapSession *session, const char *host, int port)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		done = try_host(session, host, port, false);
+	}
+	PG_CATCH();
+	{
+		int			code = geterrcode();
+
+		tap_pg_close(session);
+		if (code != ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return done;
+}
+
+static void
+connect_any(TapSession *session)
+{
+	const TapUri *uri = session->args.uri;
+	const char *folder = tap_pg_core->option_text(session->args.options, "socket");
+
+	if (folder != NULL)
+		(void) try_host(session, folder, uri->nhosts > 0 ? uri->hosts[0].port : 0, true);
+	else
+	{
+		for (int i = 0; i < uri->nhosts - 1; i++)
+		{
+			if (try_host_quietly(session, uri->hosts[i].host, uri->hosts[i].port))
+				return;
+		}
+		(void) try_host(session, uri->hosts[uri->nhosts - 1].host,
+						uri->hosts[uri->nhosts - 1].port, true);
+	}
+}
+
+/* libpq's notices would go to the server's stderr. */
+static void
+ignore_notice(void *arg, const PGresult *result)
+{
+	(void) arg;
+	(void) result;
+}
+
+PGconn *
+tap_pg_connect(TapSession *session)
+{
+	PG_TRY();
+	{
+		connect_any(session);
+		check_login(session->conn, session->args.options);
+		PQsetNoticeReceiver(session->conn, ignore_notice, NULL);
+		if (PQsetnonblocking(session->conn, 1) != 0)
+			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+		prepare_connection(session);
+	}
+	PG_CATCH();
+	{
+		tap_pg_close(session);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return session->conn;
+}
