@@ -108,6 +108,8 @@ tap_kafka_batch_close(TapSession *session, uint64 lsn)
 {
 	TapKafkaBatch *batch = batch_of(session, session->next_batch);
 
+	if (session->settings.exactly_once)
+		return;
 	batch->lsn = lsn;
 	batch->closed = true;
 	if (session->next_batch - session->first_batch + 2 >= session->batch_capacity)
