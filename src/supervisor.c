@@ -34,6 +34,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "process.h"
+#include "slot.h"
 #include "storage/ipc.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -42,6 +43,9 @@
 
 /* How often events that have become too old are deleted. */
 #define TRIM_INTERVAL_MS	(60 * 60 * 1000)
+
+/* When to look again for a slot that is to be dropped, but is in use. */
+#define SWEEP_MS			100
 
 /* Starts that may come to nothing before the next one is put off. */
 #define CRASHES_MAX			3
@@ -82,6 +86,31 @@ forget_dropped(void)
 			tap_catalog_pipeline_by_id(pipeline, true) == NULL)
 			tap_shmem_free_pipeline(pipeline);
 	}
+}
+
+/*
+ * Drop replication slots whose pipeline is gone.  False: one is in use yet,
+ * by a worker that is about to end.
+ */
+static bool
+sweep_slots(void)
+{
+	List	   *pipelines = NIL;
+	List	   *rows = NIL;
+	ListCell   *cell;
+
+	tap_worker_begin();
+	if (tap_catalog_exists())
+		rows = tap_catalog_pipelines();
+	foreach(cell, rows)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(turn_context);
+
+		pipelines = lappend_int(pipelines, ((TapPipelineRow *) lfirst(cell))->id);
+		MemoryContextSwitchTo(caller);
+	}
+	tap_worker_commit();
+	return tap_slot_sweep(pipelines);
 }
 
 /* What is to run by the catalog: List of TapPipelineRow * in turn_context. */
@@ -419,6 +448,7 @@ turn(void)
 	static uint64 seen_changes = 0;
 	uint64		changes = pg_atomic_read_u64(&tap_process_database->changes);
 	long		sleep_ms;
+	bool		swept;
 
 	if (changes != seen_changes)
 		end_pauses();
@@ -427,9 +457,12 @@ turn(void)
 	MemoryContextReset(turn_context);
 	MemoryContextSwitchTo(turn_context);
 	match_children(pipelines_to_run());
+	swept = sweep_slots();
 	sleep_ms = tend_children();
+	if (!swept)
+		sleep_ms = sleep_ms < 0 ? SWEEP_MS : Min(sleep_ms, SWEEP_MS);
 
-	if (children == NIL)
+	if (children == NIL && swept)
 		return !tap_process_supervisor_leave(changes);
 
 	tap_process_supervisor_settled();
