@@ -26,10 +26,6 @@ SELECT tapdata.pull('p', 'erp', '{shop.*}');
 SELECT count(*) FROM tapdata.pipelines;
 SELECT count(*) FROM pg_namespace WHERE nspname = 'erp';
 
--- publishing needs a sink
-SELECT tapdata.publish('p', 'nosuch', '{a}');
-SELECT tapdata.publish('p', 'erp', '{a}');
-
 -- no such pipeline
 SELECT tapdata.add_tables('p', '{shop.a}');
 SELECT tapdata.remove_tables('p', '{shop.a}');
