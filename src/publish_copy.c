@@ -354,7 +354,8 @@ run_copy(TapPublish *publish, TapPublishTable *table, const TapPublishFormat *fo
 			.rStartup = receiver_startup,
 			.rShutdown = receiver_shutdown,
 			.rDestroy = receiver_shutdown,
-			.mydest = DestNone
+			/* any but DestNone and DestSPI, which SPI treats apart */
+			.mydest = DestTuplestore
 		},
 		.publish = publish,
 		.table = table,
