@@ -62,6 +62,13 @@ AS 'MODULE_PATHNAME', 'tap_command_wait';
 COMMENT ON FUNCTION tapdata.wait(name, interval)
 IS 'return when everything that the source had committed at the call is visible in the hub, or what the hub had committed is durable at the target';
 
+CREATE FUNCTION tapdata.sync_sequences(pipeline name)
+RETURNS TABLE (hub_table regclass, column_name name, sequence regclass, last_value bigint)
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tap_command_sync_sequences';
+COMMENT ON FUNCTION tapdata.sync_sequences(name)
+IS 'let sequences of hub tables, made if need be, go on where those of the source stand; for a cut-over';
+
 CREATE FUNCTION tapdata.retry_dead_letters(pipeline name)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tap_command_retry_dead_letters';

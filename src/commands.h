@@ -67,6 +67,12 @@ extern void tap_commands_add_pulled(TapPipelineRow *row, List *patterns);
 extern void tap_commands_add_published(TapPipelineRow *row, List *patterns);
 
 /*
+ * Remove what a pull pipeline has made at its source; a source that cannot be
+ * reached is warned of, with what is left there.
+ */
+extern void tap_commands_forget_source(const TapPipelineRow *row);
+
+/*
  * Raise an error when the options of a publish pipeline do not fit the
  * connector, this server or the tables that it has.
  */

@@ -351,7 +351,11 @@ tap_command_resync(PG_FUNCTION_ARGS)
 
 	/* nothing of the old history is left that a position could belong to */
 	if (table_name == NULL)
+	{
+		if (row->direction == TAP_PULL)
+			tap_commands_forget_source(row);
 		tap_position_forget(row->id);
+	}
 	tap_catalog_set_enabled(row->id, true);
 	tap_shmem_wake_at_commit();
 	PG_RETURN_VOID();
@@ -375,6 +379,8 @@ tap_command_drop_pipeline(PG_FUNCTION_ARGS)
 		tap_catalog_delete_table(table->id);
 		tap_shmem_forget_table(table->id);
 	}
+	if (row->direction == TAP_PULL)
+		tap_commands_forget_source(row);
 	tap_position_drop(row->id);
 	tap_catalog_delete_pipeline(row->id);
 	tap_shmem_forget_pipeline(row->id);

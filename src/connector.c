@@ -429,6 +429,8 @@ prepare_session(const TapConnectionRow *connection, const TapPipelineRow *pipeli
 												   GetSystemIdentifier(), MyDatabaseId,
 												   pipeline->id);
 	session->args.purpose = purpose;
+	if (tap_worker_args != NULL && tap_worker_args->kind == TAP_PROCESS_SYNC)
+		session->args.table_id = tap_worker_args->table;
 	session->args.context = context;
 	MemoryContextSwitchTo(before);
 	return session;

@@ -189,6 +189,16 @@ typedef struct TapSourceTable
 	void	   *connector_data; /* the connector's own */
 } TapSourceTable;
 
+/* A sequence (auto-increment) that fills a column. */
+typedef struct TapSourceSequence
+{
+	TapTableName table;
+	char	   *column;
+	int64		last_value;		/* the last one that was given out; before the
+								 * first: 0 */
+	int64		increment;
+} TapSourceSequence;
+
 /* One part of a table's snapshot; both ends in the connector's own text. */
 typedef struct TapChunk
 {
@@ -474,8 +484,8 @@ typedef struct TapSessionArgs
 
 	/*
 	 * TAP_PURPOSE_SNAPSHOT and TAP_PURPOSE_CATCHUP: the one table that is
-	 * copied and caught up by itself, as a number that stays the same; 0: the
-	 * pipeline's first copy.
+	 * copied and caught up by itself, as a number that stays the same.  0:
+	 * the pipeline's first copy, or a helper of either that copies chunks.
 	 */
 	int32		table_id;
 } TapSessionArgs;
@@ -635,11 +645,19 @@ typedef struct TapSourceCallbacks
 	void		(*acknowledge) (TapSession *session, const char *position);
 
 	/*
-	 * The pipeline (table_id 0), or a table's own catch-up, is over: remove
-	 * what was made for it at the source, such as a replication slot.  The
-	 * session is of TAP_PURPOSE_DISCOVER.  May be NULL.
+	 * Remove what was made for the pipeline at the source, such as
+	 * replication slots: all of it, for the pipeline is dropped or begins
+	 * anew; or (all false) only what tables needed that caught up by
+	 * themselves, none of which does now.  The session is of
+	 * TAP_PURPOSE_DISCOVER.  May be NULL.
 	 */
-	void		(*forget) (TapSession *session, int32 table_id);
+	void		(*forget) (TapSession *session, bool all);
+
+	/*
+	 * Where the sequences of tables (List of TapTableName *) stand.  List of
+	 * TapSourceSequence *.  May be NULL.
+	 */
+	List	   *(*list_sequences) (TapSession *session, List *tables);
 } TapSourceCallbacks;
 
 /* ---------------------------------------------------------------------

@@ -163,6 +163,7 @@ tap_pull_create(int32 pipeline, int32 sync_table)
 	pull->is_sync = sync_table != 0;
 	pull->sync_table = sync_table;
 	pull->staged_kept = !pull->is_sync;
+	pull->forget_pending = !pull->is_sync;
 
 	tap_worker_begin();
 	MemoryContextSwitchTo(context);

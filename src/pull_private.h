@@ -112,6 +112,8 @@ typedef struct TapPull
 
 	List	   *helpers;		/* of TapHelper *: sync workers we started */
 	bool		sync_pending;	/* a table waits for its sync worker to start */
+	bool		forget_pending; /* tables that joined may have left something
+								 * behind at the source */
 	bool		staged_kept;	/* there may be some, for tables that join */
 
 	MemoryContext context;		/* lives as long as the worker */

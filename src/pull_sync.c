@@ -58,6 +58,7 @@ static void stop_waiting(int code, Datum arg);
 static bool try_hand_over(TapPull *pull);
 static bool needs_sync(const TapTableRow *row);
 static void delete_kept(TapPull *pull);
+static void forget_at_source(TapPull *pull);
 static void forget_ended(TapPull *pull);
 static bool has_helper(const TapPull *pull, int32 table);
 
@@ -223,6 +224,22 @@ delete_kept(TapPull *pull)
 	pull->staged_kept = false;
 }
 
+/* Nobody needs what tables that joined have left behind at the source. */
+static void
+forget_at_source(TapPull *pull)
+{
+	TapOpenSession *session;
+
+	if (!pull->forget_pending || pull->helpers != NIL || tap_pull_sync_needed(pull))
+		return;
+	pull->forget_pending = false;
+	if (pull->source->forget == NULL)
+		return;
+	session = tap_pull_ask(pull);
+	pull->source->forget(session->session, false);
+	tap_session_close(session);
+}
+
 static void
 forget_ended(TapPull *pull)
 {
@@ -235,6 +252,7 @@ forget_ended(TapPull *pull)
 		if (!tap_helper_running(helper))
 		{
 			tap_helper_forget(helper);
+			pull->forget_pending = true;
 			pull->helpers = foreach_delete_current(pull->helpers, cell);
 		}
 	}
@@ -268,6 +286,7 @@ tap_pull_sync_start(TapPull *pull)
 		return;
 	delete_kept(pull);
 	forget_ended(pull);
+	forget_at_source(pull);
 	pull->sync_pending = false;
 	foreach(cell, pull->tables)
 	{
