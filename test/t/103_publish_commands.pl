@@ -42,6 +42,9 @@ sub slots
 	return $hub->safe_psql('postgres', 'SELECT count(*) FROM pg_replication_slots');
 }
 
+sql_ok($hub, q{SELECT name, source, sink FROM tapdata.connectors WHERE name LIKE 'fake%' ORDER BY 1}, "fake|t|t\nfakestore|f|t",
+	'the view tells where one can publish to');
+
 # --- what is wrong at the call ----------------------------------------------------------
 
 sub refused
@@ -268,6 +271,45 @@ wait_for_sql($hub, 'SELECT count(*) FROM pg_replication_slots', '0');
 sql_ok($hub, q{SELECT (SELECT count(*) FROM tapdata.pipelines), (SELECT count(*) FROM tapdata.pipeline_table),
 	(SELECT count(*) FROM tapdata.position)}, '0|0|0', 'nothing is left');
 sql_ok($hub, q{SELECT tapdata.disconnect('t')}, '', 'the connection can go');
+
+# --- origins ------------------------------------------------------------------------------
+
+my $source = Tapdata::Fake->new('a');
+my %of = map { $_ => Tapdata::Fake::Target->new } qw(all local pulled both);
+
+$source->txn('insert a 1 one');
+$hub->safe_psql('postgres', $source->pull_sql('shop'));
+caught_up($hub, 'shop');
+$hub->safe_psql('postgres', $of{$_}->publish_sql("o_$_", ['shop.a'],
+	qq({"snapshot": "never", "origins": ) . { all => '"any"', local => '"local"', pulled => '"shop"', both => '["shop", "local"]' }->{$_} . '}'))
+  for sort keys %of;
+published("o_$_") for sort keys %of;
+$source->txn('insert a 2 pulled');
+caught_up($hub, 'shop');
+$hub->safe_psql('postgres', q{INSERT INTO shop.a VALUES (3, 'local')});
+published("o_$_") for sort keys %of;
+is_deeply([ map { join ' ', sort keys %{ $of{$_}->rows('shop.a', 'id') } } qw(all local pulled both) ],
+	[ '2 3', '3', '2', '2 3' ], 'origins choose whose changes are sent');
+is_deeply([ map { defined $_->[0]{origin} ? 'origin' : 'local' } $of{all}->transactions ], [ 'origin', 'local' ],
+	'the target is told the origin');
+my ($code, $out, $err) = $hub->psql('postgres', q{SELECT tapdata.publish('loop', 'shop', '{shop.a}', '{"snapshot": "never"}')});
+like($err, qr/WARNING:  table shop\.a is published to where it comes from.*Pipeline "shop" pulls it.*origins set to local/s,
+	'a loop is warned of');
+($code, $out, $err) = $hub->psql('postgres', q{SELECT tapdata.alter_pipeline('loop', '{"origins": "local"}'); SELECT tapdata.drop_pipeline('loop')});
+is("$code$err", '0', 'but not when it is cut');
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('$_')") for 'shop', map { "o_$_" } sort keys %of;
+
+# --- a table that is made in the same transaction -----------------------------------------------
+
+my $fresh = Tapdata::Fake::Target->new(holds_position => 1);
+$hub->safe_psql('postgres', 'BEGIN; CREATE TABLE fresh (id int PRIMARY KEY); INSERT INTO fresh VALUES (1); ' . $fresh->publish_sql('fresh', ['fresh']) . 'COMMIT');
+published('fresh');
+$hub->safe_psql('postgres', 'INSERT INTO fresh VALUES (2); TRUNCATE fresh; INSERT INTO fresh VALUES (3)');
+published('fresh');
+is_deeply([ keys %{ $fresh->rows('public.fresh', 'id') } ], [3], 'is published from its first row on');
+sql_ok($hub, q{SELECT truncates FROM tapdata.tables WHERE pipeline = 'fresh'}, '1', 'and its truncate counted');
+$hub->safe_psql('postgres', q{SELECT tapdata.drop_pipeline('fresh')});
+wait_for_sql($hub, 'SELECT count(*) FROM pg_replication_slots', '0');
 
 # --- two pipelines of one table, and what a dump holds ---------------------------------------------
 
