@@ -258,7 +258,10 @@ sub records
 		[
 			'kcat', '-C', '-J', '-e', '-q', '-b', $self->bootstrap, '-t', $topic,
 			'-o', 'beginning', '-X', "isolation.level=$isolation",
-			'-X', 'check.crcs=true'
+			'-X', 'check.crcs=true',
+
+			# where records keep coming, a reader that waited for them never meets the end
+			'-X', 'fetch.wait.max.ms=0'
 		],
 		'<', \undef, '>', \$out, '2>', \$err,
 		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default))
@@ -279,6 +282,56 @@ sub _record
 	$record->{value} = delete $record->{payload};
 	$record->{headers} = { @{ $record->{headers} || [] } };
 	return $record;
+}
+
+=pod
+
+=head2 $kafka->settled_records($topic)
+
+The same when no transaction is open any more in the topic. Kafka promises to end a
+transaction before it says that it was committed, but makes that visible a moment later.
+
+=cut
+
+sub settled_records
+{
+	my ($self, $topic) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	until ($self->_end($topic, 'read_committed') eq $self->_end($topic, 'read_uncommitted'))
+	{
+		die "a transaction stays open in topic $topic" if time > $deadline;
+		sleep 0.02;
+	}
+	return $self->records($topic);
+}
+
+# The ends of all partitions, as kcat prints them.
+sub _end
+{
+	my ($self, $topic, $isolation) = @_;
+	my ($out, $err) = ('', '');
+
+	$self->{partitions}{$topic} ||= $self->_partitions($topic) || return '';
+	IPC::Run::run(
+		[
+			'kcat', '-Q', '-b', $self->bootstrap, '-X', "isolation.level=$isolation",
+			map { ('-t', "$topic:$_:-1") } 0 .. $self->{partitions}{$topic} - 1
+		],
+		'<', \undef, '>', \$out, '2>', \$err)
+	  or die "kcat: $err";
+	return join "\n", sort split /\n/, $out;
+}
+
+sub _partitions
+{
+	my ($self, $topic) = @_;
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run([ 'kcat', '-b', $self->bootstrap, '-L', '-J', '-t', $topic ],
+		'<', \undef, '>', \$out, '2>', \$err)
+	  or die "kcat: $err";
+	return scalar @{ $envelope->decode($out)->{topics}[0]{partitions} };
 }
 
 =pod
