@@ -128,13 +128,13 @@ sub program
 	return "$bin/$name";
 }
 
-# How a tapdata connection reaches a database of one of the two servers.
-sub postgres_uri
+# The statement that makes a tapdata connection to a database of one of the two servers.
+sub connect_postgres
 {
-	my ($self, $server, $database) = @_;
-	(my $host = $self->{$server}{host}) =~ s{/}{%2F}g;
+	my ($self, $name, $server, $database) = @_;
+	my $uri = "postgres://postgres\@localhost:$self->{$server}{port}/$database";
 
-	return "postgres://postgres\@$host:$self->{$server}{port}/$database";
+	return "SELECT tapdata.connect('$name', '$uri', '{\"socket\": \"$self->{$server}{host}\"}')";
 }
 
 sub mariadb

@@ -76,7 +76,7 @@ sub _prepare
 	$pub->run('CREATE PUBLICATION outgoing FOR TABLES IN SCHEMA outgoing');
 	$native->run("CREATE SUBSCRIPTION outgoing CONNECTION '${\ $machine->conninfo}' PUBLICATION outgoing");
 	$pub->run('CREATE EXTENSION IF NOT EXISTS tapdata');
-	$pub->run("SELECT tapdata.connect('copy', '${\ $machine->postgres_uri('server', 'copy')}')");
+	$pub->run($machine->connect_postgres('copy', 'server', 'copy'));
 	$pub->run("SELECT tapdata.publish('outgoing', 'copy', ARRAY['outgoing.*'])");
 	$pub->run("SELECT tapdata.wait('outgoing', '2 min')");
 	$machine->await($native, 'SELECT n FROM outgoing.marker', 0, 120);
