@@ -340,26 +340,22 @@ tap_publish_check_origins(const char *value)
 	(void) origin_words(value);
 }
 
-/*
- * A pull pipeline's origin is made by its worker, so that it may be missing
- * yet.
- */
-static char *
-origin_called(const char *word)
+static TapPipelineRow *
+pull_pipeline_called(const char *word)
 {
 	TapPipelineRow *pipeline = NULL;
 
 	if (strlen(word) < NAMEDATALEN)
 		pipeline = tap_catalog_pipeline(word, true);
-	if (pipeline != NULL && pipeline->direction == TAP_PULL)
-		return tap_position_origin_name(pipeline->id);
-	if (replorigin_by_name(unconstify(char *, word), true) == InvalidRepOriginId)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("option \"origins\" names \"%s\", which is neither a pull pipeline nor a replication origin",
-						word),
-				 errhint("See tapdata.pipelines and pg_replication_origin.")));
-	return pstrdup(word);
+	return pipeline != NULL && pipeline->direction == TAP_PULL ? pipeline : NULL;
+}
+
+static char *
+origin_called(const char *word)
+{
+	TapPipelineRow *pipeline = pull_pipeline_called(word);
+
+	return pipeline ? tap_position_origin_name(pipeline->id) : pstrdup(word);
 }
 
 TapDecodeOrigins
@@ -421,12 +417,36 @@ check_keys(const TapOptions *options, const char *option, List *names)
 		(void) value_for(options, option, lfirst(name_cell));
 }
 
+/* A pull pipeline's origin is made by its worker: it may be missing yet. */
+static void
+check_origins(const TapOptions *options)
+{
+	const char *value = tap_options_text(options, "origins");
+	ListCell   *cell;
+
+	if (value == NULL)
+		return;
+	foreach(cell, origin_words(value))
+	{
+		const char *word = lfirst(cell);
+
+		if (strcmp(word, "any") != 0 && strcmp(word, "local") != 0 &&
+			pull_pipeline_called(word) == NULL &&
+			replorigin_by_name(unconstify(char *, word), true) == InvalidRepOriginId)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("option \"origins\" names \"%s\", which is neither a pull pipeline nor a replication origin",
+							word),
+					 errhint("See tapdata.pipelines and pg_replication_origin.")));
+	}
+}
+
 void
 tap_publish_check_options(const TapOptions *options, List *names)
 {
 	check_keys(options, "where", names);
 	check_keys(options, "columns", names);
-	(void) tap_publish_origins(options);
+	check_origins(options);
 	if (!TAP_COMPAT_HAS_FAILOVER_SLOTS && tap_options_bool(options, "failover"))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -50,16 +50,17 @@ extern List *tap_publish_columns(const TapOptions *options, const TapTableName *
 
 /*
  * Option "origins".  The name of a pull pipeline of this database stands for
- * its replication origin, any other must be that of a replication origin
- * (ERRCODE_UNDEFINED_OBJECT).  Needs a transaction.
+ * its replication origin, any other for the origin of that name, which need
+ * not be there any more.  Needs a transaction.
  */
 extern TapDecodeOrigins tap_publish_origins(const TapOptions *options);
 
 /*
- * Whether any of the functions above would raise an error; and whether each
- * key of "where" and "columns" means one of the tables (List of TapTableName
- * *).  Also refuses what this server does not have.  For the commands; needs
- * a transaction.
+ * For the commands: raise an error if one of the functions above would for
+ * one of the tables (List of TapTableName *); if a key of "where" or
+ * "columns" means none of them (ERRCODE_UNDEFINED_TABLE); if an origin is not
+ * there (ERRCODE_UNDEFINED_OBJECT); or if this server does not have what is
+ * asked for (ERRCODE_FEATURE_NOT_SUPPORTED).  Needs a transaction.
  */
 extern void tap_publish_check_options(const TapOptions *options, List *names);
 
