@@ -30,6 +30,8 @@ test-packages:
 	@$(SERVICES)/install.sh build test
 	@$(SERVICES)/chroot.sh sid || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
 	@$(SERVICES)/kafka.sh fetch || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
+	@$(SERVICES)/opensearch.sh fetch || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
+	@$(SERVICES)/http_server.sh fetch clickhouse || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
 
 test-build:
 	@$(MAKE) --no-print-directory -s -j$(BUILD_JOBS) all unit

@@ -177,12 +177,6 @@ typedef struct TapHttpSettings
 	const char *target;			/* pattern of index or table names */
 } TapHttpSettings;
 
-/* The option's text from the pipeline if it is given there, or the connection. */
-extern const char *tap_http_option(const TapSessionArgs *args, const char *name);
-
-/* The same for a number. */
-extern int64 tap_http_option_int(const TapSessionArgs *args, const char *name);
-
 /* Read the settings, in the current context. */
 extern void tap_http_read_settings(const TapSessionArgs *args, TapHttpSettings *settings);
 

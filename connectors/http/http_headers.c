@@ -17,6 +17,7 @@
 
 #include "common/hmac.h"
 #include "common/sha2.h"
+#include "utils/resowner.h"
 
 /* Append one header; what comes of an empty list without memory is an error. */
 static void
@@ -39,27 +40,43 @@ add_header(struct curl_slist **headers, const char *header)
 static char *
 secret_of(TapSession *session, const char *option, const char *file_option)
 {
-	const char *value = tap_http_option(&session->args, option);
+	const TapOptions *options = session->args.options;
+	const char *value = tap_http_core->option_text(options, option);
 	const char *path;
 
 	if (value != NULL)
 		return pstrdup(value);
-	path = tap_http_option(&session->args, file_option);
+	path = tap_http_core->option_text(options, file_option);
 	return path ? tap_http_core->read_secret_file(file_option, path) : NULL;
 }
 
-char *
-tap_http_hmac(const char *secret, const char *data, Size length)
+static bool
+compute_hmac(const char *secret, const char *data, Size length, uint8 *digest)
 {
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
 	pg_hmac_ctx *context = pg_hmac_create(PG_SHA256);
 	bool		done = context != NULL &&
 		pg_hmac_init(context, (const uint8 *) secret, strlen(secret)) >= 0 &&
 		pg_hmac_update(context, (const uint8 *) data, length) >= 0 &&
-		pg_hmac_final(context, digest, sizeof(digest)) >= 0;
-	StringInfoData text;
+		pg_hmac_final(context, digest, PG_SHA256_DIGEST_LENGTH) >= 0;
 
 	pg_hmac_free(context);
+	return done;
+}
+
+/* Outside of a transaction there is no owner of resources, which it needs. */
+char *
+tap_http_hmac(const char *secret, const char *data, Size length)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	ResourceOwner before = CurrentResourceOwner;
+	ResourceOwner owner = ResourceOwnerCreate(NULL, "tapdata http");
+	StringInfoData text;
+	bool		done;
+
+	CurrentResourceOwner = owner;
+	done = compute_hmac(secret, data, length, digest);
+	CurrentResourceOwner = before;
+	ResourceOwnerDelete(owner);
 	if (!done)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
@@ -82,7 +99,8 @@ add_signature(TapSession *session, const TapHttpRequest *request,
 	signature = tap_http_hmac(secret, request->body, request->length);
 	explicit_bzero(secret, strlen(secret));
 	add_header(headers, psprintf("%s: sha256=%s",
-								 tap_http_option(&session->args, "signature_header"), signature));
+								 tap_http_core->option_text(session->args.options, "signature_header"),
+								 signature));
 }
 
 static void

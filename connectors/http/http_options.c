@@ -233,27 +233,6 @@ tap_http_check_column(const char *value)
  * ---------------------------------------------------------------------
  */
 
-const char *
-tap_http_option(const TapSessionArgs *args, const char *name)
-{
-	if (args->pipeline_options != NULL &&
-		tap_http_core->option_given(args->pipeline_options, name))
-		return tap_http_core->option_text(args->pipeline_options, name);
-	if (tap_http_core->option_given(args->options, name) || args->pipeline_options == NULL)
-		return tap_http_core->option_text(args->options, name);
-	return tap_http_core->option_text(args->pipeline_options, name) ?
-		tap_http_core->option_text(args->pipeline_options, name) :
-		tap_http_core->option_text(args->options, name);
-}
-
-int64
-tap_http_option_int(const TapSessionArgs *args, const char *name)
-{
-	const char *value = tap_http_option(args, name);
-
-	return value ? strtoi64(value, NULL, 10) : 0;
-}
-
 bool
 tap_http_scheme_is_tls(const char *scheme)
 {
@@ -325,12 +304,14 @@ tap_http_read_settings(const TapSessionArgs *args, TapHttpSettings *settings)
 	read_tls(args, settings);
 	settings->connect_timeout_ms = tap_http_core->option_int(args->options, "connect_timeout") * 1000;
 	settings->query = tap_http_core->option_text(args->options, "query");
-	settings->timeout_ms = tap_http_option_int(args, "timeout_ms");
+	settings->timeout_ms = tap_http_core->option_int(args->options, "timeout_ms");
 	settings->method = "POST";
 	settings->batch_rows = 1;
 	settings->max_in_flight = 1;
 	if (pipeline == NULL)
 		return;
+	if (tap_http_core->option_given(pipeline, "timeout_ms"))
+		settings->timeout_ms = tap_http_core->option_int(pipeline, "timeout_ms");
 	settings->method = tap_http_core->option_text(pipeline, "method");
 	settings->body = body_kind(tap_http_core->option_text(pipeline, "body"));
 	settings->batch_rows = (settings->body == TAP_HTTP_BODY_SINGLE) ? 1 :

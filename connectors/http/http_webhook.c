@@ -80,6 +80,7 @@ append_time(StringInfo out, TimestampTz time)
 		appendStringInfoString(out, "null");
 		return;
 	}
+	tm.tm_isdst = 0;			/* or the zone would be left out */
 	EncodeDateTime(&tm, fsec, true, 0, "UTC", USE_XSD_DATES, text);
 	appendStringInfo(out, "\"%s\"", text);
 }
