@@ -215,6 +215,16 @@ $hub->safe_psql('postgres', q{INSERT INTO erp.orders VALUES (9, 90, 'nine')});
 published();
 is($target->rows('erp.orders', 'id')->{9}{note}, 'nine', 'and back, which a running worker follows');
 
+# --- a target that is slow to acknowledge --------------------------------------------------
+
+$hub->safe_psql('postgres', q{SELECT tapdata.alter_pipeline('p', '{"ack_delay_ms": 60000}')});
+$hub->safe_psql('postgres', q{UPDATE erp.orders SET note = 'late' WHERE id = 9});
+wait_for_sql($hub, q{SELECT lag_bytes > 0 AND position::pg_lsn < source_position::pg_lsn FROM tapdata.status});
+sql_fails($hub, q{SELECT tapdata.wait('p', '300 ms')}, '55P03', qr/p/, 'one waits until the target has acknowledged');
+$hub->safe_psql('postgres', q{SELECT tapdata.alter_pipeline('p', '{"ack_delay_ms": null}')});
+published();
+sql_ok($hub, q{SELECT lag_bytes, lag_seconds FROM tapdata.status}, '0|0', 'no lag is left then');
+
 # --- resync -----------------------------------------------------------------------------------
 
 sub copies
