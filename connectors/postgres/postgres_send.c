@@ -75,10 +75,10 @@ expect(TapPgSink *sink, TapPgAnswerKind kind, TapPgBatch *batch, TapPgShape *sha
 
 static void
 prepare(TapSession *session, TapPgBatch *batch, const char *name, const char *sql,
-		int ntypes, const Oid *types)
+		int ntypes, const Oid *types, TapPgShape *shape)
 {
 	check_sent(session, PQsendPrepare(session->conn, name, sql, ntypes, types));
-	expect(session->sink, TAP_PG_ANSWER_PLAIN, batch, NULL);
+	expect(session->sink, shape ? TAP_PG_ANSWER_RUN : TAP_PG_ANSWER_PLAIN, batch, shape);
 }
 
 static void
@@ -89,14 +89,14 @@ prepare_common(TapSession *session, TapPgBatch *batch)
 	if (session->sink->statements_prepared)
 		return;
 	session->sink->statements_prepared = true;
-	prepare(session, batch, BEGIN_STATEMENT, "BEGIN", 0, NULL);
-	prepare(session, batch, COMMIT_STATEMENT, "COMMIT", 0, NULL);
+	prepare(session, batch, BEGIN_STATEMENT, "BEGIN", 0, NULL, NULL);
+	prepare(session, batch, COMMIT_STATEMENT, "COMMIT", 0, NULL, NULL);
 	if (session->sink->keeps_dead_letters)
-		prepare(session, batch, SAVEPOINT_STATEMENT, "SAVEPOINT tapdata", 0, NULL);
+		prepare(session, batch, SAVEPOINT_STATEMENT, "SAVEPOINT tapdata", 0, NULL, NULL);
 	prepare(session, batch, PROGRESS_STATEMENT,
 			psprintf("UPDATE %s SET lsn = CASE WHEN lsn = $2 THEN $3 END, "
 					 "updated_at = pg_catalog.now() WHERE pipeline = $1",
-					 session->sink->progress), 3, types);
+					 session->sink->progress), 3, types, NULL);
 }
 
 static void
@@ -156,7 +156,7 @@ send_run(TapSession *session, TapPgBatch *batch, TapPgRun *run)
 		Oid			types[2 * MaxHeapAttributeNumber + 1];
 		int			ntypes = tap_pg_parameter_types(shape, types);
 
-		prepare(session, batch, shape->statement, tap_pg_statement(shape), ntypes, types);
+		prepare(session, batch, shape->statement, tap_pg_statement(shape), ntypes, types, shape);
 		shape->prepared = true;
 	}
 	parameters = tap_pg_parameters(run, 0, run->nrows, !session->sink->overwrite);

@@ -171,7 +171,10 @@ append_insert(StringInfo sql, const TapPgShape *shape)
 		append_conflict(sql, table);
 }
 
-/* The one row that is the same in every byte, or one of several. */
+/*
+ * The one row that is the same in every byte, or one of several.  The casts
+ * keep the parser from comparing column by column, as not all types can.
+ */
 static void
 append_whole_match(StringInfo sql, const TapPgShape *shape)
 {
@@ -182,10 +185,10 @@ append_whole_match(StringInfo sql, const TapPgShape *shape)
 	appendStringInfo(sql, ", %s AS s WHERE ROW(", table->quoted);
 	for (int i = 0; i < table->ncolumns; i++)
 		appendStringInfo(sql, "%ss.%s", i > 0 ? ", " : "", table->columns[i].quoted);
-	appendStringInfoString(sql, ") OPERATOR(pg_catalog.*=) ROW(");
+	appendStringInfoString(sql, ")::record OPERATOR(pg_catalog.*=) ROW(");
 	for (int i = 0; i < table->ncolumns; i++)
 		appendStringInfo(sql, "%su.o%d::%s", i > 0 ? ", " : "", i, table->columns[i].exact);
-	appendStringInfoString(sql, ") LIMIT 1) AS u WHERE t.ctid = u.c AND t.tableoid = u.o");
+	appendStringInfoString(sql, ")::record LIMIT 1) AS u WHERE t.ctid = u.c AND t.tableoid = u.o");
 }
 
 static void

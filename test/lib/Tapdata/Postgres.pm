@@ -1,0 +1,172 @@
+# test/lib/Tapdata/Postgres.pm
+#	  A second PostgreSQL as a target.
+
+=pod
+
+=head1 NAME
+
+Tapdata::Postgres - a target cluster, and checks that it is like the hub
+
+=head1 SYNOPSIS
+
+  my $hub = new_hub('hub');
+  my $target = new_target('target');
+  connect_target($hub, $target, 'copy');
+  publish($hub, 'p', 'copy', ['s.*'], '{"conflicts": "overwrite"}');
+  delivered($hub, 'p');
+  same_as_hub($hub, $target, 's.t');
+
+=cut
+
+package Tapdata::Postgres;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Tapdata::Test;
+use Test::More;
+
+our @EXPORT = qw(
+  new_target
+  target_uri
+  connect_target
+  publish
+  delivered
+  same_as_hub
+  rows_of
+);
+
+=pod
+
+=head2 new_target($name, $config)
+
+A running cluster without tapdata.
+
+=cut
+
+sub new_target
+{
+	my ($name, $config) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name || 'target');
+
+	$node->init;
+	$node->append_conf('postgresql.conf', <<'CONF');
+restart_after_crash = on
+log_statement = none
+max_connections = 50
+wal_level = replica
+max_replication_slots = 10
+log_line_prefix = '%m [%p] %b %a '
+CONF
+	$node->append_conf('postgresql.conf', $config) if $config;
+	$node->start;
+	return $node;
+}
+
+=pod
+
+=head2 target_uri($target, %arguments), connect_target($hub, $target, $name, %arguments)
+
+Connects the target's database postgres (or database) as user postgres (or user,
+with password) by its unix socket; options are further connection options as a list
+of keys and JSON values.
+
+=cut
+
+sub target_uri
+{
+	my ($target, %arguments) = @_;
+	my $user = $arguments{user} || 'postgres';
+	my $database = $arguments{database} || 'postgres';
+
+	$user .= ":$arguments{password}" if $arguments{password};
+	return 'postgres://' . $user . '@localhost:' . $target->port . "/$database";
+}
+
+sub connect_target
+{
+	my ($hub, $target, $name, %arguments) = @_;
+	my $uri = target_uri($target, %arguments);
+	my %options = (socket => '"' . $target->host . '"', %{ $arguments{options} || {} });
+	my $options = join ', ', map { qq("$_": $options{$_}) } sort keys %options;
+
+	# tests of superusers ask for no password
+	$hub->safe_psql($arguments{hub_database} || 'postgres',
+		"SELECT tapdata.connect('$name', '$uri', '{$options}')");
+	return;
+}
+
+=pod
+
+=head2 publish($hub, $pipeline, $connection, \@tables, $options)
+
+=head2 delivered($hub, $pipeline, $timeout)
+
+Waits until all that the hub has committed is at the target.
+
+=cut
+
+sub publish
+{
+	my ($hub, $pipeline, $connection, $tables, $options) = @_;
+	my $list = join ',', map { "'$_'" } @$tables;
+
+	$options ||= '{}';
+	$hub->safe_psql('postgres',
+		"SELECT tapdata.publish('$pipeline', '$connection', ARRAY[$list], \$options\$$options\$options\$)");
+	return;
+}
+
+sub delivered
+{
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return caught_up(@_);
+}
+
+=pod
+
+=head2 same_as_hub($hub, $target, $table, %arguments)
+
+The table holds the same rows in both, whatever their order. columns are compared
+(all, without); target names another table there.
+
+=cut
+
+sub rows_of
+{
+	my ($node, $table, $columns, $database) = @_;
+
+	$columns ||= 't.*';
+	return $node->safe_psql($database || 'postgres',
+		"SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; "
+		  . "SELECT ROW($columns)::text FROM $table t ORDER BY 1");
+}
+
+sub same_as_hub
+{
+	my ($hub, $target, $table, %arguments) = @_;
+	my $name = $arguments{name} || "$table is the same at the target";
+	my $expected = rows_of($hub, $table, $arguments{columns});
+	my $found = rows_of($target, $arguments{target} || $table, $arguments{columns},
+		$arguments{database});
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return pass($name) if $expected eq $found;
+
+	my %difference;
+	$difference{$_}++ for split /\n/, $expected;
+	$difference{$_}-- for split /\n/, $found;
+	my @missing = sort grep { $difference{$_} > 0 } keys %difference;
+	my @extra = sort grep { $difference{$_} < 0 } keys %difference;
+
+	fail($name);
+	diag scalar(@missing) . ' rows missing, ' . scalar(@extra) . ' extra at the target';
+	diag '  missing: ' . substr($_, 0, 500) for @missing[ 0 .. ($#missing > 4 ? 4 : $#missing) ];
+	diag '  extra:   ' . substr($_, 0, 500) for @extra[ 0 .. ($#extra > 4 ? 4 : $#extra) ];
+	return 0;
+}
+
+1;
