@@ -97,7 +97,9 @@ write_pending_events(XactEvent xact_event, void *arg)
 	TapPipelineRow *pipeline;
 	ListCell   *cell;
 
-	if (xact_event != XACT_EVENT_PRE_COMMIT || pending_events == NIL || tap_worker_args == NULL)
+	/* those of a copy, which only reads, wait for the next transaction */
+	if (xact_event != XACT_EVENT_PRE_COMMIT || pending_events == NIL ||
+		tap_worker_args == NULL || XactReadOnly)
 		return;
 
 	/* what the transaction did has given up its snapshot by now */
