@@ -123,7 +123,8 @@ has_binary_format(Oid type)
 static char *
 equality_operator(const TapPgTargetColumn *target, Oid type)
 {
-	if (type < FirstUnpinnedObjectId || get_typtype(type) != TYPTYPE_BASE)
+	if (type < FirstUnpinnedObjectId || get_typtype(type) != TYPTYPE_BASE ||
+		OidIsValid(get_element_type(type)))
 		return pstrdup("OPERATOR(pg_catalog.=)");
 	return psprintf("OPERATOR(%s.=)", tap_pg_quote(target->type_schema));
 }

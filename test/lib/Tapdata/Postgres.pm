@@ -141,7 +141,7 @@ sub rows_of
 
 	$columns ||= 't.*';
 	return $node->safe_psql($database || 'postgres',
-		"SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; "
+		"SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; "
 		  . "SELECT ROW($columns)::text FROM $table t ORDER BY 1");
 }
 
