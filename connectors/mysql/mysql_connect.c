@@ -15,7 +15,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "mysql_connector.h"
+#include "mysql_sink.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +38,8 @@
 #define SERVER_ERROR_SAME_SERVER_ID		4052
 
 #define DEFAULT_PORT					3306
+
+const char *tap_mysql_peer = "source";
 
 /* What the waits inside of the library are bounded by; see the notes. */
 static long wait_limit_ms = -1;
@@ -230,7 +232,7 @@ tap_mysql_raise_number(unsigned int number, const char *message, const char *doi
 	ereport(ERROR,
 			(errcode(sqlstate),
 			 errmsg("could not %s: %s", doing, text),
-			 errdetail("The source's error number is %u.", number),
+			 errdetail("The %s's error number is %u.", tap_mysql_peer, number),
 			 hint ? errhint("%s", hint) : 0));
 }
 
@@ -298,13 +300,15 @@ restrict_logins(MYSQL *mysql, const TapOptions *options, bool use_socket)
 }
 
 static void
-set_options(MYSQL *mysql, const TapOptions *options, bool use_socket)
+set_options(MYSQL *mysql, const TapSession *session, bool use_socket)
 {
+	const TapOptions *options = session->args.options;
+	bool		sink = session->args.purpose == TAP_PURPOSE_SINK;
 	unsigned int connect_timeout =
 	(unsigned int) tap_mysql_core->option_int(options, "connect_timeout");
 	unsigned long packet = 1024UL * 1024 * 1024;
 	unsigned int protocol = use_socket ? MYSQL_PROTOCOL_SOCKET : MYSQL_PROTOCOL_TCP;
-	unsigned int no = 0;
+	unsigned int infile = sink ? 1 : 0;
 	my_bool		no_reconnect = 0;
 
 	mysql_optionsv(mysql, MARIADB_OPT_IO_WAIT, wait_in_library);
@@ -314,7 +318,9 @@ set_options(MYSQL *mysql, const TapOptions *options, bool use_socket)
 	mysql_optionsv(mysql, MYSQL_SET_CHARSET_NAME, "utf8mb4");
 	mysql_optionsv(mysql, MYSQL_OPT_RECONNECT, &no_reconnect);
 	/* or a server could ask for files of this machine */
-	mysql_optionsv(mysql, MYSQL_OPT_LOCAL_INFILE, &no);
+	mysql_optionsv(mysql, MYSQL_OPT_LOCAL_INFILE, &infile);
+	if (sink)
+		tap_mysql_sink_set_load(mysql);
 	mysql_optionsv(mysql, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "tapdata");
 	set_tls_options(mysql, options);
 	restrict_logins(mysql, options, use_socket);
@@ -347,12 +353,14 @@ connect_host(TapSession *session, MYSQL *mysql, const char *host, int port,
 	const TapOptions *options = session->args.options;
 	char	   *password = tap_mysql_core->password(uri, options);
 	int64		seconds = tap_mysql_core->option_int(options, "connect_timeout");
+	unsigned long flags = session->args.purpose == TAP_PURPOSE_SINK ?
+	CLIENT_MULTI_STATEMENTS | CLIENT_FOUND_ROWS : 0;
 	bool		done;
 
 	wait_deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												seconds * 1000);
 	done = mysql_real_connect(mysql, host, uri->user, password, uri->path,
-							  port, socket_path, 0) != NULL;
+							  port, socket_path, flags) != NULL;
 	wait_deadline = 0;
 	if (password != NULL)
 		explicit_bzero(password, strlen(password));
@@ -472,13 +480,13 @@ try_host(TapSession *session, const char *host, int port, const char *path,
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	PG_TRY();
 	{
-		set_options(mysql, session->args.options, path != NULL);
+		set_options(mysql, session, path != NULL);
 		done = connect_host(session, mysql, host, port, path);
 		if (!done && last)
 			tap_mysql_raise(mysql, path ?
-							psprintf("connect to the source at \"%s\"", path) :
-							psprintf("connect to the source at \"%s\", port %d",
-									 host, port));
+							psprintf("connect to the %s at \"%s\"", tap_mysql_peer, path) :
+							psprintf("connect to the %s at \"%s\", port %d",
+									 tap_mysql_peer, host, port));
 	}
 	PG_CATCH();
 	{

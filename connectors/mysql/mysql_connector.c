@@ -8,7 +8,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "mysql_connector.h"
+#include "mysql_sink.h"
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -31,6 +31,12 @@ static const char *const json_values[] = {"jsonb", "json", "text", NULL};
 static const char *const zero_date_values[] = {"null", "error", "infinity", NULL};
 static const char *const nul_values[] = {"error", "remove", "replace", NULL};
 static const char *const invalid_values[] = {"error", "replace", NULL};
+static const char *const ignore_values[] = {"none", "own", "all", NULL};
+static const char *const existing_values[] = {"error", "truncate", "keep", NULL};
+static const char *const conflicts_values[] = {"error", "overwrite", NULL};
+static const char *const numeric_values[] = {"decimal", "text", NULL};
+static const char *const timestamptz_values[] = {"datetime", "timestamp", NULL};
+static const char *const target_json_values[] = {"json", "text", NULL};
 
 static const TapOption options[] = {
 	{"ssl_mode", TAP_OPTION_ENUM, TAP_SCOPE_CONNECTION, "prefer", 0, 0,
@@ -81,6 +87,39 @@ static const TapOption options[] = {
 	{"invalid_text", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "error", 0, 0,
 		invalid_values, false, NULL,
 	"what becomes of bytes that are invalid in the column's character set: error or replace"},
+	{"ignore_published", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "none", 0, 0,
+		ignore_values, false, NULL,
+	"transactions of publish pipelines to leave out: none, own (of this database), or all"},
+	{"target_schema", TAP_OPTION_TEXT, TAP_SCOPE_PUBLISH, "{schema}", 0, 0,
+		NULL, false, NULL,
+	"pattern of the target tables' database; {schema} and {table} are the hub table's"},
+	{"target_table", TAP_OPTION_TEXT, TAP_SCOPE_PUBLISH, "{table}", 0, 0,
+		NULL, false, NULL,
+	"pattern of the target tables' name; {schema} and {table} are the hub table's"},
+	{"existing", TAP_OPTION_ENUM, TAP_SCOPE_PUBLISH, "error", 0, 0,
+		existing_values, false, NULL,
+	"rows that a target table has before the first copy: error, truncate, or keep (the hub's rows win)"},
+	{"conflicts", TAP_OPTION_ENUM, TAP_SCOPE_PUBLISH, "error", 0, 0,
+		conflicts_values, false, NULL,
+	"a row that is there already, or is missing, at the target: error, or overwrite (the hub wins)"},
+	{"progress_schema", TAP_OPTION_TEXT, TAP_SCOPE_PUBLISH, NULL, 0, 0,
+		NULL, false, NULL,
+	"database at the target for the table that holds the pipeline's position; the URI's, else tapdata"},
+	{"unbounded_numeric", TAP_OPTION_ENUM, TAP_SCOPE_PUBLISH, "decimal", 0, 0,
+		numeric_values, false, NULL,
+	"type for a numeric without precision: decimal(65,30), with an error for what does not fit, or text"},
+	{"timestamptz", TAP_OPTION_ENUM, TAP_SCOPE_PUBLISH, "datetime", 0, 0,
+		timestamptz_values, false, NULL,
+	"type for a timestamp with time zone: datetime (UTC), or timestamp (1970 to 2038)"},
+	{"json", TAP_OPTION_ENUM, TAP_SCOPE_PUBLISH, "json", 0, 0,
+		target_json_values, false, NULL,
+	"type for jsonb and arrays: json, or text"},
+	{"foreign_key_checks", TAP_OPTION_BOOL, TAP_SCOPE_PUBLISH, "false", 0, 0,
+		NULL, false, NULL,
+	"whether the target checks foreign keys; changes are then sent in their order"},
+	{"batch_ms", TAP_OPTION_INT, TAP_SCOPE_PUBLISH, "50", 0, 60000,
+		NULL, false, NULL,
+	"milliseconds for which hub transactions share one target transaction while behind"},
 	{NULL}
 };
 
@@ -159,7 +198,9 @@ tap_mysql_open(const TapSessionArgs *args)
 	session->charset_context = AllocSetContextCreate(args->context,
 													 "tapdata mysql charsets",
 													 ALLOCSET_DEFAULT_SIZES);
-	read_mapping(&session->mapping, args->pipeline_options);
+	tap_mysql_peer = args->purpose == TAP_PURPOSE_SINK ? "target" : "source";
+	if (args->purpose != TAP_PURPOSE_SINK)
+		read_mapping(&session->mapping, args->pipeline_options);
 	session->mysql = tap_mysql_connect(session);
 	MemoryContextSwitchTo(old);
 	return session;
@@ -171,6 +212,7 @@ tap_mysql_close(TapSession *session)
 	if (session == NULL)
 		return;
 	tap_mysql_stream_close(session);
+	tap_mysql_sink_close(session);
 	tap_mysql_disconnect(session->mysql);
 	session->mysql = NULL;
 	tap_mysql_disconnect(session->second);
@@ -226,13 +268,13 @@ static const TapConnector connector = {
 	.uri_schemes = schemes,
 	.options = options,
 	.capabilities = TAP_CAN_SNAPSHOT | TAP_CAN_EXACT_COPY | TAP_CAN_STREAM |
-	TAP_ADDS_TABLES,
+	TAP_ADDS_TABLES | TAP_HOLDS_POSITION,
 	.check_uri = check_uri,
 	.open = tap_mysql_open,
 	.close = tap_mysql_close,
 	.test = tap_mysql_test,
 	.source = &source,
-	.sink = NULL,
+	.sink = &tap_mysql_sink_callbacks,
 };
 
 const TapConnector *

@@ -30,6 +30,7 @@
  *	  mysql_map.c		formats from the log's table maps
  *	  mysql_ddl.c		a tokenizer for statements of the log
  *	  mysql_alter.c		ALTER TABLE applied to a known format
+ *	  mysql_sink*.c		MySQL as a target; see mysql_sink.h
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -48,6 +49,12 @@
 
 /* What the core offers; set by tap_connector_init(). */
 extern const TapCore *tap_mysql_core;
+
+/* What the server is to us, for messages: "source" or "target". */
+extern const char *tap_mysql_peer;
+
+/* The table in which a sink keeps its position, and a pull knows it by. */
+#define TAP_MYSQL_PROGRESS_TABLE	"tapdata_progress"
 
 /* ---------------------------------------------------------------------
  * Connections
@@ -105,6 +112,7 @@ struct TapSession
 	struct TapMysqlCollation *collations;	/* by id; NULL: not read yet */
 	int			ncollations;
 	struct TapMysqlStream *stream;	/* NULL until stream_start() */
+	struct TapMysqlSink *sink;	/* NULL unless the session is one of a sink */
 };
 
 /* All rows of a short answer, as text in the database's encoding. */

@@ -188,7 +188,7 @@ tap_mysql_try_query(MYSQL *mysql, const char *sql)
 
 		/* a lost connection is no answer */
 		if (ERRCODE_TO_CATEGORY(state) == ERRCODE_CONNECTION_EXCEPTION)
-			tap_mysql_raise(mysql, "query the source");
+			tap_mysql_raise(mysql, psprintf("query the %s", tap_mysql_peer));
 	}
 	return rows;
 }
@@ -201,7 +201,7 @@ tap_mysql_query(MYSQL *mysql, const char *sql)
 	if (send_query(mysql, sql))
 		rows = store_rows(mysql);
 	if (rows == NULL)
-		tap_mysql_raise(mysql, "query the source");
+		tap_mysql_raise(mysql, psprintf("query the %s", tap_mysql_peer));
 	return rows;
 }
 

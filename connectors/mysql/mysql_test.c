@@ -8,7 +8,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "mysql_connector.h"
+#include "mysql_sink.h"
 
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -477,7 +477,10 @@ tap_mysql_test(const TapSessionArgs *args, List *tables)
 						   mysql_get_ssl_cipher(state.mysql) ?
 						   mysql_get_ssl_cipher(state.mysql) : ""),
 				  NULL, 0);
-		run_checks(&state);
+		if (args->purpose == TAP_PURPOSE_SINK)
+			state.checks = tap_mysql_sink_test(state.session, tables, state.checks);
+		else
+			run_checks(&state);
 	}
 	PG_FINALLY();
 	{

@@ -1,0 +1,722 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/mysql/mysql_sink_table.c
+ *	  Tables of the target: created when missing, checked when there, altered
+ *	  when the hub table is.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "mysql_sink.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/formatting.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+/* Bytes that an index of InnoDB can hold. */
+#define INDEX_BYTES		3072
+
+/* ---------------------------------------------------------------------
+ * Names
+ * ---------------------------------------------------------------------
+ */
+
+/* A pattern with {schema} and {table} replaced. */
+static char *
+fill_pattern(const char *pattern, const TapTableName *hub)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (const char *p = pattern; *p; p++)
+	{
+		if (strncmp(p, "{schema}", 8) == 0)
+		{
+			appendStringInfoString(&out, hub->schema);
+			p += 7;
+		}
+		else if (strncmp(p, "{table}", 7) == 0)
+		{
+			appendStringInfoString(&out, hub->name);
+			p += 6;
+		}
+		else
+			appendStringInfoChar(&out, *p);
+	}
+	return out.data;
+}
+
+TapTableName *
+tap_mysql_sink_target(const TapSessionArgs *args, const TapTableName *hub, bool lower_case)
+{
+	TapTableName *target = palloc(sizeof(TapTableName));
+
+	target->schema = fill_pattern(tap_mysql_core->option_text(args->pipeline_options,
+															  "target_schema"), hub);
+	target->name = fill_pattern(tap_mysql_core->option_text(args->pipeline_options,
+															"target_table"), hub);
+	if (lower_case)
+	{
+		target->schema = asc_tolower(target->schema, strlen(target->schema));
+		target->name = asc_tolower(target->name, strlen(target->name));
+	}
+	return target;
+}
+
+/* ---------------------------------------------------------------------
+ * The hub's columns
+ * ---------------------------------------------------------------------
+ */
+
+static void
+describe_column(TapMysqlSink *sink, TapMysqlSinkColumn *column, Form_pg_attribute attribute)
+{
+	Oid			output;
+	bool		is_varlena;
+
+	column->name = pstrdup(NameStr(attribute->attname));
+	column->quoted = tap_mysql_quote_identifier(column->name);
+	column->typmod = attribute->atttypmod;
+	column->type = getBaseTypeAndTypmod(attribute->atttypid, &column->typmod);
+	column->is_array = type_is_array(column->type);
+	column->is_enum = type_is_enum(column->type);
+	getTypeOutputInfo(column->type, &output, &is_varlena);
+	fmgr_info_cxt(output, &column->output, CurrentMemoryContext);
+}
+
+/* What the catalog says of the published columns; the result is in the current context. */
+static void
+describe_columns(TapMysqlSink *sink, TapMysqlSinkTable *result, const TapSourceTable *table)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		own_transaction = !IsTransactionState();
+
+	result->ncolumns = table->descriptor->natts;
+	result->columns = palloc0(sizeof(TapMysqlSinkColumn) * Max(1, result->ncolumns));
+	if (own_transaction)
+		StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	for (int i = 0; i < result->ncolumns; i++)
+		describe_column(sink, &result->columns[i], TupleDescAttr(table->descriptor, i));
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+static void
+describe_key(TapMysqlSinkTable *result, const TapSourceTable *table)
+{
+	result->nkeys = table->nkeys;
+	result->keys = palloc0(sizeof(int) * Max(1, table->nkeys));
+	result->is_key = palloc0(sizeof(bool) * Max(1, result->ncolumns));
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		result->keys[i] = table->keys[i] - 1;
+		result->is_key[table->keys[i] - 1] = true;
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * Creating
+ * ---------------------------------------------------------------------
+ */
+
+/* `a` int NOT NULL */
+static char *
+column_definition(TapMysqlSink *sink, const TapMysqlSinkTable *table, int i, bool not_null,
+				  int *budget)
+{
+	const TapMysqlSinkColumn *column = &table->columns[i];
+	int			in_key = table->is_key[i] ? INDEX_BYTES / table->nkeys : 0;
+
+	/* TIMESTAMP gets NOT NULL and a default of its own unless told otherwise */
+	return psprintf("%s %s%s", column->quoted,
+					tap_mysql_sink_type(sink, column, in_key, budget),
+					not_null || table->is_key[i] ? " NOT NULL" : " NULL");
+}
+
+static void
+append_key_columns(StringInfo out, const TapMysqlSinkTable *table)
+{
+	for (int i = 0; i < table->nkeys; i++)
+		appendStringInfo(out, "%s%s", i > 0 ? "," : "", table->columns[table->keys[i]].quoted);
+}
+
+static void
+create_target(TapMysqlSink *sink, TapMysqlSinkTable *result, const TapSourceTable *table)
+{
+	StringInfoData sql;
+	int			budget = TAP_MYSQL_ROW_BUDGET;
+
+	(void) tap_mysql_try_query(sink->mysql,
+							   psprintf("CREATE DATABASE IF NOT EXISTS %s",
+										tap_mysql_quote_identifier(result->target.schema)));
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE TABLE %s (", result->quoted);
+	for (int i = 0; i < result->ncolumns; i++)
+		appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "",
+						 column_definition(sink, result, i,
+										   TupleDescAttr(table->descriptor, i)->attnotnull,
+										   &budget));
+	if (result->nkeys > 0)
+	{
+		appendStringInfoString(&sql, ", PRIMARY KEY (");
+		append_key_columns(&sql, result);
+		appendStringInfoChar(&sql, ')');
+	}
+	appendStringInfo(&sql, ") ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE %s",
+					 tap_mysql_sink_collation(&sink->session->server));
+	tap_mysql_sink_run(sink, result, sql.data, "create table");
+	tap_mysql_core->event("target created", &result->hub,
+						  psprintf("table \"%s\" was created at the target", result->label));
+}
+
+/* ---------------------------------------------------------------------
+ * Checking
+ * ---------------------------------------------------------------------
+ */
+
+static const TapMysqlColumn *
+find_column(const TapMysqlTable *target, const char *name)
+{
+	for (int i = 0; i < target->ncolumns; i++)
+		if (pg_strcasecmp(target->columns[i].name, name) == 0)
+			return &target->columns[i];
+	return NULL;
+}
+
+static void
+refuse_column(const TapMysqlSinkTable *result, const TapMysqlSinkColumn *column,
+			  const TapMysqlColumn *target)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" of table \"%s\" at the target is of type %s, which cannot hold what the hub has",
+					column->name, result->label, target->column_type),
+			 errdetail("The hub table is \"%s\".", tap_mysql_table_text(&result->hub)),
+			 errhint("Give the column another type, or leave it out by the option \"columns\".")));
+}
+
+static void
+check_columns(TapMysqlSink *sink, TapMysqlSinkTable *result, const TapMysqlTable *target)
+{
+	for (int i = 0; i < result->ncolumns; i++)
+	{
+		TapMysqlSinkColumn *column = &result->columns[i];
+		const TapMysqlColumn *found = find_column(target, column->name);
+
+		if (found == NULL || found->generated)
+			column->not_written = true;
+		else if (!tap_mysql_sink_set_encode(sink, column, found))
+			refuse_column(result, column, found);
+		if (result->is_key[i] && column->not_written)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("table \"%s\" of the target has no column for the key column \"%s\"",
+							result->label, column->name),
+					 errhint("Add the column and make it the primary key, or drop the table to have it created.")));
+	}
+}
+
+static bool
+is_hub_key(const TapMysqlSinkTable *result, const TapMysqlTable *target,
+		   const AttrNumber *columns, int n)
+{
+	if (n != result->nkeys)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		const char *name = target->columns[columns[i] - 1].name;
+		bool		found = false;
+
+		for (int j = 0; j < result->nkeys; j++)
+			if (pg_strcasecmp(result->columns[result->keys[j]].name, name) == 0)
+				found = true;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
+static void
+check_key(TapMysqlSinkTable *result, const TapMysqlTable *target)
+{
+	StringInfoData key;
+
+	if (result->nkeys == 0 || is_hub_key(result, target, target->keys, target->nkeys))
+		return;
+	for (int i = 0; i < target->nindexes; i++)
+		if (target->indexes[i].unique &&
+			is_hub_key(result, target, target->indexes[i].columns, target->indexes[i].ncolumns))
+			return;
+	initStringInfo(&key);
+	append_key_columns(&key, result);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+			 errmsg("table \"%s\" of the target has no unique index on the key of the hub table",
+					result->label),
+			 errhint("Run at the target: ALTER TABLE %s ADD PRIMARY KEY (%s);", result->quoted,
+					 key.data)));
+}
+
+/* Columns that an INSERT of ours would leave without a value. */
+static void
+check_other_columns(TapMysqlSink *sink, TapMysqlSinkTable *result)
+{
+	TapMysqlRows *rows;
+
+	rows = tap_mysql_query(sink->mysql,
+						   psprintf("SELECT COLUMN_NAME FROM information_schema.COLUMNS "
+									"WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
+									"AND IS_NULLABLE = 'NO' AND COLUMN_DEFAULT IS NULL "
+									"AND EXTRA NOT LIKE '%%auto_increment%%' "
+									"AND EXTRA NOT LIKE '%%GENERATED%%'",
+									tap_mysql_quote_literal(result->target.schema),
+									tap_mysql_quote_literal(result->target.name)));
+	for (int i = 0; i < rows->nrows; i++)
+	{
+		bool		known = false;
+
+		for (int j = 0; j < result->ncolumns; j++)
+			if (pg_strcasecmp(result->columns[j].name, tap_mysql_value(rows, i, 0)) == 0)
+				known = true;
+		if (!known)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+					 errmsg("column \"%s\" of table \"%s\" at the target takes no NULL and has no default, but the hub has no such column",
+							tap_mysql_value(rows, i, 0), result->label),
+					 errhint("Run at the target: ALTER TABLE %s ALTER COLUMN %s SET DEFAULT ...; or let it take NULL.",
+							 result->quoted,
+							 tap_mysql_quote_identifier(tap_mysql_value(rows, i, 0)))));
+	}
+}
+
+static void
+check_engine(const TapMysqlSinkTable *result, const TapMysqlTable *target)
+{
+	static const char *const engines[] = {"MyISAM", "Aria", "MEMORY", "CSV", "ARCHIVE", "FEDERATED"};
+
+	for (int i = 0; i < lengthof(engines); i++)
+		if (target->engine != NULL && strcmp(target->engine, engines[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("table \"%s\" of the target is of the engine %s, which has no transactions",
+							result->label, target->engine),
+					 errhint("Run at the target: ALTER TABLE %s ENGINE = InnoDB;", result->quoted)));
+}
+
+static int
+count_of(TapMysqlSink *sink, const char *sql)
+{
+	char	   *value = tap_mysql_query_value(sink->mysql, sql);
+
+	return value ? atoi(value) : 0;
+}
+
+/*
+ * Which statements tell rows apart exactly, and do to other rows, and to
+ * triggers, what the hub's change does.
+ */
+static void
+choose_statements(TapMysqlSink *sink, TapMysqlSinkTable *result)
+{
+	char	   *schema = tap_mysql_quote_literal(result->target.schema);
+	char	   *name = tap_mysql_quote_literal(result->target.name);
+
+	result->in_order = result->nkeys == 0;
+	for (int i = 0; i < result->nkeys; i++)
+		if (result->columns[result->keys[i]].inexact)
+			result->in_order = true;
+	result->upserts = !result->in_order &&
+		count_of(sink, psprintf("SELECT COUNT(DISTINCT INDEX_NAME) FROM information_schema.STATISTICS "
+								"WHERE NON_UNIQUE = 0 AND TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+								schema, name)) == 1 &&
+		count_of(sink, psprintf("SELECT COUNT(*) FROM information_schema.TRIGGERS "
+								"WHERE EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s",
+								schema, name)) == 0;
+}
+
+/* ---------------------------------------------------------------------
+ * Following changes
+ * ---------------------------------------------------------------------
+ */
+
+/* A column of the target as it will be, for literals of its default. */
+static void
+foresee_column(TapMysqlSink *sink, const char *type, TapMysqlColumn *column)
+{
+	char	   *end = strstr(type, " CHARACTER SET");
+
+	memset(column, 0, sizeof(*column));
+	column->column_type = end ? pnstrdup(type, end - type) : pstrdup(type);
+	column->type = pnstrdup(type, strspn(type, "abcdefghijklmnopqrstuvwxyz"));
+	column->charset = "utf8mb4";
+	column->collation = unconstify(char *, tap_mysql_sink_collation(&sink->session->server));
+	tap_mysql_resolve_column(sink->session, column, sink->session->server.is_mariadb);
+}
+
+/* The default, in the hub's input format, as a literal; NULL: none that is known. */
+static char *
+default_literal(TapMysqlSink *sink, const TapMysqlSinkTable *result, int i, const char *type,
+				const TapSourceTable *table)
+{
+	MemoryContext context = CurrentMemoryContext;
+	TapMysqlSinkColumn column = result->columns[i];
+	TapMysqlColumn target;
+	StringInfoData literal;
+	bool		own_transaction = !IsTransactionState();
+	Oid			input;
+	Oid			parameter;
+
+	if (table->column_defaults == NULL || table->column_defaults[i] == NULL)
+		return NULL;
+	foresee_column(sink, type, &target);
+	if (!tap_mysql_sink_set_encode(sink, &column, &target))
+		return NULL;
+	initStringInfo(&literal);
+	if (own_transaction)
+		StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	getTypeInputInfo(column.type, &input, &parameter);
+	tap_mysql_sink_literal(result, &column,
+						   OidInputFunctionCall(input, table->column_defaults[i], parameter,
+												column.typmod),
+						   &literal);
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return literal.data;
+}
+
+/* Rows that are there get the default, as those of the hub did. */
+static void
+add_column(TapMysqlSink *sink, TapMysqlSinkTable *result, int i, const TapSourceTable *table)
+{
+	int			budget = TAP_MYSQL_ROW_BUDGET / 8;
+	char	   *type = tap_mysql_sink_type(sink, &result->columns[i], 0, &budget);
+	char	   *literal = default_literal(sink, result, i, type, table);
+	bool		large = strstr(type, "text") || strstr(type, "blob") || strstr(type, "json");
+	bool		not_null = literal != NULL && TupleDescAttr(table->descriptor, i)->attnotnull;
+
+	tap_mysql_sink_run(sink, result,
+					   psprintf("ALTER TABLE %s ADD COLUMN %s %s%s%s%s%s", result->quoted,
+								result->columns[i].quoted, type, not_null ? " NOT NULL" : " NULL",
+								literal == NULL ? "" : large ? " DEFAULT (" : " DEFAULT ",
+								literal ? literal : "", literal && large ? ")" : ""),
+					   "add a column to table");
+	tap_mysql_core->event("schema changed", &result->hub,
+						  psprintf("column \"%s\" was added to table \"%s\" of the target",
+								   result->columns[i].name, result->label));
+}
+
+static int
+column_of(TupleDesc descriptor, const char *name)
+{
+	for (int i = 0; i < descriptor->natts; i++)
+		if (strcmp(NameStr(TupleDescAttr(descriptor, i)->attname), name) == 0)
+			return i;
+	return -1;
+}
+
+/*
+ * The name that a new column had before, or NULL.  A new column is always the
+ * last one, so that a new name before others is a column that was renamed.
+ */
+static const char *
+former_name(const TapSourceTable *table, const TapSourceTable *old, int i)
+{
+	Form_pg_attribute now = TupleDescAttr(table->descriptor, i);
+	Form_pg_attribute before;
+
+	if (old == NULL || i >= old->descriptor->natts)
+		return NULL;
+	before = TupleDescAttr(old->descriptor, i);
+	if (column_of(table->descriptor, NameStr(before->attname)) >= 0 ||
+		before->atttypid != now->atttypid)
+		return NULL;
+	if (i + 1 < table->descriptor->natts && i + 1 < old->descriptor->natts &&
+		strcmp(NameStr(TupleDescAttr(table->descriptor, i + 1)->attname),
+			   NameStr(TupleDescAttr(old->descriptor, i + 1)->attname)) == 0)
+		return NameStr(before->attname);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("column \"%s\" of hub table \"%s\" is gone and column \"%s\" is new: it may have been renamed",
+					NameStr(before->attname), tap_mysql_table_text(&table->name),
+					NameStr(now->attname)),
+			 errhint("Rename the column at the target, or add the new one, then start the pipeline.")));
+}
+
+static void
+rename_column(TapMysqlSink *sink, TapMysqlSinkTable *result, const char *from, const char *to)
+{
+	tap_mysql_sink_run(sink, result,
+					   psprintf("ALTER TABLE %s RENAME COLUMN %s TO %s", result->quoted,
+								tap_mysql_quote_identifier(from), tap_mysql_quote_identifier(to)),
+					   "rename a column of table");
+	tap_mysql_core->event("schema changed", &result->hub,
+						  psprintf("column \"%s\" of table \"%s\" of the target was renamed to \"%s\"",
+								   from, result->label, to));
+}
+
+static void
+modify_column(TapMysqlSink *sink, TapMysqlSinkTable *result, int i, const TapSourceTable *table)
+{
+	int			budget = TAP_MYSQL_ROW_BUDGET / 8;
+
+	tap_mysql_sink_run(sink, result,
+					   psprintf("ALTER TABLE %s MODIFY COLUMN %s", result->quoted,
+								column_definition(sink, result, i,
+												  TupleDescAttr(table->descriptor, i)->attnotnull,
+												  &budget)),
+					   "change a column of table");
+	tap_mysql_core->event("schema changed", &result->hub,
+						  psprintf("column \"%s\" of table \"%s\" of the target has a new type",
+								   result->columns[i].name, result->label));
+}
+
+/* A column that the hub has no more must take NULL; its data stay. */
+static void
+relax_column(TapMysqlSink *sink, TapMysqlSinkTable *result, const TapMysqlColumn *column)
+{
+	if (column->nullable || column->generated || column->default_value != NULL)
+		return;
+	tap_mysql_sink_run(sink, result,
+					   psprintf("ALTER TABLE %s MODIFY COLUMN %s %s%s%s NULL", result->quoted,
+								tap_mysql_quote_identifier(column->name), column->column_type,
+								column->collation ? " COLLATE " : "",
+								column->collation ? column->collation : ""),
+					   "change a column of table");
+}
+
+static void
+refuse_change(TapMysqlSink *sink, const TapMysqlSinkTable *result, const char *what)
+{
+	if (!sink->stops_at_ddl)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the format of hub table \"%s\" changed: %s", tap_mysql_table_text(&result->hub),
+					what),
+			 errhint("Option \"ddl\" of pipeline \"%s\" is \"stop\". Change the target's table and start the pipeline, or set the option to apply.",
+					 sink->session->args.pipeline_name)));
+}
+
+static bool
+type_changed(const TapSourceTable *table, const TapSourceTable *old, int i)
+{
+	int			before = old == NULL ? -1 :
+	column_of(old->descriptor, NameStr(TupleDescAttr(table->descriptor, i)->attname));
+
+	return before >= 0 && strcmp(table->column_types[i], old->column_types[before]) != 0;
+}
+
+/* Let the target have what the hub table has by now; returns whether it was changed. */
+static bool
+follow(TapMysqlSink *sink, TapMysqlSinkTable *result, const TapSourceTable *table,
+	   const TapSourceTable *old, const TapMysqlTable *target)
+{
+	bool		changed = false;
+
+	for (int i = 0; i < result->ncolumns; i++)
+	{
+		const char *name = result->columns[i].name;
+		bool		missing = find_column(target, name) == NULL;
+		const char *former;
+
+		if (!missing && !type_changed(table, old, i))
+			continue;
+		refuse_change(sink, result, psprintf("column \"%s\" is new or has a new type", name));
+		if (!sink->applies_ddl)
+			continue;
+		former = missing ? former_name(table, old, i) : NULL;
+		if (former != NULL && find_column(target, former) != NULL)
+			rename_column(sink, result, former, name);
+		else if (missing)
+			add_column(sink, result, i, table);
+		else
+			modify_column(sink, result, i, table);
+		changed = true;
+	}
+	for (int i = 0; old != NULL && i < old->descriptor->natts; i++)
+	{
+		const char *name = NameStr(TupleDescAttr(old->descriptor, i)->attname);
+		const TapMysqlColumn *column = find_column(target, name);
+
+		if (column == NULL || column_of(table->descriptor, name) >= 0)
+			continue;
+		refuse_change(sink, result, psprintf("column \"%s\" is gone", name));
+		if (sink->applies_ddl)
+			relax_column(sink, result, column);
+		changed = true;
+	}
+	return changed;
+}
+
+static void
+check_missing(TapMysqlSinkTable *result, const TapMysqlTable *target)
+{
+	for (int i = 0; i < result->ncolumns; i++)
+		if (find_column(target, result->columns[i].name) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("table \"%s\" of the target has no column \"%s\"", result->label,
+							result->columns[i].name),
+					 errhint("Add the column, leave it out by the option \"columns\", or drop the table to have it created.")));
+}
+
+/* ---------------------------------------------------------------------
+ * Texts of statements
+ * ---------------------------------------------------------------------
+ */
+
+static void
+make_insert(TapMysqlSinkTable *result)
+{
+	StringInfoData head;
+	StringInfoData tail;
+	const char *separator = "";
+	const char *tail_separator = " ON DUPLICATE KEY UPDATE ";
+
+	initStringInfo(&head);
+	initStringInfo(&tail);
+	appendStringInfo(&head, "INSERT INTO %s (", result->quoted);
+	for (int i = 0; i < result->ncolumns; i++)
+	{
+		const TapMysqlSinkColumn *column = &result->columns[i];
+
+		if (column->not_written)
+			continue;
+		appendStringInfo(&head, "%s%s", separator, column->quoted);
+		separator = ",";
+		if (result->is_key[i])
+			continue;
+		appendStringInfo(&tail, "%s%s=VALUES(%s)", tail_separator, column->quoted, column->quoted);
+		tail_separator = ",";
+	}
+	appendStringInfoString(&head, ") VALUES ");
+	if (tail.len == 0 && result->nkeys > 0)
+		appendStringInfo(&tail, "%s%s=VALUES(%s)", tail_separator,
+						 result->columns[result->keys[0]].quoted,
+						 result->columns[result->keys[0]].quoted);
+	result->insert_head = head.data;
+	result->upsert_tail = tail.data;
+}
+
+static void
+make_key_columns(TapMysqlSinkTable *result)
+{
+	StringInfoData columns;
+
+	initStringInfo(&columns);
+	if (result->nkeys > 1)
+		appendStringInfoChar(&columns, '(');
+	append_key_columns(&columns, result);
+	if (result->nkeys > 1)
+		appendStringInfoChar(&columns, ')');
+	result->key_columns = columns.data;
+}
+
+/* LOAD DATA, which reads bytes in hexadecimal and bits as a number. */
+static void
+make_load(TapMysqlSinkTable *result)
+{
+	StringInfoData head;
+	StringInfoData set;
+	const char *separator = "";
+	const char *set_separator = " SET ";
+
+	initStringInfo(&head);
+	initStringInfo(&set);
+	appendStringInfo(&head, "LOAD DATA LOCAL INFILE 'tapdata' INTO TABLE %s CHARACTER SET utf8mb4 "
+					 "FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n' (",
+					 result->quoted);
+	for (int i = 0; i < result->ncolumns; i++)
+	{
+		const TapMysqlSinkColumn *column = &result->columns[i];
+
+		if (column->not_written)
+			continue;
+		if (column->as_bytes || column->as_bits)
+		{
+			appendStringInfo(&head, "%s@c%d", separator, i);
+			appendStringInfo(&set, column->as_bytes ? "%s%s=UNHEX(@c%d)" :
+							 "%s%s=CAST(@c%d AS UNSIGNED)", set_separator, column->quoted, i);
+			set_separator = ",";
+		}
+		else
+			appendStringInfo(&head, "%s%s", separator, column->quoted);
+		separator = ",";
+	}
+	appendStringInfo(&head, ")%s", set.data);
+	result->load_head = head.data;
+}
+
+/* ---------------------------------------------------------------------
+ * All of it
+ * ---------------------------------------------------------------------
+ */
+
+static TapMysqlTable *
+read_target(TapMysqlSink *sink, const TapMysqlSinkTable *result)
+{
+	return tap_mysql_read_table(sink->session, &result->target);
+}
+
+static TapMysqlTable *
+make_target(TapMysqlSink *sink, TapMysqlSinkTable *result, const TapSourceTable *table,
+			const TapSourceTable *old)
+{
+	TapMysqlTable *target = read_target(sink, result);
+
+	if (target == NULL)
+	{
+		create_target(sink, result, table);
+		target = read_target(sink, result);
+	}
+	else if (old == NULL && sink->position == 0)
+		check_missing(result, target);
+	else if (follow(sink, result, table, old, target))
+		target = read_target(sink, result);
+	if (target == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s\" of the target cannot be seen", result->label),
+				 errhint("Grant SELECT on it to the connection's user.")));
+	return target;
+}
+
+void *
+tap_mysql_sink_prepare(TapSession *session, const TapSourceTable *table,
+					   const TapSourceTable *old, void *old_data)
+{
+	TapMysqlSink *sink = session->sink;
+	MemoryContext context = AllocSetContextCreate(sink->context, "tapdata mysql target",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+	TapMysqlSinkTable *result = palloc0(sizeof(TapMysqlSinkTable));
+	TapMysqlTable *target;
+
+	(void) old_data;
+	result->hub.schema = pstrdup(table->name.schema);
+	result->hub.name = pstrdup(table->name.name);
+	result->target = *tap_mysql_sink_target(&session->args, &result->hub, sink->lower_case);
+	result->quoted = tap_mysql_quote_table(&result->target);
+	result->label = tap_mysql_table_text(&result->target);
+	describe_columns(sink, result, table);
+	describe_key(result, table);
+	target = make_target(sink, result, table, old);
+	check_engine(result, target);
+	check_columns(sink, result, target);
+	check_key(result, target);
+	check_other_columns(sink, result);
+	choose_statements(sink, result);
+	make_insert(result);
+	make_key_columns(result);
+	make_load(result);
+	MemoryContextSwitchTo(before);
+	return result;
+}
