@@ -1,9 +1,11 @@
 #!/usr/bin/env perl
 # test/demo/changes.pl
-#	  Changes rows in the demo's shop and prints them as they arrive in the hub.
+#	  Changes rows in the demo's shop and prints them as they arrive in the hub, in the
+#	  database that it publishes to and at the webhook.
 #
-# start.sh gives the servers in the environment. The time that is shown runs from the
-# moment the COMMIT of MariaDB has returned until a query in the hub sees the change.
+# start.sh gives the servers in the environment. The times that are shown run from the
+# moment the COMMIT of MariaDB has returned until a query in the hub, and one in the other
+# database, sees the change.
 
 use strict;
 use warnings;
@@ -17,6 +19,8 @@ $| = 1;
 my %colour = map { $_ => defined $ENV{$_} ? $ENV{$_} : '' } qw(bold dim green plain);
 
 my $hub = session($ENV{psql}, '-X', '-A', '-t', '-q', '-n');
+my $offload = session($ENV{psql}, '-X', '-A', '-t', '-q', '-n', '-d', 'offload');
+open my $webhook, '<', $ENV{WEBHOOK_LOG} or die "$ENV{WEBHOOK_LOG}: $!\n";
 my $shop = session(
 	'mariadb', '--no-defaults', "--socket=$ENV{SOURCE_SOCKET}",
 	'--user=root', '--batch', '--skip-column-names', '--unbuffered',
@@ -57,7 +61,8 @@ my @changes = (
 	[
 		'a new column, filled for everybody',
 		"ALTER TABLE customers ADD COLUMN loyalty decimal(5,1); UPDATE customers SET loyalty = id / 10",
-		"SELECT count(loyalty) || ' customers have it' FROM shop.customers HAVING count(loyalty) = count(*)"
+		"SELECT count(*) || ' customers have it' FROM shop.customers c WHERE to_jsonb(c) ->> 'loyalty' IS NOT NULL
+		  HAVING count(*) = (SELECT count(*) FROM shop.customers)"
 	],
 	[
 		'old returned orders are deleted with their lines',
@@ -66,6 +71,7 @@ my @changes = (
 		"SELECT count(*) || ' orders are left' FROM shop.orders HAVING count(*) FILTER (WHERE status::text = 'returned') = 0"
 	]);
 
+printf "  %-48s %10s %11s\n", '', 'hub', 'offload';
 show_change(@$_) for @changes;
 exit 0;
 
@@ -107,15 +113,38 @@ sub show_change
 	{
 		$query = sprintf $query_of_value, (ask($shop, $source_query))[0];
 	}
+	my @answer = await($hub, $query, $what, $committed);
+	my $in_hub = time - $committed;
+
+	await($offload, $query, $what, $committed);
+	printf "  %s%-48s%s %s%7.1f ms  %7.1f ms%s   %s\n", $colour{bold}, $what, $colour{plain},
+	  $colour{green}, $in_hub * 1000, (time - $committed) * 1000, $colour{plain}, $answer[0];
+	show_webhook();
+	return;
+}
+
+# Polls until the query has an answer.
+sub await
+{
+	my ($session, $query, $what, $committed) = @_;
 	my @answer;
-	until (@answer = ask($hub, $query))
+
+	until (@answer = ask($session, $query))
 	{
-		die "the hub did not get: $what\n"
+		die "$session->{name} did not get: $what\n"
 		  if time > $committed + TIMEOUT_SECONDS;
 		sleep 0.0005;
 	}
-	printf "  %s%-48s%s %s%7.1f ms%s   %s\n", $colour{bold}, $what, $colour{plain},
-	  $colour{green}, (time - $committed) * 1000, $colour{plain},
-	  $answer[0];
+	return @answer;
+}
+
+# What the webhook has written since the last time, in short.
+sub show_webhook
+{
+	ask($hub, "SELECT tapdata.wait('shop_hook')");
+	seek $webhook, 0, 1;
+	chomp(my @lines = <$webhook>);
+	printf "      %s%s%s\n", $colour{dim}, "webhook: $_", $colour{plain}
+	  for @lines > 3 ? (@lines[ 0, 1 ], sprintf '... and %d more', @lines - 2) : @lines;
 	return;
 }

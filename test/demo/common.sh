@@ -17,6 +17,7 @@ stop_demo()
 	then
 		# PostgreSQL first: it would only complain that its source is gone
 		[ ! -d "$folder/hub" ] || "$services/postgres.sh" stop "$folder/hub"
+		[ ! -f "$folder/webhook.pid" ] || kill "$(cat "$folder/webhook.pid")" 2>/dev/null || :
 		[ ! -d "$folder/source" ] || "$services/mariadb.sh" stop "$folder/source"
 		rm -rf "$folder"
 	fi

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test/demo/start.sh
-#	  Shows tapdata at work: a shop in MariaDB, followed by a hub in PostgreSQL.
+#	  Shows tapdata at work: a shop in MariaDB, followed by a hub in PostgreSQL, which
+#	  publishes it to a second PostgreSQL database and to a webhook.
 #
 # Both servers are the demo's own, in a temporary folder, and stay until stop.sh. The
 # extension has to be installed ("make demo" does that first).
@@ -68,15 +69,16 @@ load_shop()
 	SQL
 }
 
-# One line that is drawn over on a terminal, and printed once a change elsewhere.
+# progress PIPELINE: one line that is drawn over on a terminal, and printed once a
+# change elsewhere.
 progress()
 {
-	local state copied estimated percent shown='' line filled bar
+	local pipeline=$1 state copied estimated percent shown='' line filled bar
 	while :
 	do
 		IFS='|' read -r state copied estimated < <(hub_sql -Atc "
 			SELECT state, coalesce(rows_copied, 0), greatest(rows_estimated, rows_copied, 1)
-			  FROM tapdata.status WHERE name = 'shop_in'")
+			  FROM tapdata.status WHERE name = '$pipeline'")
 		case $state in
 			failed | stopped)
 				printf '\n'
@@ -111,8 +113,39 @@ pull_shop()
 	run_sql "SELECT tapdata.connect('shop', 'mysql://tap:secret@127.0.0.1:$SOURCE_PORT/shop');"
 	run_sql "SELECT tapdata.pull('shop_in', 'shop', ARRAY['shop.*']);"
 	deadline=$((SECONDS + 300))
-	progress
+	progress shop_in
 	hub_sql -c "SELECT source_table, hub_table, state, rows_copied FROM tapdata.tables ORDER BY 1" -P footer=off
+}
+
+# A webhook that writes to a file what it is sent.
+start_webhook()
+{
+	perl "$here/webhook.pl" "$folder/webhook.port" "$folder/webhook.log" >"$folder/webhook.err" 2>&1 </dev/null &
+	echo $! >"$folder/webhook.pid"
+	deadline=$((SECONDS + 30))
+	until [ -s "$folder/webhook.port" ]
+	do
+		[ $SECONDS -lt $deadline ] || die "the webhook did not start: $(cat "$folder/webhook.err")"
+		sleep 0.05
+	done
+	WEBHOOK_PORT=$(cat "$folder/webhook.port")
+	WEBHOOK_LOG=$folder/webhook.log
+	export WEBHOOK_LOG
+}
+
+publish_shop()
+{
+	step "Publishing it: to another PostgreSQL database, and changes of orders and customers to a webhook"
+	hub_sql -c 'CREATE DATABASE offload'
+	start_webhook
+	run_sql "SELECT tapdata.connect('offload', 'postgres://postgres@localhost:$PGPORT/offload', '{\"socket\": \"$PGHOST\"}');"
+	run_sql "SELECT tapdata.publish('shop_out', 'offload', ARRAY['shop.*']);"
+	deadline=$((SECONDS + 300))
+	progress shop_out
+	run_sql "SELECT tapdata.connect('hook', 'http://127.0.0.1:$WEBHOOK_PORT/shop');"
+	run_sql "SELECT tapdata.publish('shop_hook', 'hook', ARRAY['shop.orders', 'shop.customers'], '{\"snapshot\": \"never\"}');"
+	hub_sql -c "SELECT tapdata.wait('shop_hook')" >/dev/null
+	hub_sql -c "SELECT name, direction, connection, state, tables, rows_copied FROM tapdata.status ORDER BY 1" -P footer=off
 }
 
 look_around()
@@ -123,6 +156,9 @@ look_around()
 		      SELECT * FROM tapdata.status \\gx
 		      SELECT * FROM tapdata.events;
 		      SELECT status, count(*), sum(total) FROM shop.orders GROUP BY 1;
+		the same rows in the other database, and what the webhook got:
+		  $psql -h $PGHOST -p $PGPORT -U postgres offload
+		  tail -f $WEBHOOK_LOG
 		change the shop, and see it there:
 		  mariadb --socket=$SOURCE_SOCKET --user=root shop
 		and remove it all:
@@ -146,6 +182,7 @@ fi
 start_servers
 load_shop
 pull_shop
-step "Changing the shop in MariaDB, and watching the hub"
+publish_shop
+step "Changing the shop in MariaDB, and watching the hub, the other database and the webhook"
 psql=$psql bold=$bold dim=$dim green=$green plain=$plain perl "$here/changes.pl"
 look_around
