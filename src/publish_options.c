@@ -209,6 +209,24 @@ tap_publish_filter(const TapOptions *options, const TapTableName *name)
 	return result;
 }
 
+static void
+check_columns(List *columns)
+{
+	if (columns == NIL)
+		report_shape("columns", COLUMNS_EXAMPLE);
+	for (int i = 0; i < list_length(columns); i++)
+	{
+		for (int j = 0; j < i; j++)
+		{
+			if (strcmp(list_nth(columns, i), list_nth(columns, j)) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_COLUMN),
+						 errmsg("option \"columns\" names column \"%s\" more than once",
+								(char *) list_nth(columns, i))));
+		}
+	}
+}
+
 List *
 tap_publish_columns(const TapOptions *options, const TapTableName *name)
 {
@@ -218,8 +236,7 @@ tap_publish_columns(const TapOptions *options, const TapTableName *name)
 	if (value == NULL)
 		return NIL;
 	result = array_strings(value);
-	if (result == NIL)
-		report_shape("columns", COLUMNS_EXAMPLE);
+	check_columns(result);
 	return result;
 }
 
@@ -241,10 +258,7 @@ tap_publish_check_columns(const char *value)
 	ListCell   *cell;
 
 	foreach(cell, table_values(value))
-	{
-		if (array_strings(((TableValue *) lfirst(cell))->value) == NIL)
-			report_shape("columns", COLUMNS_EXAMPLE);
-	}
+		check_columns(array_strings(((TableValue *) lfirst(cell))->value));
 }
 
 /* ---------------------------------------------------------------------
