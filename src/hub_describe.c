@@ -207,6 +207,18 @@ describe_column(TapHubDescription *description, Relation relation, int i)
 	table->column_defaults[i] = missing_value(physical, attnum);
 }
 
+/* A column that was renamed keeps its number. */
+static char *
+column_numbers(const TapHubDescription *description, int natts)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (int i = 0; i < natts; i++)
+		appendStringInfo(&out, "%s%d", i > 0 ? " " : "", description->physical[i]);
+	return out.data;
+}
+
 TapHubDescription *
 tap_hub_describe(Relation relation, List *columns, const TapTableName *name)
 {
@@ -243,6 +255,7 @@ tap_hub_describe(Relation relation, List *columns, const TapTableName *name)
 	for (int i = 0; i < natts; i++)
 		describe_column(description, relation, i);
 	describe_key(description, relation);
+	table->definition = column_numbers(description, natts);
 	table->comment = GetComment(RelationGetRelid(relation), RelationRelationId, 0);
 	table->estimated_rows = relation->rd_rel->reltuples;
 	table->estimated_bytes = table->estimated_rows < 0 ? -1 :

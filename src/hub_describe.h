@@ -35,6 +35,8 @@ typedef struct TapHubDescription
  * char *, NIL: all.  name is what it is published as, that is, the root's of
  * a partition; NULL: its own.  The key is the primary key, else the index
  * of the replica identity; only if it is part of the published columns.
+ * definition lists the columns' numbers in the relation, so that a sink can
+ * tell a column that was renamed from one that was dropped and another added.
  * column_types are PostgreSQL's own (format_type); column_defaults what rows
  * that were there before the column have.  Needs a transaction; works under a
  * historic snapshot too.  Raises ERRCODE_UNDEFINED_COLUMN for a column that
