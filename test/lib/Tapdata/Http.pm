@@ -117,10 +117,10 @@ sub requests
 	my ($self) = @_;
 	my $file = $self->directory . '/requests';
 
-	return () unless -f $file;
-
 	# the last line may be on its way
-	return map { $json->decode($_) } grep { /\}\n\z/ } split /(?<=\n)/, slurp_file($file);
+	my @lines = -f $file ? grep { /\}\n\z/ } split /(?<=\n)/, slurp_file($file) : ();
+	my @requests = map { $json->decode($_) } @lines;
+	return @requests;
 }
 
 sub changes
