@@ -73,7 +73,7 @@ refused('{"where": {"erp.*": "id > 1", "*.orders": "id > 2"}}', '22023',
 refused('{"columns": "id"}', '22023', qr/option "columns".*\["id", "amount"\]/s, 'columns is no text');
 refused('{"columns": {"erp.orders": []}}', '22023', qr/option "columns"/, 'nor an empty list');
 refused('{"columns": {"erp.orders": [1]}}', '22023', qr/option "columns"/, 'nor a list of numbers');
-refused('{"columns": ["id", "amount", "id"]}', '42701', qr/column "id" more than once/, 'nor a list with one twice');
+refused('{"columns": {"erp.orders": ["id", "amount", "id"]}}', '42701', qr/column "id" more than once/, 'nor a list with one twice');
 refused('{"columns": {"erp.nosuch": ["id"]}}', '42P01', qr/option "columns" names "erp\.nosuch"/,
 	'columns names tables of the pipeline only');
 refused('{"columns": {"erp.orders": ["id", "nosuch"]}}', '42703', qr/nosuch/, 'and columns that there are');
