@@ -22,7 +22,6 @@
  */
 #include "postgres.h"
 
-#include "access/sysattr.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlogutils.h"
@@ -347,15 +346,6 @@ fill_slot(TapDecodeLayout *layout, TupleTableSlot *slot, const Datum *values,
 	ExecStoreVirtualTuple(slot);
 }
 
-/* Whether WAL tells a column of old rows; physical, from 0. */
-static bool
-old_row_has(const TapDecodeLayout *layout, int column)
-{
-	return layout->old_full ||
-		bms_is_member(column + 1 - FirstLowInvalidHeapAttributeNumber,
-					  layout->identity_columns);
-}
-
 /*
  * Mend what the new tuple only points to: values that are in WAL stand
  * behind the tuples in the record; values that were not changed are those of
@@ -386,7 +376,7 @@ mend_external(const TapDecodeRecord *record, char *external, Datum *values,
 			TupleDescAttr(layout->physical, column)->attlen != -1 ||
 			!VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(values[column])))
 			continue;
-		if (record->old_bytes > 0 && old_row_has(layout, column))
+		if (record->old_bytes > 0 && tap_decode_old_has(layout, column))
 		{
 			values[column] = old_values[column];
 			isnull[column] = old_isnull[column];

@@ -313,6 +313,27 @@ raise_unidentified(Change *change, Relation relation)
 					 name->schema ? name->schema : "", name->name)));
 }
 
+/* Values that did not change are not in WAL, but maybe the old row's are. */
+static void
+complete_new(Change *change)
+{
+	TapDecodeLayout *layout = change->layout;
+
+	if (change->old_tuple == NULL || !HeapTupleHasExternal(change->new_tuple))
+		return;
+	for (int i = 0; i < layout->physical->natts; i++)
+	{
+		if (TupleDescAttr(layout->physical, i)->attlen == -1 &&
+			!layout->isnull[i] &&
+			VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(layout->values[i])) &&
+			tap_decode_old_has(layout, i))
+		{
+			layout->values[i] = layout->old_values[i];
+			layout->isnull[i] = layout->old_isnull[i];
+		}
+	}
+}
+
 /*
  * Whether the change passes the row filter.  An update that crosses the
  * filter becomes an insert or a delete.
@@ -334,6 +355,7 @@ passes_filter(Change *change)
 	if (change->new_tuple != NULL)
 	{
 		deform_new(change);
+		complete_new(change);
 		new_passes = tap_decode_filter_passes(layout->filter, layout->values,
 											  layout->isnull);
 	}

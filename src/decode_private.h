@@ -13,10 +13,12 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "access/xlogutils.h"
 #include "decode.h"
 #include "decode_buffer.h"
 #include "executor/tuptable.h"
+#include "nodes/bitmapset.h"
 #include "nodes/execnodes.h"
 #include "replication/logical.h"
 #include "utils/hsearch.h"
@@ -69,6 +71,15 @@ typedef struct TapDecodeRelation
 	bool		valid;			/* false: look again; set by invalidations */
 	TapDecodeLayout *layout;	/* NULL: not published */
 } TapDecodeRelation;
+
+/* Whether WAL tells a column of old rows; physical, from 0. */
+static inline bool
+tap_decode_old_has(const TapDecodeLayout *layout, int column)
+{
+	return layout->old_full ||
+		bms_is_member(column + 1 - FirstLowInvalidHeapAttributeNumber,
+					  layout->identity_columns);
+}
 
 /* One row change in the buffer.  Values follow, each aligned. */
 typedef struct TapDecodeRecord
