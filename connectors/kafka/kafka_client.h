@@ -58,7 +58,9 @@ struct TapKafkaJob
 	int			partitions;		/* in: to create; out: that there are */
 	int			replication;
 	bool		create;			/* a topic that is missing */
+	bool		pretend;		/* only ask whether it could be created */
 	bool		compact;
+	void	   *data;			/* freed with the job, by free() */
 	char		key[128];		/* of the message that is looked for */
 	char		value[512];		/* out: its value, cut */
 	bool		found;

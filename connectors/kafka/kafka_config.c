@@ -193,8 +193,40 @@ tap_kafka_connection_properties(const TapSessionArgs *args)
 }
 
 /*
+ * An option of the pipeline with a default: given, it wins over a property
+ * of the connection; by its default it does not.
+ */
+static List *
+add_pipeline_option(List *properties, const TapOptions *options, const char *option,
+					const char *name, bool given)
+{
+	if (tap_kafka_core->option_given(options, option) != given)
+		return properties;
+	return add_option_property(properties, options, option, name);
+}
+
+static List *
+add_pipeline_options(List *properties, const TapOptions *options, bool given)
+{
+	properties = add_pipeline_option(properties, options, "linger_ms", "linger.ms", given);
+	properties = add_pipeline_option(properties, options, "compression", "compression.type", given);
+	return add_pipeline_option(properties, options, "partitioner", "partitioner", given);
+}
+
+static List *
+add_transactions(List *properties, TapSession *session)
+{
+	properties = add_property(properties, "transactional.id",
+							  psprintf("tapdata-%s", session->args.pipeline_identity));
+	properties = add_option_property(properties, session->args.pipeline_options,
+									 "transaction_timeout", "transaction.timeout.ms");
+	return add_property(properties, "delivery.report.only.error", "true");
+}
+
+/*
  * A message is tried until it is delivered; what is queued is bounded by
- * bytes and number.
+ * bytes and number.  Topics are created by us, with the partitions that the
+ * options say, or not at all.
  */
 List *
 tap_kafka_producer_properties(TapSession *session)
@@ -202,24 +234,20 @@ tap_kafka_producer_properties(TapSession *session)
 	const TapOptions *options = session->args.pipeline_options;
 	List	   *list = NIL;
 
-	list = add_property(list, "acks", "all");
 	list = add_property(list, "queue.buffering.max.messages", "200000");
 	list = add_property(list, "queue.buffering.max.kbytes", "65536");
 	list = add_property(list, "topic.metadata.refresh.interval.ms", "60000");
+	list = add_property(list, "allow.auto.create.topics", "false");
+	if (options != NULL)
+		list = add_pipeline_options(list, options, false);
 	list = list_concat(list, tap_kafka_connection_properties(&session->args));
 	list = add_property(list, "enable.idempotence", "true");
 	list = add_property(list, "message.timeout.ms", "0");
+	if (options == NULL)
+		return list;
 	if (session->settings.exactly_once)
-	{
-		list = add_property(list, "transactional.id",
-							psprintf("tapdata-%s", session->args.pipeline_identity));
-		list = add_option_property(list, options, "transaction_timeout",
-								   "transaction.timeout.ms");
-		list = add_property(list, "delivery.report.only.error", "true");
-	}
-	list = add_option_property(list, options, "linger_ms", "linger.ms");
-	list = add_option_property(list, options, "compression", "compression.type");
-	list = add_option_property(list, options, "partitioner", "partitioner");
+		list = add_transactions(list, session);
+	list = add_pipeline_options(list, options, true);
 	return add_given_properties(list, options);
 }
 

@@ -9,9 +9,13 @@
  */
 #include "kafka_connector.h"
 
+#include <curl/curl.h>
+
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+
+#include "kafka_registry.h"
 
 PG_MODULE_MAGIC;
 
@@ -53,7 +57,8 @@ static const TapOption options[] = {
 	"whether the brokers' certificates must be for their host names"},
 	{"sasl_mechanism", TAP_OPTION_ENUM, CONNECTION, "PLAIN", 0, 0, mechanisms, false, NULL,
 	"how the user of the URI logs in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, GSSAPI, OAUTHBEARER"},
-	{"schema_registry", TAP_OPTION_TEXT, CONNECTION | PUBLISH, NULL, 0, 0, NULL, false, NULL,
+	{"schema_registry", TAP_OPTION_TEXT, CONNECTION | PUBLISH, NULL, 0, 0, NULL, false,
+		tap_kafka_check_registry_url,
 	"URL of the schema registry, for the formats avro and debezium_avro"},
 	{"schema_registry_user", TAP_OPTION_TEXT, CONNECTION | PUBLISH, NULL, 0, 0, NULL, false, NULL,
 	"user of the schema registry"},
@@ -192,5 +197,8 @@ const TapConnector *
 tap_connector_init(const TapCore *core)
 {
 	tap_kafka_core = core;
+
+	/* before any thread may need it */
+	(void) curl_global_init(CURL_GLOBAL_DEFAULT);
 	return &connector;
 }

@@ -157,7 +157,7 @@ struct TapSession
 	TapKafkaClient *client;
 	List	   *topics;			/* of TapKafkaTopic * */
 	List	   *tables;			/* of TapKafkaTable *, for their names */
-	struct TapKafkaRegistry *registry;	/* or NULL */
+	List	   *schemas;		/* that were registered */
 
 	/* messages */
 	StringInfoData key;			/* reused for each */

@@ -13,7 +13,7 @@
  *	  are read, and those only as far as no open transaction precedes them: a
  *	  pipeline that was killed between its position and its commit hides what
  *	  follows until its next start, or until the broker aborts it.  So the
- *	  whole log must have been read, up to its high watermark.
+ *	  log must have been read up to its high watermark.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -62,15 +62,20 @@ take_message(TapKafkaJob *job, const rd_kafka_message_t *message)
 	job->found = true;
 }
 
-/* Whether the end of the log is where this end of what is committed is. */
+/*
+ * Whether what is committed ends where the log ended when this was asked for
+ * the first time (*end is -1 then): other pipelines may never let it rest.
+ */
 static bool
-is_whole_log(rd_kafka_t *rk, const char *topic, int64_t offset)
+is_whole_log(rd_kafka_t *rk, const char *topic, int64_t offset, int64_t *end)
 {
 	int64_t		low;
-	int64_t		high;
 
-	return rd_kafka_get_watermark_offsets(rk, topic, POSITION_PARTITION, &low, &high) ==
-		RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0 && offset >= high;
+	if (*end < 0 &&
+		rd_kafka_get_watermark_offsets(rk, topic, POSITION_PARTITION, &low, end) !=
+		RD_KAFKA_RESP_ERR_NO_ERROR)
+		*end = -1;
+	return *end >= 0 && offset >= *end;
 }
 
 /* Read from an offset to the end of the log. */
@@ -78,6 +83,7 @@ static void
 read_from(TapKafkaJob *job, rd_kafka_t *rk, rd_kafka_topic_t *topic, int64_t offset)
 {
 	int64		until = now_ms() + READ_TIMEOUT_MS;
+	int64_t		end = -1;
 	bool		whole = false;
 
 	job->found = false;
@@ -95,13 +101,30 @@ read_from(TapKafkaJob *job, rd_kafka_t *rk, rd_kafka_topic_t *topic, int64_t off
 		if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
 			take_message(job, message);
 		else if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
-			whole = is_whole_log(rk, job->topic, message->offset);
+			whole = is_whole_log(rk, job->topic, message->offset, &end);
 		rd_kafka_message_destroy(message);
 	}
 	(void) rd_kafka_consume_stop(topic, POSITION_PARTITION);
 	if (!whole)
 		tap_kafka_keep_code(&job->error, RD_KAFKA_RESP_ERR__TIMED_OUT,
 							"another pipeline's transaction in it has not ended, or its leader does not answer");
+}
+
+/* Longer and longer rounds: a broker that hangs must not hold up our end. */
+static rd_kafka_resp_err_t
+find_ends(TapKafkaJob *job, rd_kafka_t *rk, int64_t *low, int64_t *high)
+{
+	int64		until = now_ms() + READ_TIMEOUT_MS;
+	rd_kafka_resp_err_t code;
+
+	for (int round_ms = ROUND_MS;; round_ms *= 2)
+	{
+		code = rd_kafka_query_watermark_offsets(rk, job->topic, POSITION_PARTITION, low, high,
+												round_ms);
+		if ((code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT) ||
+			*job->stop || now_ms() > until)
+			return code;
+	}
 }
 
 static void
@@ -111,11 +134,8 @@ run_read(TapKafkaJob *job, rd_kafka_t *rk)
 	int64_t		low = 0;
 	int64_t		high = 0;
 	int64_t		window = FIRST_WINDOW;
-	rd_kafka_resp_err_t code;
 
-	code = rd_kafka_query_watermark_offsets(rk, job->topic, POSITION_PARTITION, &low, &high,
-											READ_TIMEOUT_MS);
-	tap_kafka_keep_code(&job->error, code, NULL);
+	tap_kafka_keep_code(&job->error, find_ends(job, rk, &low, &high), NULL);
 	while (job->error.code == RD_KAFKA_RESP_ERR_NO_ERROR && !job->found && !*job->stop)
 	{
 		int64_t		from = Max(low, high - window);

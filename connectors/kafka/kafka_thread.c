@@ -49,11 +49,19 @@ struct TapKafkaThread
 };
 
 static void
+free_job(TapKafkaJob *job)
+{
+	if (job != NULL)
+		free(job->data);
+	free(job);
+}
+
+static void
 free_thread(TapKafkaThread *thread)
 {
 	pthread_mutex_destroy(&thread->mutex);
 	pthread_cond_destroy(&thread->changed);
-	free(thread->job);
+	free_job(thread->job);
 	free(thread);
 }
 
@@ -229,7 +237,7 @@ tap_kafka_job_free(TapKafkaClient *client, TapKafkaJob *job)
 	if (thread->job == job)
 		thread->job = NULL;
 	pthread_mutex_unlock(&thread->mutex);
-	free(job);
+	free_job(job);
 }
 
 void

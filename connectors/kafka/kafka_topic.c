@@ -19,8 +19,9 @@
 /* How long a topic that was just made may be without a leader. */
 #define LEADER_TIMEOUT_MS	20000
 
-/* How long one request may take. */
+/* How long one request may take, and the first round of waiting for it. */
 #define REQUEST_TIMEOUT_MS	10000
+#define FIRST_ROUND_MS		500
 
 /* Topics other than those of tables. */
 static const char *const compact_settings[][2] = {
@@ -153,6 +154,23 @@ now_ms(void)
 	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* Longer and longer rounds: a broker that hangs must not hold up our end. */
+static rd_kafka_resp_err_t
+request_metadata(TapKafkaJob *job, rd_kafka_t *rk, rd_kafka_topic_t *topic,
+				 const struct rd_kafka_metadata **metadata)
+{
+	int64		until = now_ms() + REQUEST_TIMEOUT_MS;
+	rd_kafka_resp_err_t code;
+
+	for (int round_ms = FIRST_ROUND_MS;; round_ms *= 2)
+	{
+		code = rd_kafka_metadata(rk, 0, topic, metadata, round_ms);
+		if ((code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT) ||
+			*job->stop || now_ms() > until)
+			return code;
+	}
+}
+
 /* Ask for the topic; job->error says what of it is not so. */
 static void
 look_up(TapKafkaJob *job, rd_kafka_t *rk)
@@ -161,7 +179,7 @@ look_up(TapKafkaJob *job, rd_kafka_t *rk)
 	const struct rd_kafka_metadata *metadata = NULL;
 	rd_kafka_resp_err_t code;
 
-	code = rd_kafka_metadata(rk, 0, topic, &metadata, REQUEST_TIMEOUT_MS);
+	code = request_metadata(job, rk, topic, &metadata);
 	job->partitions = 0;
 	if (code == RD_KAFKA_RESP_ERR_NO_ERROR && metadata->topic_cnt == 1)
 	{
@@ -192,6 +210,8 @@ request_creation(TapKafkaJob *job, rd_kafka_t *rk, rd_kafka_NewTopic_t *topic)
 	}
 	(void) rd_kafka_AdminOptions_set_request_timeout(options, REQUEST_TIMEOUT_MS, reason,
 													 sizeof(reason));
+	if (job->pretend)
+		(void) rd_kafka_AdminOptions_set_validate_only(options, 1, reason, sizeof(reason));
 	rd_kafka_CreateTopics(rk, &topic, 1, options, queue);
 	event = rd_kafka_queue_poll(queue, REQUEST_TIMEOUT_MS + 1000);
 	rd_kafka_AdminOptions_destroy(options);
@@ -277,7 +297,7 @@ tap_kafka_run_topic_job(TapKafkaJob *job, rd_kafka_t *rk)
 				return;
 			job->partitions = partitions;
 			create(job, rk);
-			if (job->error.code != RD_KAFKA_RESP_ERR_NO_ERROR)
+			if (job->error.code != RD_KAFKA_RESP_ERR_NO_ERROR || job->pretend)
 				return;
 			created = true;
 		}

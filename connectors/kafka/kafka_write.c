@@ -389,6 +389,19 @@ emit_key_change(const Outgoing *out, StringInfo old_key, StringInfo new_key)
 	emit_row(out, 'c', NULL, &out->change->new_row, new_key, there);
 }
 
+/* A row in Avro has no way to say it but the header. */
+static void
+emit_truncate(const Outgoing *out)
+{
+	const TapKafkaSettings *settings = &out->session->settings;
+	rd_kafka_headers_t *headers = make_headers(out, 't', settings->headers | TAP_KAFKA_HEADER_OP);
+
+	if (settings->format == TAP_KAFKA_FORMAT_AVRO)
+		emit(out, NULL, NULL, headers);
+	else
+		emit_row(out, 't', NULL, NULL, NULL, headers);
+}
+
 static bool
 keys_differ(const StringInfoData *a, const StringInfoData *b)
 {
@@ -438,8 +451,7 @@ tap_kafka_write_change(TapSession *session, const TapOutChange *change)
 						encode_key(&out, &change->old_row, &session->key), NULL);
 			break;
 		case TAP_CHANGE_TRUNCATE:
-			emit_row(&out, 't', NULL, NULL, NULL,
-					 make_headers(&out, 't', headers | TAP_KAFKA_HEADER_OP));
+			emit_truncate(&out);
 			break;
 	}
 	MemoryContextSwitchTo(before);

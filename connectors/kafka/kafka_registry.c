@@ -1,0 +1,278 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/kafka/kafka_registry.c
+ *	  Registers schemas with a schema registry of Confluent's interface.
+ *
+ * The request is made by libcurl in the client's thread, so that it can be
+ * interrupted; a schema is registered once in a session.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "kafka_registry.h"
+
+#include <curl/curl.h>
+
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+#define REQUEST_TIMEOUT_SECONDS		30
+#define RESPONSE_MAX_BYTES			65536
+
+/* A request, in one piece of memory that the thread may use alone. */
+typedef struct Request
+{
+	char		url[1024];
+	char		user[256];
+	char		password[512];
+	long		status;			/* of HTTP; 0: there was no answer */
+	char		failure[CURL_ERROR_SIZE];
+	Size		received;
+	char		response[RESPONSE_MAX_BYTES];
+	char		body[FLEXIBLE_ARRAY_MEMBER];
+} Request;
+
+typedef struct KnownSchema
+{
+	char	   *subject;
+	char	   *text;
+	int32		id;
+} KnownSchema;
+
+/* ---------------------------------------------------------------------
+ * In the thread
+ * ---------------------------------------------------------------------
+ */
+
+static size_t
+take_response(char *bytes, size_t size, size_t count, void *arg)
+{
+	Request    *request = arg;
+	Size		length = Min(size * count, RESPONSE_MAX_BYTES - 1 - request->received);
+
+	memcpy(request->response + request->received, bytes, length);
+	request->received += length;
+	request->response[request->received] = '\0';
+	return size * count;
+}
+
+static int
+look_at_stop(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+	TapKafkaJob *job = arg;
+
+	return *job->stop ? 1 : 0;
+}
+
+static void
+run_request(TapKafkaJob *job, rd_kafka_t *rk)
+{
+	Request    *request = job->data;
+	const char *body = request->body;
+	CURL	   *curl = curl_easy_init();
+	struct curl_slist *headers = NULL;
+
+	if (curl == NULL)
+		return;
+	headers = curl_slist_append(headers, "Content-Type: application/vnd.schemaregistry.v1+json");
+	headers = curl_slist_append(headers, "Expect:");
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_URL, request->url);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long) REQUEST_TIMEOUT_SECONDS);
+	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, request->failure);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_response);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, request);
+	curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, look_at_stop);
+	curl_easy_setopt(curl, CURLOPT_XFERINFODATA, job);
+	curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	if (request->user[0] != '\0')
+	{
+		curl_easy_setopt(curl, CURLOPT_USERNAME, request->user);
+		curl_easy_setopt(curl, CURLOPT_PASSWORD, request->password);
+	}
+	if (curl_easy_perform(curl) == CURLE_OK)
+		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &request->status);
+	curl_slist_free_all(headers);
+	curl_easy_cleanup(curl);
+}
+
+/* ---------------------------------------------------------------------
+ * For the formats
+ * ---------------------------------------------------------------------
+ */
+
+static const char *
+registry_option(const TapSession *session, const char *name)
+{
+	const TapOptions *own = session->args.pipeline_options;
+
+	if (tap_kafka_core->option_given(own, name))
+		return tap_kafka_core->option_text(own, name);
+	return tap_kafka_core->option_text(session->args.options, name);
+}
+
+const char *
+tap_kafka_registry_url(const TapSession *session)
+{
+	return registry_option(session, "schema_registry");
+}
+
+void
+tap_kafka_check_registry_url(const char *value)
+{
+	if (strncmp(value, "http://", 7) != 0 && strncmp(value, "https://", 8) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"schema_registry\""),
+				 errhint("It is the URL of the registry, as http://registry:8081.")));
+	if (strlen(value) > 500)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the value of option \"schema_registry\" is too long")));
+	if (strchr(value, '@') != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the URL of the schema registry must not name a user"),
+				 errhint("Use the options \"schema_registry_user\" and \"schema_registry_password\".")));
+}
+
+static void
+set_url(Request *request, const char *base, const char *subject)
+{
+	char	   *escaped = curl_easy_escape(NULL, subject, 0);
+	int			length = strlen(base);
+
+	while (length > 0 && base[length - 1] == '/')
+		length--;
+	snprintf(request->url, sizeof(request->url), "%.*s/subjects/%s/versions", length, base,
+			 escaped ? escaped : subject);
+	curl_free(escaped);
+}
+
+static TapKafkaJob *
+make_request(TapSession *session, const char *subject, const char *schema)
+{
+	TapKafkaJob *job = tap_kafka_job_new(run_request);
+	const char *user = registry_option(session, "schema_registry_user");
+	const char *password = registry_option(session, "schema_registry_password");
+	StringInfoData body;
+	Request    *request;
+
+	initStringInfo(&body);
+	appendStringInfoString(&body, "{\"schema\":");
+	tap_json_append_cstring(&body, schema);
+	appendStringInfoChar(&body, '}');
+	request = calloc(1, sizeof(Request) + body.len + 1);
+	if (request == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	memcpy(request->body, body.data, body.len + 1);
+	set_url(request, tap_kafka_registry_url(session), subject);
+	if (user != NULL)
+		strlcpy(request->user, user, sizeof(request->user));
+	if (password != NULL)
+		strlcpy(request->password, password, sizeof(request->password));
+	job->data = request;
+	return job;
+}
+
+static void
+report_status(const char *subject, const Request *request)
+{
+	int			sqlstate = ERRCODE_CONNECTION_FAILURE;
+	const char *hint = NULL;
+
+	if (request->status == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("could not reach the schema registry: %s",
+						request->failure[0] ? request->failure : "no answer"),
+				 errhint("Check the option \"schema_registry\".")));
+	if (request->status == 401 || request->status == 403)
+	{
+		sqlstate = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
+		hint = "Check the options \"schema_registry_user\" and \"schema_registry_password\".";
+	}
+	else if (request->status == 409)
+	{
+		sqlstate = ERRCODE_DATATYPE_MISMATCH;
+		hint = "Change the subject's compatibility in the registry, or publish to another topic.";
+	}
+	else if (request->status < 500 && request->status != 429)
+		sqlstate = ERRCODE_INVALID_PARAMETER_VALUE;
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 errmsg("the schema registry refuses the schema of subject \"%s\", with status %ld",
+					subject, request->status),
+			 errdetail("It says: %s", request->response),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+static int32
+parse_id(const char *subject, const Request *request)
+{
+	Jsonb	   *answer = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+															CStringGetDatum(request->response)));
+	JsonbValue	key = {.type = jbvString,.val.string = {.val = "id",.len = 2}};
+	JsonbValue *id = NULL;
+
+	if (JB_ROOT_IS_OBJECT(answer))
+		id = findJsonbValueFromContainer(&answer->root, JB_FOBJECT, &key);
+	if (id == NULL || id->type != jbvNumeric)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("the schema registry gave no id for subject \"%s\"", subject),
+				 errdetail("It said: %s", request->response)));
+	return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(id->val.numeric)));
+}
+
+static KnownSchema *
+find_schema(TapSession *session, const char *subject, const char *schema)
+{
+	ListCell   *cell;
+
+	foreach(cell, session->schemas)
+	{
+		KnownSchema *known = lfirst(cell);
+
+		if (strcmp(known->subject, subject) == 0 && strcmp(known->text, schema) == 0)
+			return known;
+	}
+	return NULL;
+}
+
+int32
+tap_kafka_register_schema(TapSession *session, const char *subject, const char *schema)
+{
+	KnownSchema *known = find_schema(session, subject, schema);
+	MemoryContext before;
+	TapKafkaJob *job;
+	Request    *request;
+
+	if (known != NULL)
+		return known->id;
+	if (tap_kafka_registry_url(session) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the formats avro and debezium_avro need the option \"schema_registry\""),
+				 errhint("Give the registry's URL, as http://registry:8081.")));
+	job = make_request(session, subject, schema);
+	tap_kafka_job_run(session->client, job);
+	request = job->data;
+	if (request->status < 200 || request->status >= 300)
+		report_status(subject, request);
+
+	before = MemoryContextSwitchTo(session->args.context);
+	known = palloc(sizeof(KnownSchema));
+	known->subject = pstrdup(subject);
+	known->text = pstrdup(schema);
+	known->id = parse_id(subject, request);
+	session->schemas = lappend(session->schemas, known);
+	MemoryContextSwitchTo(before);
+	tap_kafka_job_free(session->client, job);
+	return known->id;
+}

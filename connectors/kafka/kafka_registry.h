@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/kafka/kafka_registry.h
+ *	  The schema registry.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_KAFKA_REGISTRY_H
+#define TAPDATA_KAFKA_REGISTRY_H
+
+#include "kafka_connector.h"
+
+/*
+ * The id of a schema under a subject, registering it if that was not done in
+ * this session.  Uses the network.  Raises ERRCODE_DATATYPE_MISMATCH when
+ * it is not compatible with what the subject has.
+ */
+extern int32 tap_kafka_register_schema(TapSession *session, const char *subject,
+									   const char *schema);
+
+/* The option of the pipeline, else of the connection; NULL: none. */
+extern const char *tap_kafka_registry_url(const TapSession *session);
+
+/* Check the option "schema_registry" when it is given. */
+extern void tap_kafka_check_registry_url(const char *value);
+
+#endif							/* TAPDATA_KAFKA_REGISTRY_H */
