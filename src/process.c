@@ -201,8 +201,9 @@ withdraw(void)
 }
 
 /*
- * Leave the table.  Being registered before the process connected, this runs
- * after its transaction was aborted and its locks were released.
+ * Leave the table: after the transaction was aborted, and locks and a
+ * replication slot were released, all of which is done before callbacks of
+ * this kind.
  */
 static void
 detach(int code, Datum arg)
@@ -272,7 +273,7 @@ tap_process_attach(const TapWorkerArgs *args)
 
 	if (my_process == NULL)
 		return false;
-	before_shmem_exit(detach, (Datum) 0);
+	on_shmem_exit(detach, (Datum) 0);
 	return true;
 }
 
