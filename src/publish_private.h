@@ -118,8 +118,7 @@ extern void tap_publish_stop_decoding(TapPublish *publish);
  * Raise the error that only copying everything again helps; reason is a whole
  * sentence.
  */
-extern void tap_publish_report_lost(const TapPublish *publish, const char *reason)
-			pg_attribute_noreturn();
+extern void tap_publish_report_lost(const TapPublish *publish, const char *reason);
 
 /* ---- publish_tables.c ---- */
 
