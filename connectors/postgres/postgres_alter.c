@@ -54,22 +54,38 @@ note(Changes *changes, const char *format,...)
 	appendStringInfo(&changes->words, "%s%s", changes->words.len > 0 ? ", " : "", text);
 }
 
-/* A column of the former format whose name is gone, at the same place. */
+/* The n-th number of a definition, from 0; 0: there is none. */
+static int
+column_number(const TapSourceTable *table, int n)
+{
+	const char *text = table->definition ? table->definition : "";
+	char	   *end;
+	long		number = strtol(text, &end, 10);
+
+	for (int i = 0; i < n && end != text; i++)
+	{
+		text = end;
+		number = strtol(text, &end, 10);
+	}
+	return end != text ? (int) number : 0;
+}
+
+/* The name that a column had in the former format, if it was renamed since. */
 static const char *
 former_name(Changes *changes, int number)
 {
-	const TapSourceTable *table = changes->table;
 	const TapSourceTable *old = changes->old;
-	const char *name = NameStr(TupleDescAttr(table->descriptor, number)->attname);
-	const char *before;
-	int			ignored;
+	int			same = column_number(changes->table, number);
 
-	if (old == NULL || old->definition == NULL || table->definition == NULL ||
-		strcmp(old->definition, table->definition) != 0 ||
-		find_attribute(old, name, &ignored) != NULL)
-		return NULL;
-	before = NameStr(TupleDescAttr(old->descriptor, number)->attname);
-	return find_attribute(table, before, &ignored) == NULL ? before : NULL;
+	for (int i = 0; old != NULL && same != 0 && i < old->descriptor->natts; i++)
+	{
+		const char *name = NameStr(TupleDescAttr(old->descriptor, i)->attname);
+		int			ignored;
+
+		if (column_number(old, i) == same)
+			return find_attribute(changes->table, name, &ignored) == NULL ? name : NULL;
+	}
+	return NULL;
 }
 
 static bool

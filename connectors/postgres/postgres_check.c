@@ -12,8 +12,8 @@
 #include "catalog/pg_class.h"
 #include "utils/builtins.h"
 
-static void
-check_kind(const TapPgTarget *target)
+void
+tap_pg_check_kind(const TapPgTarget *target)
 {
 	if (target->kind != RELKIND_RELATION && target->kind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR,
@@ -121,7 +121,6 @@ void
 tap_pg_check_target(TapSession *session, const TapSourceTable *table,
 					const TapPgTarget *target)
 {
-	check_kind(target);
 	for (int i = 0; i < table->descriptor->natts; i++)
 		check_column(session, table, target, i);
 	check_extra_columns(table, target);

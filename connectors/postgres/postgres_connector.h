@@ -329,6 +329,9 @@ extern char *tap_pg_table_text(const TapTableName *name);
 
 /* ---- postgres_check.c ---- */
 
+/* Raise an error when what is there is no table that we can write to. */
+extern void tap_pg_check_kind(const TapPgTarget *target);
+
 /*
  * Raise an error that says what to do when the target cannot take the rows
  * of the hub table.

@@ -94,15 +94,19 @@ create_table(TapSession *session)
 
 	session->sink->progress = psprintf("%s.tapdata_progress", quoted);
 	if (tap_pg_is_true(tap_pg_query(session, "look the table of positions up at the target",
-									"SELECT to_regclass(%s) IS NOT NULL",
-									quote_literal_cstr(session->sink->progress)), 0, 0))
+									"SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+									"WHERE n.nspname = %s AND c.relname = 'tapdata_progress')",
+									quote_literal_cstr(schema)), 0, 0))
 		return;
 	if (tap_pg_try_query(session, &error,
-						 "CREATE SCHEMA IF NOT EXISTS %s; "
-						 "CREATE TABLE IF NOT EXISTS %s (pipeline text PRIMARY KEY, name text NOT NULL, "
+						 "%s CREATE TABLE IF NOT EXISTS %s (pipeline text PRIMARY KEY, name text NOT NULL, "
 						 "lsn pg_lsn NOT NULL, updated_at timestamptz NOT NULL DEFAULT now()) WITH (fillfactor = 50); "
 						 "COMMENT ON TABLE %s IS 'what publish pipelines of tapdata have delivered here'",
-						 quoted, session->sink->progress, session->sink->progress) != NULL)
+						 tap_pg_is_true(tap_pg_query(session, "look a schema up at the target",
+													 "SELECT NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)",
+													 quote_literal_cstr(schema)), 0, 0) ?
+						 psprintf("CREATE SCHEMA IF NOT EXISTS %s;", quoted) : "",
+						 session->sink->progress, session->sink->progress) != NULL)
 		return;
 	/* two pipelines that begin at the same time */
 	if (error->sqlstate == ERRCODE_UNIQUE_VIOLATION ||

@@ -428,6 +428,8 @@ tap_pg_prepare_table(TapSession *session, const TapSourceTable *table,
 	(void) old_data;
 	tap_pg_leave_pipeline(session);
 	target = tap_pg_look_up(session, table);
+	if (OidIsValid(target->relid))
+		tap_pg_check_kind(target);
 	if (!OidIsValid(target->relid))
 	{
 		create_target(session, table, target);

@@ -68,17 +68,21 @@ check_privileges(CheckState *state)
 	TapPgRows  *rows;
 
 	rows = tap_pg_query(session, "check the target",
-						"SELECT CASE WHEN to_regclass(%s) IS NOT NULL THEN has_table_privilege(to_regclass(%s), 'SELECT') "
-						"AND has_table_privilege(to_regclass(%s), 'INSERT') AND has_table_privilege(to_regclass(%s), 'UPDATE') "
-						"WHEN to_regnamespace(%s) IS NOT NULL THEN has_schema_privilege(to_regnamespace(%s)::oid, 'CREATE') "
-						"ELSE has_database_privilege(current_database(), 'CREATE') END, current_user",
-						quote_literal_cstr(progress), quote_literal_cstr(progress),
-						quote_literal_cstr(progress), quote_literal_cstr(progress),
-						quote_literal_cstr(tap_pg_quote(schema)), quote_literal_cstr(tap_pg_quote(schema)));
+						"SELECT CASE WHEN c.oid IS NOT NULL THEN has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') "
+						"AND has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE') "
+						"WHEN n.oid IS NOT NULL THEN has_schema_privilege(n.oid, 'CREATE') "
+						"ELSE has_database_privilege(current_database(), 'CREATE') END, current_user, c.oid IS NOT NULL "
+						"FROM (VALUES (%s)) v (s) LEFT JOIN pg_namespace n ON n.nspname = v.s "
+						"LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'tapdata_progress'",
+						quote_literal_cstr(schema));
 	add_check(state, "progress", tap_pg_is_true(rows, 0, 0), true,
 			  psprintf("the position is kept in %s", progress),
-			  psprintf("Run at the target: CREATE SCHEMA %s AUTHORIZATION %s;", tap_pg_quote(schema),
-					   tap_pg_quote(tap_pg_value(rows, 0, 1))),
+			  tap_pg_is_true(rows, 0, 2) ?
+			  psprintf("Run at the target: GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT, INSERT, UPDATE ON %s TO %s;",
+					   tap_pg_quote(schema), tap_pg_quote(tap_pg_value(rows, 0, 1)),
+					   progress, tap_pg_quote(tap_pg_value(rows, 0, 1))) :
+			  psprintf("Run at the target: CREATE SCHEMA %s AUTHORIZATION %s; or name a schema of its own by the option \"progress_schema\".",
+					   tap_pg_quote(schema), tap_pg_quote(tap_pg_value(rows, 0, 1))),
 			  ERRCODE_INSUFFICIENT_PRIVILEGE);
 }
 
@@ -136,7 +140,7 @@ check_table(CheckState *state, const TapTableName *name)
 
 	tap_pg_target_names(state->session, &table, &target);
 	rows = tap_pg_query(state->session, "check the target",
-						"SELECT CASE WHEN c.oid IS NOT NULL THEN has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') "
+						"SELECT CASE WHEN c.oid IS NOT NULL THEN has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') "
 						"AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE') AND has_table_privilege(c.oid, 'TRUNCATE') "
 						"WHEN n.oid IS NOT NULL THEN has_schema_privilege(n.oid, 'CREATE') "
 						"ELSE has_database_privilege(current_database(), 'CREATE') END, c.oid IS NOT NULL "
@@ -146,7 +150,8 @@ check_table(CheckState *state, const TapTableName *name)
 	add_check(state, "table", tap_pg_is_true(rows, 0, 0), true,
 			  psprintf("\"%s\" goes to \"%s.%s\"", tap_pg_table_text(name), target.schema, target.name),
 			  tap_pg_is_true(rows, 0, 1) ?
-			  psprintf("Run at the target: GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s TO %s;",
+			  psprintf("Run at the target: GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s TO %s;",
+					   tap_pg_quote(target.schema), tap_pg_quote(PQuser(state->session->conn)),
 					   target.quoted, tap_pg_quote(PQuser(state->session->conn))) :
 			  psprintf("Run at the target: CREATE SCHEMA IF NOT EXISTS %s; GRANT CREATE, USAGE ON SCHEMA %s TO %s;",
 					   tap_pg_quote(target.schema), tap_pg_quote(target.schema),
