@@ -200,7 +200,10 @@ tap_mysql_open(const TapSessionArgs *args)
 													 ALLOCSET_DEFAULT_SIZES);
 	tap_mysql_peer = args->purpose == TAP_PURPOSE_SINK ? "target" : "source";
 	if (args->purpose != TAP_PURPOSE_SINK)
+	{
 		read_mapping(&session->mapping, args->pipeline_options);
+		session->ignores = option_choice(args->pipeline_options, "ignore_published", ignore_values);
+	}
 	session->mysql = tap_mysql_connect(session);
 	MemoryContextSwitchTo(old);
 	return session;

@@ -25,6 +25,7 @@
  *	  mysql_follow.c	statements about tables
  *	  mysql_rows.c		row events of the stream
  *	  mysql_xa.c		prepared transactions
+ *	  mysql_echo.c		transactions that a publish pipeline made
  *	  mysql_describe.c	an event as JSON, for dead letters
  *	  mysql_format.c	which format a table of the stream has
  *	  mysql_map.c		formats from the log's table maps
@@ -96,8 +97,15 @@ typedef enum TapMysqlNulInText
 	TAP_MYSQL_NUL_REPLACE
 } TapMysqlNulInText;
 
-struct TapMysqlStream;
+/* Whose transactions a pull leaves out; values of the option ignore_published. */
+typedef enum TapMysqlIgnore
+{
+	TAP_MYSQL_IGNORE_NONE,
+	TAP_MYSQL_IGNORE_OWN,
+	TAP_MYSQL_IGNORE_ALL
+} TapMysqlIgnore;
 
+struct TapMysqlStream;
 struct TapSession
 {
 	TapSessionArgs args;
@@ -107,6 +115,7 @@ struct TapSession
 								 * NULL */
 	TapMysqlServer server;
 	TapMysqlMapping mapping;
+	TapMysqlIgnore ignores;
 	MemoryContext charset_context;	/* conversion tables */
 	List	   *charsets;		/* of TapMysqlCharset * */
 	struct TapMysqlCollation *collations;	/* by id; NULL: not read yet */

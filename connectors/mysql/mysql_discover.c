@@ -30,6 +30,7 @@ tap_mysql_list_tables(TapSession *session)
 						   "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES "
 						   "WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') "
 						   "AND TABLE_SCHEMA NOT IN " SYSTEM_SCHEMAS
+						   " AND TABLE_NAME <> '" TAP_MYSQL_PROGRESS_TABLE "'"
 						   " ORDER BY TABLE_SCHEMA, TABLE_NAME");
 	for (int i = 0; i < rows->nrows; i++)
 	{

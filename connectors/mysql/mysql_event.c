@@ -356,6 +356,8 @@ follow_offset(TapMysqlStream *stream)
 static void
 on_rows(TapMysqlStream *stream, const uint8_t *raw, size_t length)
 {
+	if (stream->replay == NULL && tap_mysql_is_echo(stream, stream->reader))
+		return;
 	if (stream->txn.prepared && stream->replay == NULL)
 		tap_mysql_stage_rows(stream, raw, length);
 	else

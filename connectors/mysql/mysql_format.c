@@ -64,10 +64,12 @@ tap_mysql_stream_table(TapMysqlStream *stream, const char *schema,
 	if (table->asked && !created)
 		return table;
 	table->definition = NULL;
+	table->asked = true;
+	if (strcmp(name, TAP_MYSQL_PROGRESS_TABLE) == 0)
+		return table;			/* a sink's own */
 	table->table_data = stream->args.table_followed(stream->args.core_data,
 													&table->name, created,
 													&table->definition);
-	table->asked = true;
 	return table;
 }
 

@@ -76,6 +76,8 @@ typedef struct TapMysqlTxn
 	bool		prepared;		/* rows are staged: an XA transaction */
 	bool		skip_statement; /* MariaDB's START ALTER */
 	bool		staged;			/* something was staged */
+	bool		judged;			/* is_echo is known: a row was met */
+	bool		is_echo;		/* its rows are left out; see mysql_echo.c */
 	char	   *xid;			/* of an XA transaction */
 	TapBinlogGtid gtid;
 	bool		has_gtid;
@@ -186,6 +188,14 @@ extern void tap_mysql_start_rows(TapMysqlStream *stream, TapBinlogReader *reader
 
 /* The next row as a change; false at the end. */
 extern bool tap_mysql_next_row(TapMysqlStream *stream, TapEvent *event);
+
+/* mysql_echo.c */
+
+/*
+ * Whether the rows of stream->event are to be left out, since a publish
+ * pipeline made their transaction.  Must be asked for each event of rows.
+ */
+extern bool tap_mysql_is_echo(TapMysqlStream *stream, TapBinlogReader *reader);
 
 /* mysql_xa.c */
 
