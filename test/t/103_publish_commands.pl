@@ -309,6 +309,20 @@ like($err, qr/WARNING:  table shop\.a is published to where it comes from.*Pipel
 ($code, $out, $err) = $hub->psql('postgres', q{SELECT tapdata.alter_pipeline('loop', '{"origins": "local"}'); SELECT tapdata.drop_pipeline('loop')});
 is("$code$err", '0', 'but not when it is cut');
 $hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('$_')") for 'shop', map { "o_$_" } sort keys %of;
+wait_for_sql($hub, 'SELECT count(*) FROM pg_replication_slots', '0');
+
+# --- failover ------------------------------------------------------------------------------
+
+if ($hub->safe_psql('postgres', 'SHOW server_version_num') >= 170000)
+{
+	my $safe = Tapdata::Fake::Target->new;
+
+	$hub->safe_psql('postgres', $safe->publish_sql('safe', ['erp.orders'], '{"failover": true}'));
+	published('safe');
+	sql_ok($hub, 'SELECT failover FROM pg_replication_slots', 't', 'the slot is one for standbys, too');
+	$hub->safe_psql('postgres', q{SELECT tapdata.drop_pipeline('safe')});
+	wait_for_sql($hub, 'SELECT count(*) FROM pg_replication_slots', '0');
+}
 
 # --- a table that is made in the same transaction -----------------------------------------------
 
