@@ -129,7 +129,7 @@ extern TapPgError *tap_pg_error(PGconn *conn, const PGresult *result);
  * that fits the SQLSTATE.
  */
 extern void tap_pg_raise(const TapPgError *error, const char *doing,
-						 const char *table, const char *hint) pg_attribute_noreturn();
+						 const char *table, const char *hint) __attribute__((noreturn));
 
 /* Whether the target refuses the data, and would again. */
 extern bool tap_pg_is_data_error(const TapPgError *error);
@@ -517,7 +517,7 @@ extern void tap_pg_leave_pipeline(TapSession *session);
 
 /* Raise the error that a batch ended with, in the words of its statement. */
 extern void tap_pg_raise_answer(TapSession *session, const TapPgError *error,
-								const TapPgAnswer *answer) pg_attribute_noreturn();
+								const TapPgAnswer *answer) __attribute__((noreturn));
 
 /* Parameters of a statement: arrays of the live rows from first to before last. */
 typedef struct TapPgParameters
