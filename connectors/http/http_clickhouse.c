@@ -18,8 +18,6 @@
  */
 #include "http_clickhouse.h"
 
-#include "utils/lsyscache.h"
-
 #include "json_text.h"
 
 #define ANSWER_BYTES	(1024 * 1024)
@@ -80,14 +78,6 @@ tap_clickhouse_run(TapSession *session, const char *statement, const char *doing
  * ---------------------------------------------------------------------
  */
 
-static char *
-utf8_copy(const char *text)
-{
-	Size		length = strlen(text);
-
-	return pnstrdup(tap_json_utf8(text, &length), length);
-}
-
 /* Two tables must not share one: a row of either would replace one of the other. */
 static void
 check_not_shared(TapSession *session, const TapClickhouseTable *target)
@@ -110,19 +100,6 @@ check_not_shared(TapSession *session, const TapClickhouseTable *target)
 	}
 }
 
-static Oid *
-base_types(TupleDesc descriptor)
-{
-	Oid		   *types = palloc0(sizeof(Oid) * Max(descriptor->natts, 1));
-
-	for (int i = 0; i < descriptor->natts; i++)
-	{
-		if (!TupleDescAttr(descriptor, i)->attisdropped)
-			types[i] = getBaseType(TupleDescAttr(descriptor, i)->atttypid);
-	}
-	return types;
-}
-
 static void *
 prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceTable *old,
 			  void *old_data)
@@ -134,12 +111,12 @@ prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceT
 	(void) old_data;
 	target->name.schema = pstrdup(table->name.schema ? table->name.schema : "");
 	target->name.name = pstrdup(table->name.name);
-	target->table = utf8_copy(tap_http_expand(tap_http_core->option_text(options, "table"),
-											  &table->name));
-	target->version = utf8_copy(tap_http_core->option_text(options, "version_column"));
-	target->deleted = utf8_copy(tap_http_core->option_text(options, "deleted_column"));
+	target->table = tap_http_utf8(tap_http_expand(tap_http_core->option_text(options, "table"),
+												  &table->name));
+	target->version = tap_http_utf8(tap_http_core->option_text(options, "version_column"));
+	target->deleted = tap_http_utf8(tap_http_core->option_text(options, "deleted_column"));
 	target->json = tap_row_json_prepare(table);
-	target->types = base_types(table->descriptor);
+	target->columns = tap_http_columns(table);
 	check_not_shared(session, target);
 	tap_clickhouse_prepare(session, table, target);
 	session->targets = lappend(session->targets, target);

@@ -22,7 +22,7 @@ typedef struct TapClickhouseTable
 	char	   *version;		/* names of its columns; UTF-8 */
 	char	   *deleted;
 	TapRowJson *json;
-	Oid		   *types;			/* natts entries, domains resolved */
+	TapHttpColumn *columns;		/* natts entries */
 } TapClickhouseTable;
 
 /* Append a name as an identifier. */

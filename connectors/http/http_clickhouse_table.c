@@ -12,11 +12,8 @@
 #include "catalog/pg_type.h"
 #include "datatype/timestamp.h"
 #include "utils/date.h"
-#include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
-
-#include "json_text.h"
 
 #define MOST_DECIMAL_DIGITS 76
 
@@ -86,15 +83,13 @@ is_key(const TapSourceTable *table, AttrNumber column)
 }
 
 static void
-append_column(StringInfo out, const TapSourceTable *table, int column)
+append_column(StringInfo out, const TapSourceTable *table, const TapClickhouseTable *target,
+			  int column)
 {
-	Form_pg_attribute attribute = TupleDescAttr(table->descriptor, column);
-	int32		typmod = attribute->atttypmod;
-	Oid			type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
-	const char *mapped = column_type(type, typmod);
-	Size		length = strlen(NameStr(attribute->attname));
+	const TapHttpColumn *given = &target->columns[column];
+	const char *mapped = column_type(given->type, given->typmod);
 
-	tap_clickhouse_append_name(out, tap_json_utf8(NameStr(attribute->attname), &length));
+	tap_clickhouse_append_name(out, given->name);
 
 	/* a hub column's NOT NULL can be dropped later; a key's cannot */
 	if (is_key(table, column + 1))
@@ -126,14 +121,14 @@ tap_clickhouse_misfit(const TapClickhouseTable *target, const TapOutChange *chan
 	{
 		bool		isnull;
 		Datum		value;
+		Oid			type = target->columns[i].type;
 
-		if (target->types[i] != DATEOID && target->types[i] != TIMESTAMPOID &&
-			target->types[i] != TIMESTAMPTZOID)
+		if (type != DATEOID && type != TIMESTAMPOID && type != TIMESTAMPTZOID)
 			continue;
 		if (row->present != NULL && !row->present[i])
 			continue;
 		value = slot_getattr(row->slot, i + 1, &isnull);
-		if (!isnull && !is_in_range(target->types[i], value))
+		if (!isnull && !is_in_range(type, value))
 			return psprintf("the value of column \"%s\" is not between the years 1900 and 2299, which is all that ClickHouse can hold",
 							NameStr(TupleDescAttr(descriptor, i)->attname));
 	}
@@ -182,9 +177,9 @@ create_statement(const TapSourceTable *table, const TapClickhouseTable *target)
 	appendStringInfoString(&sql, " (");
 	for (int i = 0; i < table->descriptor->natts; i++)
 	{
-		if (TupleDescAttr(table->descriptor, i)->attisdropped)
+		if (target->columns[i].name == NULL)
 			continue;
-		append_column(&sql, table, i);
+		append_column(&sql, table, target, i);
 		appendStringInfoString(&sql, ", ");
 	}
 	tap_clickhouse_append_name(&sql, target->version);
@@ -197,11 +192,8 @@ create_statement(const TapSourceTable *table, const TapClickhouseTable *target)
 	appendStringInfoString(&sql, ") ORDER BY (");
 	for (int i = 0; i < table->nkeys; i++)
 	{
-		const char *name = NameStr(TupleDescAttr(table->descriptor, table->keys[i] - 1)->attname);
-		Size		length = strlen(name);
-
 		appendStringInfoString(&sql, i > 0 ? ", " : "");
-		tap_clickhouse_append_name(&sql, tap_json_utf8(name, &length));
+		tap_clickhouse_append_name(&sql, target->columns[table->keys[i] - 1].name);
 	}
 	appendStringInfoString(&sql, ") SETTINGS non_replicated_deduplication_window = 100");
 	return sql.data;
@@ -283,7 +275,7 @@ add_column(TapSession *session, const TapSourceTable *table, const TapClickhouse
 	appendStringInfoString(&sql, "ALTER TABLE ");
 	tap_clickhouse_append_name(&sql, target->table);
 	appendStringInfoString(&sql, " ADD COLUMN IF NOT EXISTS ");
-	append_column(&sql, table, column);
+	append_column(&sql, table, target, column);
 	(void) tap_clickhouse_run(session, sql.data, "add a column to the target table");
 }
 
@@ -299,16 +291,14 @@ check_columns(TapSession *session, const TapSourceTable *table, const TapClickho
 		report_missing(target, target->deleted);
 	for (int i = 0; i < table->descriptor->natts; i++)
 	{
-		Form_pg_attribute attribute = TupleDescAttr(table->descriptor, i);
-		Size		length = strlen(NameStr(attribute->attname));
+		const char *name = target->columns[i].name;
 
-		if (attribute->attisdropped ||
-			has_line(columns, tap_json_utf8(NameStr(attribute->attname), &length)))
+		if (name == NULL || has_line(columns, name))
 			continue;
 		if (strcmp(ddl, "apply") == 0 && !is_key(table, i + 1))
 			add_column(session, table, target, i);
 		else if (strcmp(ddl, "ignore") != 0 || is_key(table, i + 1))
-			report_missing(target, NameStr(attribute->attname));
+			report_missing(target, name);
 	}
 }
 

@@ -341,7 +341,7 @@ extern char *tap_http_describe_answer(const TapHttpAnswer *answer);
 
 /* Raise the error of an answer that is no success. */
 extern void tap_http_raise_answer(TapSession *session, const TapHttpAnswer *answer,
-								  const char *doing) pg_attribute_noreturn();
+								  const char *doing) __attribute__((noreturn));
 
 /* How long to wait before the next attempt, in milliseconds. */
 extern int64 tap_http_retry_delay(int attempts, int64 retry_after);
@@ -478,6 +478,23 @@ extern void tap_http_append_escaped(StringInfo out, const char *text, const char
  */
 
 struct TapRowJson;
+
+/* A column as the dialects look at it. */
+typedef struct TapHttpColumn
+{
+	char	   *name;			/* UTF-8; NULL: the column was dropped */
+	Oid			type;			/* domains resolved */
+	int32		typmod;
+} TapHttpColumn;
+
+/*
+ * The columns of a table (natts entries), in the current context.  Looks types
+ * up: begins and commits a transaction of its own when there is none.
+ */
+extern TapHttpColumn *tap_http_columns(const TapSourceTable *table);
+
+/* A text in UTF-8, in the current context; with a transaction likewise. */
+extern char *tap_http_utf8(const char *text);
 
 /*
  * The row after an insert, update or of a copy: each column's value from the

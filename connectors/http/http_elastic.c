@@ -23,7 +23,6 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "utils/formatting.h"
-#include "utils/lsyscache.h"
 
 #include "json_text.h"
 
@@ -55,10 +54,9 @@ index_name(TapSession *session, const TapSourceTable *table)
 {
 	const char *pattern = tap_http_core->option_text(session->args.pipeline_options, "index");
 	char	   *name = tap_http_expand(pattern, &table->name);
-	Size		length = strlen(name);
 
 	/* upper case letters are forbidden; of ASCII only, so as not to depend on locales */
-	name = pstrdup(tap_json_utf8(asc_tolower(name, length), &length));
+	name = tap_http_utf8(asc_tolower(name, strlen(name)));
 	check_index_name(table, name);
 	return name;
 }
@@ -89,7 +87,7 @@ check_not_shared(TapSession *session, const TapElasticTable *target)
 static const char *
 field_type(Oid type)
 {
-	switch (getBaseType(type))
+	switch (type)
 	{
 		case BOOLOID:
 			return "\"type\":\"boolean\"";
@@ -130,22 +128,19 @@ field_type(Oid type)
 static void
 append_properties(StringInfo out, const TapSourceTable *table)
 {
+	TapHttpColumn *columns = tap_http_columns(table);
 	bool		any = false;
 
 	appendStringInfoString(out, "{\"properties\":{");
 	for (int i = 0; i < table->descriptor->natts; i++)
 	{
-		Form_pg_attribute column = TupleDescAttr(table->descriptor, i);
-		const char *type = column->attisdropped ? NULL : field_type(column->atttypid);
-		Size		length = strlen(NameStr(column->attname));
-		const char *name = NameStr(column->attname);
+		const char *type = columns[i].name ? field_type(columns[i].type) : NULL;
 
 		if (type == NULL)
 			continue;
 		if (any)
 			appendStringInfoChar(out, ',');
-		name = tap_json_utf8(name, &length);
-		tap_json_append_string(out, name, length);
+		tap_json_append_cstring(out, columns[i].name);
 		appendStringInfo(out, ":{%s}", type);
 		any = true;
 	}

@@ -15,16 +15,86 @@
  */
 #include "http_connector.h"
 
+#include "access/xact.h"
 #include "access/xlogdefs.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "json_text.h"
 #include "row_json.h"
 
 /* Elasticsearch takes no longer one. */
 #define LONGEST_ID	512
+
+/* ---------------------------------------------------------------------
+ * Columns
+ * ---------------------------------------------------------------------
+ */
+
+/* Begin a transaction for catalog lookups; false when there is one. */
+static bool
+begin_lookups(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (IsTransactionState())
+		return false;
+	StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return true;
+}
+
+static void
+end_lookups(bool begun)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (!begun)
+		return;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+char *
+tap_http_utf8(const char *text)
+{
+	bool		begun = (GetDatabaseEncoding() != PG_UTF8) && begin_lookups();
+	Size		length = strlen(text);
+	const char *utf8 = tap_json_utf8(text, &length);
+	char	   *copy = pnstrdup(utf8, length);
+
+	end_lookups(begun);
+	return copy;
+}
+
+TapHttpColumn *
+tap_http_columns(const TapSourceTable *table)
+{
+	TupleDesc	descriptor = table->descriptor;
+	TapHttpColumn *columns = palloc0(sizeof(TapHttpColumn) * Max(descriptor->natts, 1));
+	bool		begun = begin_lookups();
+
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+
+		if (attribute->attisdropped)
+			continue;
+		columns[i].typmod = attribute->atttypmod;
+		columns[i].type = getBaseTypeAndTypmod(attribute->atttypid, &columns[i].typmod);
+		columns[i].name = tap_http_utf8(NameStr(attribute->attname));
+	}
+	end_lookups(begun);
+	return columns;
+}
+
+/* ---------------------------------------------------------------------
+ * Rows
+ * ---------------------------------------------------------------------
+ */
 
 static bool
 has_column(const TapRowImage *image, int column)
@@ -35,13 +105,11 @@ has_column(const TapRowImage *image, int column)
 static void
 append_old_column(TapRowJson *json, StringInfo out, const TapOutChange *change, int column)
 {
-	const char *name = NameStr(TupleDescAttr(change->table->descriptor, column)->attname);
-	Size		length = strlen(name);
 	bool		isnull;
 	Datum		value = slot_getattr(change->old_row.slot, column + 1, &isnull);
 
-	name = tap_json_utf8(name, &length);
-	tap_json_append_string(out, name, length);
+	tap_json_append_cstring(out, tap_http_utf8(NameStr(TupleDescAttr(change->table->descriptor,
+																	 column)->attname)));
 	appendStringInfoChar(out, ':');
 	if (isnull)
 		appendStringInfoString(out, "null");
@@ -98,6 +166,11 @@ tap_http_refuse_partial(TapRowJson *json, const TapOutChange *change, const char
 									"run ALTER TABLE %s REPLICA IDENTITY FULL", column,
 									quote_qualified_identifier(name->schema, name->name)));
 }
+
+/* ---------------------------------------------------------------------
+ * Ids and versions
+ * ---------------------------------------------------------------------
+ */
 
 /*
  * One part of an id.  The separator and the escape are escaped, and an empty

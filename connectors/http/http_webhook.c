@@ -39,16 +39,6 @@ typedef struct WebhookTable
 	char	   *names;			/* "schema":"s","table":"t" */
 } WebhookTable;
 
-static void
-append_name(StringInfo out, const char *key, const char *name)
-{
-	Size		length = strlen(name);
-	const char *text = tap_json_utf8(name, &length);
-
-	appendStringInfo(out, "\"%s\":", key);
-	tap_json_append_string(out, text, length);
-}
-
 static void *
 prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceTable *old,
 			  void *old_data)
@@ -60,9 +50,10 @@ prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceT
 	(void) old;
 	(void) old_data;
 	initStringInfo(&names);
-	append_name(&names, "schema", table->name.schema ? table->name.schema : "");
-	appendStringInfoChar(&names, ',');
-	append_name(&names, "table", table->name.name);
+	appendStringInfoString(&names, "\"schema\":");
+	tap_json_append_cstring(&names, tap_http_utf8(table->name.schema ? table->name.schema : ""));
+	appendStringInfoString(&names, ",\"table\":");
+	tap_json_append_cstring(&names, tap_http_utf8(table->name.name));
 	result->names = names.data;
 	result->json = tap_row_json_prepare(table);
 	return result;
@@ -101,11 +92,11 @@ append_transaction(StringInfo out, const TapOutChange *change)
 	}
 	appendStringInfo(out, ",\"xid\":%u,\"commit_time\":", txn->xid);
 	append_time(out, txn->commit_time);
-	appendStringInfoChar(out, ',');
+	appendStringInfoString(out, ",\"origin\":");
 	if (txn->origin != NULL)
-		append_name(out, "origin", txn->origin);
+		tap_json_append_cstring(out, tap_http_utf8(txn->origin));
 	else
-		appendStringInfoString(out, "\"origin\":null");
+		appendStringInfoString(out, "null");
 }
 
 /* The columns that are in neither row. */
@@ -120,14 +111,10 @@ append_unchanged(StringInfo out, const TapOutChange *change)
 		return;
 	for (int i = 0; i < descriptor->natts; i++)
 	{
-		const char *name = NameStr(TupleDescAttr(descriptor, i)->attname);
-		Size		length = strlen(name);
-
 		if (row->present[i] || TupleDescAttr(descriptor, i)->attisdropped)
 			continue;
 		appendStringInfoString(out, any ? "," : ",\"unchanged\":[");
-		name = tap_json_utf8(name, &length);
-		tap_json_append_string(out, name, length);
+		tap_json_append_cstring(out, tap_http_utf8(NameStr(TupleDescAttr(descriptor, i)->attname)));
 		any = true;
 	}
 	if (any)

@@ -120,4 +120,6 @@ start()
 	ENV
 }
 
+# an orderly stop takes half a minute, and every answer was on disk before
+[ "${1:-}" != stop ] || set -- kill "${@:2}"
 java_main opensearch "$@"
