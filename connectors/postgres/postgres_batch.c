@@ -643,13 +643,25 @@ add_truncate(TapSession *session, TapPgTable *table)
 	end_epoch(table);
 }
 
+static void
+raise_missing_table(const TapPgTable *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("the target of table \"%s\" is no longer there", table->shown),
+			 errhint("Bring it back with its rows, or copy the table again with tapdata.resync().")));
+}
+
 void
 tap_pg_batch_add(TapSession *session, const TapOutChange *change)
 {
 	TapPgSink  *sink = session->sink;
 	TapPgTable *table = change->table_data;
-	MemoryContext old = MemoryContextSwitchTo(sink->value_context);
+	MemoryContext old;
 
+	if (table->missing)
+		raise_missing_table(table);
+	old = MemoryContextSwitchTo(sink->value_context);
 	if (table->batch != sink->batch->number)
 	{
 		table->batch = sink->batch->number;

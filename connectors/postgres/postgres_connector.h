@@ -264,7 +264,7 @@ struct TapPgTable
 	char	   *schema;			/* the target's */
 	char	   *name;
 	char	   *quoted;			/* schema.name */
-	Oid			relid;			/* at the target */
+	bool		missing;		/* at the target: only source and shown are set */
 	bool		created;		/* in this session */
 	bool		referenced;		/* by a foreign key: cannot be truncated alone */
 	int			ncolumns;		/* that are sent: those of the key come first */
@@ -290,6 +290,9 @@ struct TapPgTable
 /* Callback of the sink. */
 extern void *tap_pg_prepare_table(TapSession *session, const TapSourceTable *table,
 								  const TapSourceTable *old, void *old_data);
+
+/* Create the target of a table that is missing, for a copy. */
+extern void tap_pg_create_table(TapSession *session, TapPgTable *table);
 
 /* What is known of a table at the target. */
 typedef struct TapPgTarget

@@ -103,6 +103,8 @@ tap_pg_copy_begin(TapSession *session, const TapSourceTable *source, void *table
 
 	(void) source;
 	tap_pg_leave_pipeline(session);
+	if (table->missing)
+		tap_pg_create_table(session, table);
 	(void) tap_pg_query(session, COPYING, "BEGIN");
 	sink->copy_merges = treat_existing(session, table, again) && table->nkeys > 0;
 	if (sink->copy_merges)

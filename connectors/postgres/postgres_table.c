@@ -381,19 +381,16 @@ needs_order(const TapSourceTable *table, const TapPgTarget *target, const TapPgT
 	return false;
 }
 
-static TapPgTable *
-make_table(TapSession *session, const TapSourceTable *table, const TapPgTarget *target)
+static void
+fill_table(TapSession *session, TapPgTable *result, const TapPgTarget *target)
 {
 	MemoryContext old = MemoryContextSwitchTo(session->args.context);
-	TapPgTable *result = palloc0(sizeof(TapPgTable));
+	const TapSourceTable *table = result->source;
 	bool		overwrite = session->sink->overwrite;
 
-	result->source = table;
-	result->shown = tap_pg_table_text(&table->name);
 	result->schema = pstrdup(target->schema);
 	result->name = pstrdup(target->name);
 	result->quoted = pstrdup(target->quoted);
-	result->relid = target->relid;
 	result->referenced = target->referenced;
 	choose_columns(result, table, target);
 	result->ordered = needs_order(table, target, result);
@@ -412,41 +409,73 @@ make_table(TapSession *session, const TapSourceTable *table, const TapPgTarget *
 		result->delete = tap_pg_shape(session, result, TAP_PG_DELETE_WHOLE, NULL, false);
 	}
 	MemoryContextSwitchTo(old);
-	return result;
+}
+
+static void
+check_and_fill(TapSession *session, TapPgTable *result, const TapPgTarget *target)
+{
+	bool		in_transaction = IsTransactionState();
+	MemoryContext context = CurrentMemoryContext;
+
+	if (!in_transaction)
+		StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	tap_pg_check_target(session, result->source, target);
+	fill_table(session, result, target);
+	if (!in_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+void
+tap_pg_create_table(TapSession *session, TapPgTable *table)
+{
+	TapPgTarget *target = tap_pg_look_up(session, table->source);
+
+	if (!OidIsValid(target->relid))
+	{
+		create_target(session, table->source, target);
+		table->created = true;
+		target = tap_pg_look_up(session, table->source);
+	}
+	check_and_fill(session, table, target);
+	table->missing = false;
+}
+
+/*
+ * Whether a target that is not there is to be made now.  Once the pipeline
+ * delivers, only a copy may do that: an empty table would lack the rows that
+ * were delivered before.
+ */
+static bool
+may_create(TapSession *session)
+{
+	return session->sink->sent_position == 0 ||
+		strcmp(tap_pg_option(session, "snapshot", "initial"), "never") == 0;
 }
 
 void *
 tap_pg_prepare_table(TapSession *session, const TapSourceTable *table,
 					 const TapSourceTable *old, void *old_data)
 {
-	bool		in_transaction = IsTransactionState();
-	MemoryContext context = CurrentMemoryContext;
+	TapPgTable *result = MemoryContextAllocZero(session->args.context, sizeof(TapPgTable));
 	TapPgTarget *target;
-	TapPgTable *result;
-	bool		created = false;
 
 	(void) old_data;
+	result->source = table;
+	result->shown = MemoryContextStrdup(session->args.context, tap_pg_table_text(&table->name));
 	tap_pg_leave_pipeline(session);
 	target = tap_pg_look_up(session, table);
-	if (OidIsValid(target->relid))
-		tap_pg_check_kind(target);
 	if (!OidIsValid(target->relid))
 	{
-		create_target(session, table, target);
-		created = true;
-		target = tap_pg_look_up(session, table);
+		result->missing = true;
+		if (may_create(session))
+			tap_pg_create_table(session, result);
+		return result;
 	}
-	else if (tap_pg_follow_format(session, table, old, target))
+	tap_pg_check_kind(target);
+	if (tap_pg_follow_format(session, table, old, target))
 		target = tap_pg_look_up(session, table);
-
-	if (!in_transaction)
-		StartTransactionCommand();
-	MemoryContextSwitchTo(context);
-	tap_pg_check_target(session, table, target);
-	result = make_table(session, table, target);
-	result->created = created;
-	if (!in_transaction)
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
+	check_and_fill(session, result, target);
 	return result;
 }
