@@ -63,11 +63,40 @@ tap_clickhouse_call(TapSession *session, const char *statement)
 	return tap_http_call(session, &request);
 }
 
+/* Errors that pass by themselves although their status says otherwise. */
+static bool
+passes_by_itself(int exception)
+{
+	switch (exception)
+	{
+		case 159:				/* TIMEOUT_EXCEEDED */
+		case 202:				/* TOO_MANY_SIMULTANEOUS_QUERIES */
+		case 209:				/* SOCKET_TIMEOUT */
+		case 210:				/* NETWORK_ERROR */
+		case 236:				/* ABORTED */
+		case 241:				/* MEMORY_LIMIT_EXCEEDED */
+		case 242:				/* TABLE_IS_READ_ONLY */
+		case 243:				/* NOT_ENOUGH_SPACE */
+		case 252:				/* TOO_MANY_PARTS */
+		case 999:				/* KEEPER_EXCEPTION */
+			return true;
+		default:
+			return false;
+	}
+}
+
 char *
 tap_clickhouse_run(TapSession *session, const char *statement, const char *doing)
 {
 	TapHttpAnswer *answer = tap_clickhouse_call(session, statement);
 
+	/* most mistakes in statements have a status that says nothing */
+	if (answer->complete && answer->exception != 0 && answer->status != 401 &&
+		!passes_by_itself(answer->exception))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("could not %s at %s", doing, tap_http_place(session)),
+				 errdetail("%s", tap_http_describe_answer(answer))));
 	if (!answer->complete || answer->status != 200)
 		tap_http_raise_answer(session, answer, doing);
 	return unconstify(char *, answer->body);
@@ -290,28 +319,6 @@ is_about_data(int exception)
 		case 469:				/* VIOLATED_CONSTRAINT */
 		case 675:				/* CANNOT_PARSE_IPV4 */
 		case 676:				/* CANNOT_PARSE_IPV6 */
-			return true;
-		default:
-			return false;
-	}
-}
-
-/* Errors that pass by themselves although their status says otherwise. */
-static bool
-passes_by_itself(int exception)
-{
-	switch (exception)
-	{
-		case 159:				/* TIMEOUT_EXCEEDED */
-		case 202:				/* TOO_MANY_SIMULTANEOUS_QUERIES */
-		case 209:				/* SOCKET_TIMEOUT */
-		case 210:				/* NETWORK_ERROR */
-		case 236:				/* ABORTED */
-		case 241:				/* MEMORY_LIMIT_EXCEEDED */
-		case 242:				/* TABLE_IS_READ_ONLY */
-		case 243:				/* NOT_ENOUGH_SPACE */
-		case 252:				/* TOO_MANY_PARTS */
-		case 999:				/* KEEPER_EXCEPTION */
 			return true;
 		default:
 			return false;

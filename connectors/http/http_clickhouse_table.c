@@ -103,7 +103,7 @@ static bool
 is_in_range(Oid type, Datum value)
 {
 	static const int first_day = -36524;	/* 1900-01-01, from 2000-01-01 */
-	static const int last_day = 109571; /* 2299-12-31 */
+	static const int last_day = 109572; /* 2299-12-31 */
 
 	if (type == DATEOID)
 		return DatumGetDateADT(value) >= first_day && DatumGetDateADT(value) <= last_day;
@@ -302,10 +302,30 @@ check_columns(TapSession *session, const TapSourceTable *table, const TapClickho
 	}
 }
 
+/* The connector's own columns must not be the hub table's. */
+static void
+check_names(const TapSourceTable *table, const TapClickhouseTable *target)
+{
+	for (int i = 0; i < table->descriptor->natts; i++)
+	{
+		const char *name = target->columns[i].name;
+
+		if (name == NULL ||
+			(strcmp(name, target->version) != 0 && strcmp(name, target->deleted) != 0))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+				 errmsg("table %s.%s has a column \"%s\" itself", target->name.schema,
+						target->name.name, name),
+				 errhint("Set the options \"version_column\" and \"deleted_column\" to names that the table does not have.")));
+	}
+}
+
 void
 tap_clickhouse_prepare(TapSession *session, const TapSourceTable *table,
 					   const TapClickhouseTable *target)
 {
+	check_names(table, target);
 	(void) tap_clickhouse_run(session, create_statement(table, target), "create the target table");
 	check_engine(session, target);
 	check_columns(session, table, target);

@@ -440,9 +440,9 @@ is_same_place(CURL *easy, const char *target)
 	CURLU	   *a = curl_url();
 	CURLU	   *b = curl_url();
 	bool		same = curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &from) == CURLE_OK &&
-		a != NULL && b != NULL && from != NULL &&
-		curl_url_set(a, CURLUPART_URL, from, 0) == CURLUE_OK &&
-		curl_url_set(b, CURLUPART_URL, target, 0) == CURLUE_OK;
+	a != NULL && b != NULL && from != NULL &&
+	curl_url_set(a, CURLUPART_URL, from, 0) == CURLUE_OK &&
+	curl_url_set(b, CURLUPART_URL, target, 0) == CURLUE_OK;
 
 	for (int i = 0; i < lengthof(parts) && same; i++)
 	{

@@ -55,7 +55,10 @@ index_name(TapSession *session, const TapSourceTable *table)
 	const char *pattern = tap_http_core->option_text(session->args.pipeline_options, "index");
 	char	   *name = tap_http_expand(pattern, &table->name);
 
-	/* upper case letters are forbidden; of ASCII only, so as not to depend on locales */
+	/*
+	 * upper case letters are forbidden; of ASCII only, so as not to depend on
+	 * locales
+	 */
 	name = tap_http_utf8(asc_tolower(name, strlen(name)));
 	check_index_name(table, name);
 	return name;
@@ -329,7 +332,7 @@ write_change(TapSession *session, const TapOutChange *change)
 	TapElasticTable *target = change->table_data;
 	char	   *old_id = id_of(target, change, &change->old_row);
 	char	   *id = (change->kind == TAP_CHANGE_DELETE) ? NULL :
-		id_of(target, change, &change->new_row);
+	id_of(target, change, &change->new_row);
 
 	if (old_id != NULL && (id == NULL || strcmp(old_id, id) != 0))
 		add_delete(session, change, old_id);

@@ -55,9 +55,9 @@ compute_hmac(const char *secret, const char *data, Size length, uint8 *digest)
 {
 	pg_hmac_ctx *context = pg_hmac_create(PG_SHA256);
 	bool		done = context != NULL &&
-		pg_hmac_init(context, (const uint8 *) secret, strlen(secret)) >= 0 &&
-		pg_hmac_update(context, (const uint8 *) data, length) >= 0 &&
-		pg_hmac_final(context, digest, PG_SHA256_DIGEST_LENGTH) >= 0;
+	pg_hmac_init(context, (const uint8 *) secret, strlen(secret)) >= 0 &&
+	pg_hmac_update(context, (const uint8 *) data, length) >= 0 &&
+	pg_hmac_final(context, digest, PG_SHA256_DIGEST_LENGTH) >= 0;
 
 	pg_hmac_free(context);
 	return done;

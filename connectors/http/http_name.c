@@ -44,8 +44,8 @@ tap_http_append_escaped(StringInfo out, const char *text, const char *also_safe)
 	for (const unsigned char *c = (const unsigned char *) text; *c != '\0'; c++)
 	{
 		bool		safe = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') ||
-			(*c >= '0' && *c <= '9') || strchr("-._~", *c) != NULL ||
-			strchr(also_safe, *c) != NULL;
+		(*c >= '0' && *c <= '9') || strchr("-._~", *c) != NULL ||
+		strchr(also_safe, *c) != NULL;
 
 		if (safe)
 			appendStringInfoChar(out, *c);
