@@ -200,8 +200,8 @@ wait_for_more(TapPublish *publish)
 	TapWait		wait = {.socket = PGINVALID_SOCKET,.timeout_ms = -1};
 	long		due_ms = tap_publish_position_due_ms(publish);
 
-	/* the catalog of tables that were met is not to be looked at later */
-	if (publish->unknown != NIL)
+	/* there are tables to look at first */
+	if (publish->unknown != NIL || publish->look_again)
 		return;
 	offer_heartbeat(publish);
 	publish->sink->flush_wait(publish->session->session, &wait);

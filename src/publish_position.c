@@ -145,7 +145,8 @@ tap_publish_position_find(TapPublish *publish, XLogRecPtr target)
 bool
 tap_publish_is_drained(const TapPublish *publish)
 {
-	return publish->durable >= publish->written && publish->unknown == NIL &&
+	return publish->durable >= publish->written &&
+		publish->unknown == NIL && !publish->look_again &&
 		(publish->decoder == NULL ||
 		 tap_decode_peek(publish->decoder) == TAP_DECODED_NONE);
 }

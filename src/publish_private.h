@@ -72,7 +72,9 @@ typedef struct TapPublish
 
 	List	   *tables;			/* of TapPublishTable *, dropped ones not */
 	MemoryContext tables_context;	/* replaced with each reading */
-	bool		look_again;		/* a table may have been altered or dropped */
+	bool		look_again;		/* one may have been altered or dropped */
+	bool		look_later;		/* the same, but most likely not */
+	TimestampTz looked_at;
 
 	TapDecoder *decoder;		/* NULL while tables are copied */
 	List	   *unknown;		/* of Oid: tables that match the patterns, met
@@ -198,7 +200,10 @@ extern void tap_publish_position_moved(TapPublish *publish, bool idle);
 /* How long until the former has something to do; -1: nothing. */
 extern long tap_publish_position_due_ms(const TapPublish *publish);
 
-/* Whether all that was read is durable at the target, or none of ours. */
+/*
+ * Whether all that was read is durable at the target, or none of ours, also
+ * when one looks at the tables again.
+ */
 extern bool tap_publish_is_drained(const TapPublish *publish);
 
 /* ---- publish_dead_letters.c ---- */

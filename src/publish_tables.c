@@ -30,11 +30,19 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "publish.h"
 #include "publish_options.h"
 #include "publish_private.h"
 #include "worker.h"
+
+/*
+ * That something was altered, but nobody knows what, is said whenever the
+ * decoder throws its caches away; what concerns our tables is said by itself,
+ * unless so much happened at once that we missed it.
+ */
+#define LOOK_MS		5000
 
 /* The schemas of PostgreSQL and of tapdata itself. */
 static const char *const private_schemas[] = {"tapdata", "information_schema"};
@@ -228,10 +236,10 @@ relation_changed(Datum arg, Oid relid)
 {
 	ListCell   *cell;
 
-	if (watching->look_again)
-		return;
 	if (relid == InvalidOid)
-		watching->look_again = true;
+		watching->look_later = true;
+	if (relid == InvalidOid || watching->look_again)
+		return;
 	foreach(cell, watching->tables)
 	{
 		if (((TapPublishTable *) lfirst(cell))->row.hub_table == relid)
@@ -403,6 +411,8 @@ tap_publish_tables_load(TapPublish *publish)
 	List	   *tables;
 
 	publish->look_again = false;
+	publish->look_later = false;
+	publish->looked_at = GetCurrentTimestamp();
 	tables = read_tables(publish, context);
 	if (publish->tables_context != NULL && same_tables(publish->tables, tables))
 	{
@@ -467,6 +477,9 @@ tap_publish_tables_follow(TapPublish *publish)
 {
 	bool		changed = publish->look_again;
 
+	if (publish->look_later &&
+		TimestampDifferenceExceeds(publish->looked_at, GetCurrentTimestamp(), LOOK_MS))
+		changed = true;
 	if (tap_worker_catalog_changed())
 	{
 		tap_publish_patterns_load(publish);
