@@ -204,8 +204,10 @@ static const char source_schema[] =
 "{\"name\":\"table\",\"type\":\"string\"},"
 "{\"name\":\"txId\",\"type\":[\"null\",\"long\"],\"default\":null},"
 "{\"name\":\"lsn\",\"type\":[\"null\",\"long\"],\"default\":null},"
-"{\"name\":\"xmin\",\"type\":[\"null\",\"long\"],\"default\":null}],"
-"\"connect.name\":\"io.debezium.connector.postgresql.Source\"}";
+"{\"name\":\"xmin\",\"type\":[\"null\",\"long\"],\"default\":null},"
+"{\"name\":\"origin\",\"type\":[\"null\",\"string\"],\"default\":null},"
+"{\"name\":\"origin_lsn\",\"type\":[\"null\",\"long\"],\"default\":null}],"
+"\"connect.version\":1,\"connect.name\":\"io.debezium.connector.postgresql.Source\"}";
 
 static const char envelope_rest[] =
 "{\"name\":\"transaction\",\"type\":[\"null\",{\"type\":\"record\",\"name\":\"block\",\"namespace\":\"event\",\"fields\":["
@@ -507,7 +509,11 @@ put_source(StringInfo out, TapSession *session, const TapKafkaTable *table,
 	if (source->txid >= 0)
 		put_long(out, source->txid);
 	put_optional_long(out, source->lsn);
-	put_branch(out, false);
+	put_branch(out, false);		/* xmin */
+	put_branch(out, source->origin != NULL);
+	if (source->origin != NULL)
+		put_text(out, source->origin);
+	put_branch(out, false);		/* origin_lsn */
 }
 
 static void

@@ -180,7 +180,7 @@ extern int	tap_kafka_sqlstate(const TapKafkaError *error);
 extern const char *tap_kafka_hint(const TapKafkaError *error);
 
 /* Raise the error; doing is what failed, as "could not commit a transaction". */
-extern void tap_kafka_report(const TapKafkaError *error, const char *doing) pg_attribute_noreturn();
+extern void tap_kafka_report(const TapKafkaError *error, const char *doing) __attribute__((noreturn));
 
 /* Whether waiting longer will not help: a login or TLS was refused. */
 extern bool tap_kafka_is_refusal(const TapKafkaError *error);

@@ -119,7 +119,6 @@ typedef struct TapKafkaTable
 	StringInfoData value_head;
 	StringInfoData source_head; /* the constant part of "source" */
 	int64		order;			/* in its transaction, for metadata of it */
-	uint32		order_xid;
 } TapKafkaTable;
 
 /* A message that has not been taken by librdkafka yet. */
@@ -320,6 +319,20 @@ extern void tap_kafka_emit(TapSession *session, TapKafkaTopic *topic, int32 part
 
 /* Produce what was kept; returns whether all of it was taken. */
 extern bool tap_kafka_send_pending(TapSession *session);
+
+/* ---- kafka_extra.c ---- */
+
+/* Find the topics of transactions and heartbeats; uses the network. */
+extern void tap_kafka_extra_prepare(TapSession *session);
+
+/* A change is about to be written: count it, and announce its transaction. */
+extern void tap_kafka_extra_change(TapSession *session, const TapOutChange *change);
+
+/* The hub transaction has been written. */
+extern void tap_kafka_extra_commit(TapSession *session, const TapOutTxn *txn);
+
+/* Send a heartbeat if it is time for one. */
+extern void tap_kafka_extra_heartbeat(TapSession *session, uint64 position);
 
 /* ---- kafka_sink.c ---- */
 

@@ -44,8 +44,11 @@ static const char source_schema[] =
 "{\"type\":\"string\",\"optional\":false,\"field\":\"table\"},"
 "{\"type\":\"int64\",\"optional\":true,\"field\":\"txId\"},"
 "{\"type\":\"int64\",\"optional\":true,\"field\":\"lsn\"},"
-"{\"type\":\"int64\",\"optional\":true,\"field\":\"xmin\"}],"
-"\"optional\":false,\"name\":\"io.debezium.connector.postgresql.Source\",\"field\":\"source\"}";
+"{\"type\":\"int64\",\"optional\":true,\"field\":\"xmin\"},"
+"{\"type\":\"string\",\"optional\":true,\"field\":\"origin\"},"
+"{\"type\":\"int64\",\"optional\":true,\"field\":\"origin_lsn\"}],"
+"\"optional\":false,\"name\":\"io.debezium.connector.postgresql.Source\",\"version\":1,"
+"\"field\":\"source\"}";
 
 static const char envelope_rest[] =
 "{\"type\":\"struct\",\"fields\":["
@@ -307,6 +310,7 @@ tap_kafka_source_of(TapSession *session, const TapOutChange *change, TapKafkaSou
 	source->snapshot = snapshot_of(session, change);
 	source->txid = change->txn ? (int64) change->txn->xid : -1;
 	source->lsn = (int64) change->lsn;
+	source->origin = change->txn ? change->txn->origin : NULL;
 	if (session->previous_commit_lsn != 0)
 		snprintf(source->sequence, sizeof(source->sequence),
 				 "[\"" UINT64_FORMAT "\",\"" UINT64_FORMAT "\"]",
@@ -350,7 +354,12 @@ append_source(StringInfo out, TapSession *session, const TapKafkaTable *table,
 		appendStringInfoString(out, "null");
 	appendStringInfoString(out, ",\"lsn\":");
 	tap_json_append_int(out, source->lsn);
-	appendStringInfoString(out, ",\"xmin\":null}");
+	appendStringInfoString(out, ",\"xmin\":null,\"origin\":");
+	if (source->origin != NULL)
+		tap_json_append_cstring(out, source->origin);
+	else
+		appendStringInfoString(out, "null");
+	appendStringInfoString(out, ",\"origin_lsn\":null}");
 }
 
 void

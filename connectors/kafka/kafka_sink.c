@@ -59,6 +59,7 @@ tap_kafka_close(TapSession *session)
 static uint64
 start(TapSession *session)
 {
+	tap_kafka_extra_prepare(session);
 	if (!session->settings.exactly_once)
 		return TAP_POSITION_NOT_HELD;
 	session->position_topic = tap_kafka_topic(session, session->settings.position_topic, true);
@@ -180,7 +181,10 @@ begin(TapSession *session, const TapOutTxn *txn)
 static bool
 write_change(TapSession *session, const TapOutChange *change)
 {
-	bool		flush = tap_kafka_write_change(session, change);
+	bool		flush;
+
+	tap_kafka_extra_change(session, change);
+	flush = tap_kafka_write_change(session, change);
 
 	/* a copy is not bound to transactions of the hub */
 	return flush || (change->txn == NULL && session->txn_state == TAP_KAFKA_TXN_OPEN &&
@@ -190,6 +194,7 @@ write_change(TapSession *session, const TapOutChange *change)
 static bool
 commit(TapSession *session, const TapOutTxn *txn)
 {
+	tap_kafka_extra_commit(session, txn);
 	session->in_hub_txn = false;
 	session->written_lsn = txn->end_lsn;
 	session->previous_commit_lsn = txn->commit_lsn;
@@ -292,6 +297,17 @@ set_position(TapSession *session, uint64 position)
 	session->durable_lsn = Max(session->durable_lsn, position);
 }
 
+/* A heartbeat belongs to no hub transaction; the position goes with the next. */
+static void
+idle(TapSession *session, uint64 position)
+{
+	if (session->heartbeat_topic == NULL || session->pending != NIL ||
+		session->txn_state != TAP_KAFKA_TXN_NONE)
+		return;
+	tap_kafka_extra_heartbeat(session, position);
+	(void) advance(session, true);
+}
+
 const TapSinkCallbacks tap_kafka_sink = {
 	.start = start,
 	.prepare_table = prepare_table,
@@ -303,5 +319,5 @@ const TapSinkCallbacks tap_kafka_sink = {
 	.commit = commit,
 	.flush = flush,
 	.flush_wait = flush_wait,
-	.idle = NULL,
+	.idle = idle,
 };

@@ -413,6 +413,7 @@ static const struct
 	{JSONBOID, TAP_KAFKA_STRING, convert_output, "io.debezium.data.Json"},
 	{XMLOID, TAP_KAFKA_STRING, convert_text, "io.debezium.data.Xml"},
 	{UUIDOID, TAP_KAFKA_STRING, convert_output, "io.debezium.data.Uuid"},
+	{TSVECTOROID, TAP_KAFKA_STRING, convert_output, "io.debezium.data.Tsvector"},
 	{BYTEAOID, TAP_KAFKA_BYTES, convert_bytea, NULL},
 	{DATEOID, TAP_KAFKA_INT32, convert_date, "io.debezium.time.Date"},
 	{TIMETZOID, TAP_KAFKA_STRING, convert_timetz, "io.debezium.time.ZonedTime"},

@@ -137,6 +137,7 @@ typedef struct TapKafkaSource
 	char		sequence[64];
 	int64		txid;			/* -1: none */
 	int64		lsn;
+	const char *origin;			/* the replication origin's name, or NULL */
 	int64		now_us;
 } TapKafkaSource;
 
