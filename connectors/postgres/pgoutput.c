@@ -1,0 +1,447 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/postgres/pgoutput.c
+ *	  Decodes messages of PostgreSQL's output plugin pgoutput.
+ *
+ * NOTES
+ *	  A reading function that meets the end of the message sets "error" and
+ *	  returns zero; callers go on, and the whole is found wrong at the end.
+ *	  Counts are held against the bytes that are left before anything is
+ *	  allocated for them.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "pgoutput.h"
+
+/* PostgreSQL's tables have fewer columns (MaxTupleAttributeNumber). */
+#define MAX_COLUMNS		1664
+
+typedef struct Reader
+{
+	const char *next;
+	const char *end;
+	const char *error;			/* NULL: all is well so far */
+} Reader;
+
+struct TapPgDecoder
+{
+	bool		in_stream;
+	TapPgColumn *columns;
+	int			max_columns;
+	TapPgValue *values[2];
+	int			max_values[2];
+	uint32_t   *relations;
+	int			max_relations;
+};
+
+TapPgDecoder *
+tap_pgoutput_create(void)
+{
+	return calloc(1, sizeof(TapPgDecoder));
+}
+
+void
+tap_pgoutput_free(TapPgDecoder *decoder)
+{
+	free(decoder->columns);
+	free(decoder->values[0]);
+	free(decoder->values[1]);
+	free(decoder->relations);
+	free(decoder);
+}
+
+/* ---------------------------------------------------------------------
+ * Reading
+ * ---------------------------------------------------------------------
+ */
+
+static const char *
+read_bytes(Reader *reader, size_t bytes)
+{
+	const char *result = reader->next;
+
+	if ((size_t) (reader->end - reader->next) < bytes)
+	{
+		reader->error = "the message is too short";
+		reader->next = reader->end;
+		return NULL;
+	}
+	reader->next += bytes;
+	return result;
+}
+
+static uint64_t
+read_number(Reader *reader, int bytes)
+{
+	const unsigned char *data = (const unsigned char *) read_bytes(reader, bytes);
+	uint64_t	value = 0;
+
+	for (int i = 0; data != NULL && i < bytes; i++)
+		value = value << 8 | data[i];
+	return value;
+}
+
+static uint8_t
+read_uint8(Reader *reader)
+{
+	return (uint8_t) read_number(reader, 1);
+}
+
+static uint32_t
+read_uint32(Reader *reader)
+{
+	return (uint32_t) read_number(reader, 4);
+}
+
+static uint64_t
+read_uint64(Reader *reader)
+{
+	return read_number(reader, 8);
+}
+
+static const char *
+read_string(Reader *reader)
+{
+	const char *result = reader->next;
+	const char *end = memchr(result, '\0', reader->end - result);
+
+	if (end == NULL)
+	{
+		reader->error = "a name in the message has no end";
+		reader->next = reader->end;
+		return "";
+	}
+	reader->next = end + 1;
+	return result;
+}
+
+/* Have room for count entries; false: out of memory. */
+static bool
+make_room(void **array, int *max, int count, size_t size)
+{
+	void	   *grown;
+
+	if (count <= *max)
+		return true;
+	grown = realloc(*array, count * size);
+	if (grown == NULL)
+		return false;
+	*array = grown;
+	*max = count;
+	return true;
+}
+
+/* ---------------------------------------------------------------------
+ * Parts of messages
+ * ---------------------------------------------------------------------
+ */
+
+static void
+read_value(Reader *reader, TapPgValue *value)
+{
+	value->kind = read_uint8(reader);
+	value->data = NULL;
+	value->bytes = 0;
+	switch (value->kind)
+	{
+		case TAP_PG_NULL:
+		case TAP_PG_UNCHANGED:
+			break;
+		case TAP_PG_TEXT:
+		case TAP_PG_BINARY:
+			value->bytes = read_uint32(reader);
+			value->data = read_bytes(reader, value->bytes);
+			break;
+		default:
+			reader->error = "a value of the message is of an unknown kind";
+	}
+}
+
+static void
+read_tuple(TapPgDecoder *decoder, Reader *reader, int which, TapPgTuple *tuple)
+{
+	int			count = (int) read_number(reader, 2);
+
+	/* each takes a byte at least */
+	if (count > MAX_COLUMNS || count > reader->end - reader->next)
+	{
+		reader->error = "a row of the message has too many columns";
+		return;
+	}
+	if (!make_room((void **) &decoder->values[which], &decoder->max_values[which], count,
+				   sizeof(TapPgValue)))
+	{
+		reader->error = "out of memory";
+		return;
+	}
+	tuple->present = true;
+	tuple->ncolumns = count;
+	tuple->values = decoder->values[which];
+	for (int i = 0; i < count && reader->error == NULL; i++)
+		read_value(reader, &tuple->values[i]);
+}
+
+static void
+read_relation(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+{
+	int			count;
+
+	message->relation = read_uint32(reader);
+	message->schema = read_string(reader);
+	message->name = read_string(reader);
+	message->replica_identity = (char) read_uint8(reader);
+	count = (int) read_number(reader, 2);
+
+	/* flags, an empty name, type and modifier */
+	if (count > MAX_COLUMNS || count * 10 > reader->end - reader->next)
+	{
+		reader->error = "a relation of the message has too many columns";
+		return;
+	}
+	if (!make_room((void **) &decoder->columns, &decoder->max_columns, count,
+				   sizeof(TapPgColumn)))
+	{
+		reader->error = "out of memory";
+		return;
+	}
+	message->ncolumns = count;
+	message->columns = decoder->columns;
+	for (int i = 0; i < count && reader->error == NULL; i++)
+	{
+		TapPgColumn *column = &decoder->columns[i];
+
+		column->key = (read_uint8(reader) & 1) != 0;
+		column->name = read_string(reader);
+		column->type = read_uint32(reader);
+		column->typmod = (int32_t) read_uint32(reader);
+	}
+}
+
+static void
+read_insert(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+{
+	message->relation = read_uint32(reader);
+	if (read_uint8(reader) != 'N')
+		reader->error = "an insert has no new row";
+	else
+		read_tuple(decoder, reader, 0, &message->new_tuple);
+}
+
+static void
+read_update(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+{
+	char		kind;
+
+	message->relation = read_uint32(reader);
+	kind = (char) read_uint8(reader);
+	if (kind == 'K' || kind == 'O')
+	{
+		message->old_kind = kind;
+		read_tuple(decoder, reader, 1, &message->old_tuple);
+		if (reader->error != NULL)
+			return;
+		kind = (char) read_uint8(reader);
+	}
+	if (kind != 'N')
+		reader->error = "an update has no new row";
+	else
+		read_tuple(decoder, reader, 0, &message->new_tuple);
+}
+
+static void
+read_delete(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+{
+	message->relation = read_uint32(reader);
+	message->old_kind = (char) read_uint8(reader);
+	if (message->old_kind != 'K' && message->old_kind != 'O')
+		reader->error = "a delete has no old row";
+	else
+		read_tuple(decoder, reader, 1, &message->old_tuple);
+}
+
+static void
+read_truncate(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+{
+	uint32_t	count = read_uint32(reader);
+	uint8_t		flags = read_uint8(reader);
+
+	if (count > (size_t) (reader->end - reader->next) / 4)
+	{
+		reader->error = "a truncate has fewer relations than it says";
+		return;
+	}
+	if (!make_room((void **) &decoder->relations, &decoder->max_relations, (int) count,
+				   sizeof(uint32_t)))
+	{
+		reader->error = "out of memory";
+		return;
+	}
+	message->cascade = (flags & 1) != 0;
+	message->restart_identity = (flags & 2) != 0;
+	message->nrelations = (int) count;
+	message->relations = decoder->relations;
+	for (uint32_t i = 0; i < count; i++)
+		decoder->relations[i] = read_uint32(reader);
+}
+
+static void
+read_logical(Reader *reader, TapPgMessage *message)
+{
+	message->transactional = (read_uint8(reader) & 1) != 0;
+	message->lsn = read_uint64(reader);
+	message->prefix = read_string(reader);
+	message->content_bytes = read_uint32(reader);
+	message->content = read_bytes(reader, message->content_bytes);
+}
+
+/* Flags, two positions and a time, as COMMIT and PREPARE have them. */
+static void
+read_end(Reader *reader, TapPgMessage *message)
+{
+	(void) read_uint8(reader);
+	message->lsn = read_uint64(reader);
+	message->end_lsn = read_uint64(reader);
+	message->time_us = (int64_t) read_uint64(reader);
+}
+
+static void
+read_rollback_prepared(Reader *reader, TapPgMessage *message)
+{
+	read_end(reader, message);
+	message->time_us = (int64_t) read_uint64(reader);	/* of the rollback */
+	message->xid = read_uint32(reader);
+	message->gid = read_string(reader);
+}
+
+/* ---------------------------------------------------------------------
+ * Messages
+ * ---------------------------------------------------------------------
+ */
+
+/* Messages that carry the xid of their subtransaction within a stream. */
+static bool
+has_stream_xid(TapPgMessageKind kind)
+{
+	switch (kind)
+	{
+		case TAP_PG_RELATION:
+		case TAP_PG_TYPE:
+		case TAP_PG_INSERT:
+		case TAP_PG_UPDATE:
+		case TAP_PG_DELETE:
+		case TAP_PG_TRUNCATE:
+		case TAP_PG_LOGICAL:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static void
+read_transaction(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+{
+	switch (message->kind)
+	{
+		case TAP_PG_BEGIN:
+			message->lsn = read_uint64(reader);
+			message->time_us = (int64_t) read_uint64(reader);
+			message->xid = read_uint32(reader);
+			break;
+		case TAP_PG_COMMIT:
+			read_end(reader, message);
+			break;
+		case TAP_PG_ORIGIN:
+			message->lsn = read_uint64(reader);
+			message->name = read_string(reader);
+			break;
+		case TAP_PG_BEGIN_PREPARE:
+			message->lsn = read_uint64(reader);
+			message->end_lsn = read_uint64(reader);
+			message->time_us = (int64_t) read_uint64(reader);
+			message->xid = read_uint32(reader);
+			message->gid = read_string(reader);
+			break;
+		case TAP_PG_PREPARE:
+		case TAP_PG_COMMIT_PREPARED:
+		case TAP_PG_STREAM_PREPARE:
+			read_end(reader, message);
+			message->xid = read_uint32(reader);
+			message->gid = read_string(reader);
+			break;
+		case TAP_PG_ROLLBACK_PREPARED:
+			read_rollback_prepared(reader, message);
+			break;
+		case TAP_PG_STREAM_START:
+			message->xid = read_uint32(reader);
+			message->first_segment = read_uint8(reader) == 1;
+			decoder->in_stream = true;
+			break;
+		case TAP_PG_STREAM_STOP:
+			decoder->in_stream = false;
+			break;
+		case TAP_PG_STREAM_COMMIT:
+			message->xid = read_uint32(reader);
+			read_end(reader, message);
+			break;
+		case TAP_PG_STREAM_ABORT:
+			message->xid = read_uint32(reader);
+			message->subxid = read_uint32(reader);
+			break;
+		default:
+			reader->error = "the message is of an unknown kind";
+	}
+}
+
+static void
+read_message(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+{
+	if (decoder->in_stream && has_stream_xid(message->kind))
+		message->xid = read_uint32(reader);
+	switch (message->kind)
+	{
+		case TAP_PG_RELATION:
+			read_relation(decoder, reader, message);
+			break;
+		case TAP_PG_TYPE:
+			message->relation = read_uint32(reader);
+			message->schema = read_string(reader);
+			message->name = read_string(reader);
+			break;
+		case TAP_PG_INSERT:
+			read_insert(decoder, reader, message);
+			break;
+		case TAP_PG_UPDATE:
+			read_update(decoder, reader, message);
+			break;
+		case TAP_PG_DELETE:
+			read_delete(decoder, reader, message);
+			break;
+		case TAP_PG_TRUNCATE:
+			read_truncate(decoder, reader, message);
+			break;
+		case TAP_PG_LOGICAL:
+			read_logical(reader, message);
+			break;
+		default:
+			read_transaction(decoder, reader, message);
+	}
+}
+
+bool
+tap_pgoutput_decode(TapPgDecoder *decoder, const char *data, size_t bytes,
+					TapPgMessage *message, const char **error)
+{
+	Reader		reader = {.next = data,.end = data + bytes};
+
+	memset(message, 0, sizeof(*message));
+	message->kind = read_uint8(&reader);
+	if (reader.error == NULL)
+		read_message(decoder, &reader, message);
+	*error = reader.error;
+	return reader.error == NULL;
+}

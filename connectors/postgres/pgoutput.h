@@ -1,0 +1,129 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/postgres/pgoutput.h
+ *	  Decodes messages of PostgreSQL's output plugin pgoutput.
+ *
+ * Plain C, without PostgreSQL's headers, so that it can be tested and fuzzed
+ * by itself.  The bytes come from the network: every length is checked.
+ *
+ * The format is described in the manual, "Logical Replication Message
+ * Formats"; src/backend/replication/logical/proto.c writes it.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_PGOUTPUT_H
+#define TAPDATA_PGOUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum TapPgMessageKind
+{
+	TAP_PG_BEGIN = 'B',
+	TAP_PG_COMMIT = 'C',
+	TAP_PG_ORIGIN = 'O',
+	TAP_PG_RELATION = 'R',
+	TAP_PG_TYPE = 'Y',
+	TAP_PG_INSERT = 'I',
+	TAP_PG_UPDATE = 'U',
+	TAP_PG_DELETE = 'D',
+	TAP_PG_TRUNCATE = 'T',
+	TAP_PG_LOGICAL = 'M',		/* pg_logical_emit_message() */
+	TAP_PG_BEGIN_PREPARE = 'b',
+	TAP_PG_PREPARE = 'P',
+	TAP_PG_COMMIT_PREPARED = 'K',
+	TAP_PG_ROLLBACK_PREPARED = 'r',
+	TAP_PG_STREAM_START = 'S',
+	TAP_PG_STREAM_STOP = 'E',
+	TAP_PG_STREAM_COMMIT = 'c',
+	TAP_PG_STREAM_ABORT = 'A',
+	TAP_PG_STREAM_PREPARE = 'p'
+} TapPgMessageKind;
+
+/* How a column's value was sent. */
+typedef enum TapPgValueKind
+{
+	TAP_PG_NULL = 'n',
+	TAP_PG_UNCHANGED = 'u',		/* TOASTed, and not changed: not sent */
+	TAP_PG_TEXT = 't',
+	TAP_PG_BINARY = 'b'
+} TapPgValueKind;
+
+typedef struct TapPgValue
+{
+	TapPgValueKind kind;
+	const char *data;			/* into the message; not terminated */
+	uint32_t	bytes;
+} TapPgValue;
+
+typedef struct TapPgTuple
+{
+	bool		present;
+	int			ncolumns;
+	TapPgValue *values;			/* the decoder's memory, until its next call */
+} TapPgTuple;
+
+typedef struct TapPgColumn
+{
+	bool		key;			/* part of the replica identity */
+	const char *name;			/* into the message, terminated */
+	uint32_t	type;
+	int32_t		typmod;
+} TapPgColumn;
+
+/* One message; pointers go into it, or into the decoder's memory. */
+typedef struct TapPgMessage
+{
+	TapPgMessageKind kind;
+	uint32_t	xid;			/* BEGIN, prepared and streamed transactions;
+								 * in a stream, also of each change: the
+								 * subtransaction's */
+	uint32_t	subxid;			/* STREAM_ABORT */
+	uint64_t	lsn;			/* BEGIN: of the commit; COMMIT and PREPARE:
+								 * of the record; LOGICAL: of the message */
+	uint64_t	end_lsn;		/* COMMIT and the like: behind the record */
+	int64_t		time_us;		/* since 2000-01-01 UTC */
+	bool		first_segment;	/* STREAM_START */
+	const char *gid;			/* prepared transactions */
+
+	uint32_t	relation;		/* oid at the source */
+	const char *schema;			/* RELATION, TYPE; "" stands for pg_catalog */
+	const char *name;			/* RELATION, TYPE, ORIGIN */
+	char		replica_identity;	/* RELATION: d, n, f or i */
+	int			ncolumns;
+	TapPgColumn *columns;		/* RELATION */
+
+	char		old_kind;		/* UPDATE and DELETE: 'K', 'O', or 0: none */
+	TapPgTuple	old_tuple;
+	TapPgTuple	new_tuple;
+
+	int			nrelations;		/* TRUNCATE */
+	uint32_t   *relations;
+	bool		cascade;
+	bool		restart_identity;
+
+	const char *prefix;			/* LOGICAL */
+	const char *content;
+	uint32_t	content_bytes;
+	bool		transactional;
+} TapPgMessage;
+
+/* Holds the memory of one message. */
+typedef struct TapPgDecoder TapPgDecoder;
+
+/* NULL: out of memory. */
+extern TapPgDecoder *tap_pgoutput_create(void);
+extern void tap_pgoutput_free(TapPgDecoder *decoder);
+
+/*
+ * Decode one message.  False when it is malformed, or of a kind that is not
+ * known: *error says why, a constant.  Between STREAM_START and STREAM_STOP
+ * messages have an xid more; the decoder keeps track of that.
+ */
+extern bool tap_pgoutput_decode(TapPgDecoder *decoder, const char *data, size_t bytes,
+								TapPgMessage *message, const char **error);
+
+#endif							/* TAPDATA_PGOUTPUT_H */
