@@ -196,17 +196,24 @@ sync_sequence(ReturnSetInfo *result, const TapTableRow *table,
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* What the source says; the session is closed again. */
 static List *
-ask_sequences(const TapPipelineRow *row, const TapConnectionRow *connection, List *tables)
+source_names(List *tables)
 {
-	TapOpenSession *session = tap_session_open(connection, row, TAP_PURPOSE_DISCOVER);
-	List	   *volatile sequences = NIL;
 	List	   *names = NIL;
 	ListCell   *cell;
 
 	foreach(cell, tables)
 		names = lappend(names, &((TapTableRow *) lfirst(cell))->source);
+	return names;
+}
+
+/* What the source says; the session is closed again. */
+static List *
+ask_sequences(const TapPipelineRow *row, const TapConnectionRow *connection, List *names)
+{
+	TapOpenSession *session = tap_session_open(connection, row, TAP_PURPOSE_DISCOVER);
+	List	   *volatile sequences = NIL;
+
 	PG_TRY();
 	{
 		sequences = session->source->list_sequences(session->session, names);
@@ -242,7 +249,7 @@ tap_command_sync_sequences(PG_FUNCTION_ARGS)
 				 errmsg("connector \"%s\" of connection \"%s\" knows no sequences",
 						connection->connector, connection->name)));
 	tables = tap_catalog_tables(row->id);
-	foreach(cell, ask_sequences(row, connection, tables))
+	foreach(cell, ask_sequences(row, connection, source_names(tables)))
 	{
 		TapSourceSequence *sequence = lfirst(cell);
 		TapTableRow *table = table_of(tables, &sequence->table);

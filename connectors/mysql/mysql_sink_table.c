@@ -349,7 +349,7 @@ choose_statements(TapMysqlSink *sink, TapMysqlSinkTable *result)
 static void
 foresee_column(TapMysqlSink *sink, const char *type, TapMysqlColumn *column)
 {
-	char	   *end = strstr(type, " CHARACTER SET");
+	const char *end = strstr(type, " CHARACTER SET");
 
 	memset(column, 0, sizeof(*column));
 	column->column_type = end ? pnstrdup(type, end - type) : pstrdup(type);
