@@ -104,6 +104,14 @@ typedef struct TapDecoderArgs
 	 */
 	void		(*unknown_table) (void *arg, Oid relid, const char *schema,
 								  const char *name);
+
+	/*
+	 * Called, by the same rules, for a change of a published table that no
+	 * sink can be told of: a partition was truncated by itself.  May be NULL;
+	 * the server's log has it anyway.
+	 */
+	void		(*untold) (void *arg, const TapDecodeTable *table,
+						   const char *message);
 	void	   *arg;
 } TapDecoderArgs;
 

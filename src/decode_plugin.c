@@ -297,6 +297,17 @@ put_change(TapDecoder *decoder, Change *change)
 	txn->out.nchanges++;
 }
 
+/*
+ * Whether WAL tells which row was updated or deleted.  An update without an
+ * old row kept its key only if that is part of the replica identity.
+ */
+static bool
+is_identified(const Change *change)
+{
+	return change->layout->old_has_key &&
+		(change->kind != TAP_CHANGE_DELETE || change->old_tuple != NULL);
+}
+
 /* WAL does not tell which row was changed: nothing can be done any more. */
 static void
 raise_unidentified(Change *change, Relation relation)
@@ -414,11 +425,32 @@ take_change(LogicalDecodingContext *logical, ReorderBufferTXN *txn,
 	change.lsn = source->lsn;
 	change.new_tuple = tap_compat_changed_tuple(source->data.tp.newtuple);
 	change.old_tuple = tap_compat_changed_tuple(source->data.tp.oldtuple);
-	if (change.kind == TAP_CHANGE_DELETE && change.old_tuple == NULL)
+	if (change.kind != TAP_CHANGE_INSERT && !is_identified(&change))
 		raise_unidentified(&change, relation);
 	if (change.layout->filter != NULL && !passes_filter(&change))
 		return;
 	put_change(decoder, &change);
+}
+
+/* Rows of one partition are not all rows of the table: no sink can be told. */
+static void
+report_partition(TapDecoder *decoder, const TapDecodeTable *table,
+				 Relation partition, int nrelations, Relation relations[])
+{
+	char	   *message;
+
+	for (int i = 0; i < nrelations; i++)
+	{
+		if (RelationGetRelid(relations[i]) == table->relid)
+			return;
+	}
+	message = psprintf("partition \"%s\" was truncated by itself, which the target is not told",
+					   RelationGetRelationName(partition));
+	ereport(LOG,
+			(errmsg_internal("%s", message),
+			 errhint("Delete the rows of a partition of a published table instead, or copy the table again with tapdata.resync().")));
+	if (decoder->args.untold != NULL)
+		decoder->args.untold(decoder->args.arg, table, message);
 }
 
 static void
@@ -438,10 +470,13 @@ take_truncate(LogicalDecodingContext *logical, ReorderBufferTXN *txn,
 		if (change.layout == NULL)
 			continue;
 		table = change.layout->format->public.table;
-
-		/* Rows of one partition are not all rows of the table. */
-		if (table->relid != RelationGetRelid(relations[i]) || !table->truncate)
+		if (!table->truncate)
 			continue;
+		if (table->relid != RelationGetRelid(relations[i]))
+		{
+			report_partition(decoder, table, relations[i], nrelations, relations);
+			continue;
+		}
 		change.kind = TAP_CHANGE_TRUNCATE;
 		change.lsn = source->lsn;
 		put_change(decoder, &change);

@@ -212,6 +212,57 @@ is_deeply([ map { $_->{new} } @lines[ 1 .. $#lines - 1 ] ],
 	'also within a transaction');
 done('alter');
 
+# --- tables that are altered while others write ------------------------------------------------------------
+
+sql(<<'SQL');
+CREATE SEQUENCE s.names;
+CREATE FUNCTION s.step() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	dice float := random();
+	names text[];
+	victim text;
+BEGIN
+	IF dice < 0.05 THEN
+		EXECUTE format('ALTER TABLE s.ddl ADD c%s text %s', nextval('s.names'),
+			CASE WHEN random() < 0.5 THEN 'DEFAULT ''x''' ELSE '' END);
+	ELSIF dice < 0.10 THEN
+		SELECT attname INTO victim FROM pg_attribute
+			WHERE attrelid = 's.ddl'::regclass AND attname ~ '^c\d' AND NOT attisdropped ORDER BY random() LIMIT 1;
+		IF victim IS NOT NULL THEN
+			EXECUTE format('ALTER TABLE s.ddl DROP COLUMN IF EXISTS %I', victim);
+		END IF;
+	ELSIF dice < 0.11 THEN
+		EXECUTE 'ALTER TABLE s.ddl ALTER cols TYPE ' || CASE WHEN random() < 0.5 THEN 'varchar' ELSE 'text' END;
+	ELSE
+		LOCK TABLE s.ddl IN ROW EXCLUSIVE MODE;
+		SELECT coalesce(array_agg(attname::text ORDER BY attnum), '{}') INTO names FROM pg_attribute
+			WHERE attrelid = 's.ddl'::regclass AND attname ~ '^c\d' AND NOT attisdropped;
+		EXECUTE format('INSERT INTO s.ddl (cols%s) VALUES (%L%s)',
+			(SELECT coalesce(string_agg(', ' || x, ''), '') FROM unnest(names) x),
+			array_to_string(names, ' '),
+			(SELECT coalesce(string_agg(', ' || quote_literal(x), ''), '') FROM unnest(names) x));
+	END IF;
+END $$;
+SQL
+$target = published('ddl', 'CREATE TABLE s.ddl (id bigserial PRIMARY KEY, cols text)');
+my $script = PostgreSQL::Test::Utils::tempdir() . '/step.sql';
+append_to_file($script, "SELECT s.step();\n");
+$hub->command_ok([ 'pgbench', '-n', '-c', 4, '-t', 400, '-f', $script, '-d', $hub->connstr('postgres') ],
+	'sessions that write and alter');
+caught_up($hub, 'ddl');
+my $wrong = 0;
+@lines = grep { $_->{kind} eq 'insert' } $target->lines;
+for my $line (@lines)
+{
+	my %new = %{ $line->{new} };
+	delete $new{id};
+	my %told = map { $_ => $_ } split / /, delete $new{cols};
+	$wrong++ unless join(' ', %new{ sort keys %new }) eq join(' ', %told{ sort keys %told });
+}
+is(scalar @lines, sql('SELECT count(*) FROM s.ddl'), 'each row is there');
+is($wrong, 0, 'with just the columns it was written with');
+done('ddl');
+
 # --- partitions ----------------------------------------------------------------------------------------
 
 $target = published('parts', q{
@@ -233,6 +284,9 @@ is_deeply([ map { $_->{new} } @lines ], [ { id => 9, region => 9, v => 'new' }, 
 	'a new partition, and a new column');
 @lines = changes($target, 'parts', 'TRUNCATE s.parts');
 is(kinds(@lines), 'truncate', 'the root is truncated once');
+@lines = changes($target, 'parts', 'TRUNCATE s.parts3');
+is(kinds(@lines), '', 'that a partition was truncated cannot be told');
+ok($hub->log_contains('partition "parts3" was truncated by itself'), 'but is in the log');
 @lines = changes($target, 'parts', 'ALTER TABLE s.parts DETACH PARTITION s.parts9', q{INSERT INTO s.parts9 VALUES (8, 9, 'no', 1)},
 	q{INSERT INTO s.parts VALUES (7, 3, 'yes', 1)});
 is_deeply([ map { $_->{new}{v} } @lines ], ['yes'], 'a table that is a partition no more');
@@ -248,6 +302,17 @@ is_deeply([ map { $_->{old} } @lines ], [ undef, undef, { a => 1 }, { a => 2 } ]
 ($table) = grep { $_->{kind} eq 'table' } $target->lines;
 is_deeply($table->{keys}, ['a'], 'which is the key then');
 done('ident');
+
+$target = published('lost', q{CREATE TABLE s.lost (id int PRIMARY KEY, v int); INSERT INTO s.lost VALUES (1, 1), (2, 2)});
+later('lost', 'ALTER TABLE s.lost REPLICA IDENTITY NOTHING', 'DELETE FROM s.lost WHERE id = 1',
+	'ALTER TABLE s.lost REPLICA IDENTITY DEFAULT');
+wait_for_state($hub, 'lost', 'failed');
+sql_ok($hub, q{SELECT last_error ~ '"lost" was deleted without its key.*REPLICA IDENTITY FULL.*resync' FROM tapdata.status}, 't',
+	'a change that nobody can follow stops the pipeline');
+sql(q{SELECT tapdata.resync('lost', 's.lost')}, q{SELECT tapdata.start('lost')});
+ok(caught_up($hub, 'lost'), 'until the table is copied again');
+is_deeply([ keys %{ $target->rows('s.lost', 'id') } ], [2], 'as it is now');
+done('lost');
 
 # --- filters ---------------------------------------------------------------------------------------------------
 
