@@ -269,16 +269,24 @@ append_row(StringInfo out, const TapKafkaTable *table, const TapRowImage *image,
 }
 
 void
-tap_kafka_debezium_key(TapSession *session, TapKafkaTable *table, const TapRowImage *image,
-					   StringInfo out)
+tap_kafka_key_payload(const TapKafkaTable *table, const TapRowImage *image, StringInfo out)
 {
-	appendBinaryStringInfo(out, table->key_head.data, table->key_head.len);
 	for (int i = 0; i < table->source.nkeys; i++)
 	{
 		appendStringInfoCharMacro(out, i > 0 ? ',' : '{');
 		append_column(out, table, image, table->source.keys[i] - 1, false);
 	}
-	appendStringInfoString(out, session->settings.schemas ? "}}" : "}");
+	appendStringInfoChar(out, '}');
+}
+
+void
+tap_kafka_debezium_key(TapSession *session, TapKafkaTable *table, const TapRowImage *image,
+					   StringInfo out)
+{
+	appendBinaryStringInfo(out, table->key_head.data, table->key_head.len);
+	tap_kafka_key_payload(table, image, out);
+	if (session->settings.schemas)
+		appendStringInfoChar(out, '}');
 }
 
 /* ---------------------------------------------------------------------
@@ -310,6 +318,7 @@ tap_kafka_source_of(TapSession *session, const TapOutChange *change, TapKafkaSou
 	source->snapshot = snapshot_of(session, change);
 	source->txid = change->txn ? (int64) change->txn->xid : -1;
 	source->lsn = (int64) change->lsn;
+	source->origin = change->txn ? change->txn->origin : NULL;
 	source->origin = change->txn ? change->txn->origin : NULL;
 	if (session->previous_commit_lsn != 0)
 		snprintf(source->sequence, sizeof(source->sequence),

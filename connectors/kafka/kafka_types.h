@@ -129,6 +129,13 @@ extern void tap_kafka_debezium_value(TapSession *session, TapKafkaTable *table,
 									 const TapRowImage *before, const TapRowImage *after,
 									 StringInfo out);
 
+/*
+ * The key as JSON without schema, for headers: Kafka Connect's header
+ * converter writes keys so.
+ */
+extern void tap_kafka_key_payload(const TapKafkaTable *table, const TapRowImage *image,
+								  StringInfo out);
+
 /* What both of Debezium's formats tell of a change. */
 typedef struct TapKafkaSource
 {
