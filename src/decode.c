@@ -333,6 +333,7 @@ static void
 fill_slot(TapDecodeLayout *layout, TupleTableSlot *slot, const Datum *values,
 		  const bool *isnull)
 {
+	ExecClearTuple(slot);
 	if (!layout->identity)
 	{
 		int			natts = slot->tts_tupleDescriptor->natts;
