@@ -416,8 +416,10 @@ typedef struct TapCore
 	/*
 	 * For a sink under the option on_error = dead_letter: keep a change that
 	 * the target refuses for good.  change is JSON text.  It is stored before
-	 * the position goes past lsn.  Raises an error of data, with sqlstate and
-	 * message, when on_error is stop.
+	 * the position goes past lsn: where the target keeps that, on return, or
+	 * if called by write() before the next flush().  Raises an error of data,
+	 * with sqlstate and message, when on_error is stop.  Not for use inside
+	 * of a client library's callback.
 	 */
 	void		(*dead_letter) (const TapTableName *table, const char *change,
 								uint64 lsn, int sqlstate, const char *message);
@@ -758,7 +760,9 @@ typedef struct TapSinkCallbacks
 
 	/*
 	 * Take one change; nothing it points to is valid after the return.  True
-	 * asks for a flush before the next one.
+	 * asks for a flush before the next one.  An error of data, class 22 or
+	 * 23, must leave the session as if the change had never been there: under
+	 * on_error = dead_letter the core goes on with the next one.
 	 */
 	bool		(*write) (TapSession *session, const TapOutChange *change);
 

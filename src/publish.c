@@ -125,8 +125,9 @@ load_options(TapPublish *publish)
 										 TAP_SCOPE_PUBLISH, publish->context);
 	publish->batch_bytes = tap_options_int(publish->options, "batch_bytes");
 	publish->copy = strcmp(tap_options_text(publish->options, "snapshot"), "initial") == 0;
-	tap_publish_keeps_dead_letters =
-		strcmp(tap_options_text(publish->options, "on_error"), "dead_letter") == 0;
+	tap_publish_start_dead_letters(publish,
+								   strcmp(tap_options_text(publish->options, "on_error"),
+										  "dead_letter") == 0);
 }
 
 static void
@@ -188,7 +189,7 @@ stream(TapPublish *publish)
 	publish->caught_up = tap_decode_fill(publish->decoder, publish->batch_bytes, FILL_MS);
 	tap_publish_deliver(publish);
 	tap_publish_flush(publish, false, publish->caught_up);
-	tap_publish_position_moved(publish, publish->caught_up);
+	tap_publish_position_moved(publish);
 	if (publish->caught_up && tap_publish_is_drained(publish) &&
 		tap_worker_shared->state != TAP_STATE_STREAMING)
 		tap_shmem_set_state(tap_worker_shared, TAP_STATE_STREAMING);

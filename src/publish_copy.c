@@ -46,8 +46,11 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
+#include "change_json.h"
+#include "errors.h"
 #include "hub_describe.h"
 #include "options.h"
 #include "publish.h"
@@ -152,7 +155,7 @@ mark_copying(TapPublish *publish, List *tables)
 
 		table->again = table->row.created;
 		table->row.state = TAP_TABLE_COPYING;
-		table->row.created = publish->copy;
+		table->row.created = table->row.created || publish->copy;
 		table->row.start_position = NULL;
 		tap_catalog_update_table(&table->row);
 	}
@@ -209,7 +212,9 @@ finish(TapPublish *publish, List *tables, XLogRecPtr point, bool first)
 	}
 	if (first)
 		tap_publish_position_write(publish, point);
+	tap_publish_store_dead_letters();
 	tap_worker_commit();
+	tap_publish_forget_dead_letters();
 	MemoryContextSwitchTo(old);
 	if (first)
 		publish->resume = publish->written = publish->durable = publish->stored = point;
@@ -301,16 +306,61 @@ copy_query(TapPublishTable *table, Relation relation, const TapSourceTable *sour
 	return query.data;
 }
 
+/*
+ * Under on_error = dead_letter: in a subtransaction, so that the snapshot
+ * survives an error.
+ */
+static bool
+write_carefully(CopyReceiver *copy)
+{
+	TapPublish *publish = copy->publish;
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool full = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		full = publish->sink->write(publish->session->session, &copy->change);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		if (tap_error_class(edata->sqlerrcode) != TAP_ERROR_DATA)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		tap_publish_dead_letter(&copy->change.table->name,
+								tap_out_change_json(&copy->change), copy->change.lsn,
+								edata->sqlerrcode, edata->message);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return full;
+}
+
 static void
 send_row(CopyReceiver *copy, bool last)
 {
 	TapPublish *publish = copy->publish;
 	MemoryContext old = MemoryContextSwitchTo(publish->entry_context);
+	bool		full;
 
 	MemoryContextReset(publish->entry_context);
 	copy->change.last = last;
 	copy->change.new_row.slot = copy->slots[copy->change.number % 2];
-	if (publish->sink->write(publish->session->session, &copy->change))
+	if (tap_publish_keeps_dead_letters)
+		full = write_carefully(copy);
+	else
+		full = publish->sink->write(publish->session->session, &copy->change);
+	if (full)
 		tap_publish_flush(publish, true, false);
 	copy->change.number++;
 	copy->pending = false;

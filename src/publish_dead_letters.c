@@ -4,9 +4,12 @@
  *	  Changes that a target refuses for good.
  *
  * NOTES
- *	  A sink learns of a refusal outside of any transaction.  The change waits
- *	  in memory until the worker stores the position that covers it, in the
- *	  same transaction.
+ *	  Where the hub alone keeps the position, a refused change waits in memory
+ *	  until the position that covers it is stored, in the same transaction.  A
+ *	  target that keeps the position moves it by itself, maybe right after it
+ *	  has told of the refusal; there the change is stored at once, or, if a
+ *	  transaction is under way, before the sink is called again.  A crash in
+ *	  between can repeat such a dead letter, but not lose it.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -14,9 +17,10 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "access/xlogdefs.h"
 #include "utils/memutils.h"
 
-#include "access/xlogdefs.h"
 #include "publish.h"
 #include "publish_private.h"
 #include "worker.h"
@@ -31,6 +35,8 @@ typedef struct PendingLetter
 } PendingLetter;
 
 bool		tap_publish_keeps_dead_letters = false;
+
+static const TapPublish *publish = NULL;
 
 /* Of PendingLetter *, in order of arrival; both in the context. */
 static List *pending = NIL;
@@ -67,6 +73,30 @@ tap_publish_dead_letter(const TapTableName *table, const char *change,
 	letter->message = pstrdup(message);
 	pending = lappend(pending, letter);
 	MemoryContextSwitchTo(before);
+
+	if (publish->target_holds && !IsTransactionState())
+		tap_publish_settle_dead_letters();
+}
+
+void
+tap_publish_start_dead_letters(const TapPublish *worker, bool keep)
+{
+	publish = worker;
+	tap_publish_keeps_dead_letters = keep;
+}
+
+void
+tap_publish_settle_dead_letters(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (pending == NIL)
+		return;
+	tap_worker_begin();
+	tap_publish_store_dead_letters();
+	tap_worker_commit();
+	MemoryContextSwitchTo(old);
+	tap_publish_forget_dead_letters();
 }
 
 bool
@@ -76,7 +106,7 @@ tap_publish_has_dead_letters(void)
 }
 
 void
-tap_publish_store_dead_letters(int32 pipeline, const char *pipeline_name)
+tap_publish_store_dead_letters(void)
 {
 	ListCell   *cell;
 
@@ -88,9 +118,9 @@ tap_publish_store_dead_letters(int32 pipeline, const char *pipeline_name)
 
 		edata.sqlerrcode = letter->sqlstate;
 		edata.message = letter->message;
-		tap_catalog_insert_dead_letter(pipeline, table, letter->change, &edata,
+		tap_catalog_insert_dead_letter(publish->pipeline->id, table, letter->change, &edata,
 									   psprintf("%X/%X", LSN_FORMAT_ARGS(letter->lsn)));
-		tap_catalog_insert_event(pipeline_name, table, "error", "dead letter",
+		tap_catalog_insert_event(publish->pipeline->name, table, "error", "dead letter",
 								 letter->message);
 	}
 }

@@ -44,11 +44,11 @@ tap_publish_deliver(TapPublish *publish)
 
 	while (tap_decode_peek(publish->decoder) != TAP_DECODED_NONE)
 	{
-		if (deliver_slice(publish))
-			tap_publish_flush(publish, true, false);
-		else if (tap_decode_peek(publish->decoder) != TAP_DECODED_NONE)
-			tap_publish_flush(publish, false, false);
-		tap_publish_position_moved(publish, false);
+		bool		full = deliver_slice(publish);
+
+		tap_publish_position_moved(publish);
+		if (full || tap_decode_peek(publish->decoder) != TAP_DECODED_NONE)
+			tap_publish_flush(publish, full, false);
 	}
 	pg_atomic_fetch_add_u64(&tap_worker_shared->bytes, bytes);
 }
@@ -108,6 +108,7 @@ deliver_entries(TapPublish *publish)
 			case TAP_DECODED_BEGIN:
 				if (entry->formats != NIL)
 					prepare_formats(publish);
+				tap_publish_position_begun(publish, &entry->txn);
 				publish->sink->begin(publish->session->session, &entry->txn);
 				break;
 			case TAP_DECODED_CHANGE:
@@ -115,7 +116,7 @@ deliver_entries(TapPublish *publish)
 				break;
 			case TAP_DECODED_COMMIT:
 				full = publish->sink->commit(publish->session->session, &entry->txn);
-				tap_publish_position_written(publish, &entry->txn);
+				publish->written = entry->txn.end_lsn;
 				pg_atomic_write_u64(&tap_worker_shared->transactions,
 									pg_atomic_read_u64(&tap_worker_shared->transactions) + 1);
 				break;
@@ -289,8 +290,11 @@ prepare_formats(TapPublish *publish)
 void
 tap_publish_flush(TapPublish *publish, bool wait, bool idle)
 {
-	uint64		lsn = publish->sink->flush(publish->session->session, wait, idle);
+	uint64		lsn;
 
+	if (publish->target_holds && !IsTransactionState())
+		tap_publish_settle_dead_letters();
+	lsn = publish->sink->flush(publish->session->session, wait, idle);
 	CHECK_FOR_INTERRUPTS();
 	if (lsn > publish->durable)
 		publish->durable = lsn;
@@ -304,7 +308,7 @@ tap_publish_drain(TapPublish *publish)
 		TapWait		wait = {.socket = PGINVALID_SOCKET,.timeout_ms = -1};
 
 		tap_publish_flush(publish, false, true);
-		tap_publish_position_moved(publish, false);
+		tap_publish_position_moved(publish);
 		if (publish->durable >= publish->written)
 			return;
 		publish->sink->flush_wait(publish->session->session, &wait);

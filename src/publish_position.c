@@ -156,9 +156,8 @@ tap_publish_is_drained(const TapPublish *publish)
  * there is room for, the newest mark stands for all that follow.
  */
 void
-tap_publish_position_written(TapPublish *publish, const TapOutTxn *txn)
+tap_publish_position_begun(TapPublish *publish, const TapOutTxn *txn)
 {
-	publish->written = txn->end_lsn;
 	if (publish->nmarks < TAP_PUBLISH_MARKS)
 		publish->nmarks++;
 	publish->marks[publish->nmarks - 1].lsn = txn->end_lsn;
@@ -198,7 +197,7 @@ store(TapPublish *publish, TimestampTz now)
 
 	tap_worker_begin();
 	if (tap_publish_has_dead_letters())
-		tap_publish_store_dead_letters(publish->pipeline->id, publish->pipeline->name);
+		tap_publish_store_dead_letters();
 	else
 		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_LOCAL, true, 0, false);
@@ -241,15 +240,17 @@ confirm(TapPublish *publish, TimestampTz now)
 
 /* Tell those who look at tapdata.status, and who wait. */
 static void
-report(TapPublish *publish, TimestampTz now)
+report(TapPublish *publish, TimestampTz now, bool behind)
 {
 	XLogRecPtr	lsn = reached(publish);
 	XLogRecPtr	flushed = GetFlushRecPtr(NULL);
-	bool		behind = !publish->caught_up || !tap_publish_is_drained(publish);
 	char	   *text = tap_publish_lsn_text(lsn);
 
 	publish->reported_at = now;
+	publish->reported_behind = behind;
 	tap_shmem_set_reached(tap_worker_shared, text, publish->commit_time, behind);
+	tap_shmem_set_behind_since(tap_worker_shared,
+							   publish->nmarks > 0 ? publish->marks[0].commit_time : 0);
 	pfree(text);
 	text = tap_publish_lsn_text(flushed);
 	tap_shmem_set_source_position(tap_worker_shared, text);
@@ -259,10 +260,10 @@ report(TapPublish *publish, TimestampTz now)
 }
 
 void
-tap_publish_position_moved(TapPublish *publish, bool idle)
+tap_publish_position_moved(TapPublish *publish)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	bool		settled = idle && tap_publish_is_drained(publish);
+	bool		behind = !publish->caught_up || !tap_publish_is_drained(publish);
 
 	pass_marks(publish);
 	if (tap_publish_has_dead_letters() ||
@@ -271,8 +272,9 @@ tap_publish_position_moved(TapPublish *publish, bool idle)
 		store(publish, now);
 	if (TimestampDifferenceExceeds(publish->confirmed_at, now, CONFIRM_MS))
 		confirm(publish, now);
-	if (settled || TimestampDifferenceExceeds(publish->reported_at, now, REPORT_MS))
-		report(publish, now);
+	if (!behind || !publish->reported_behind ||
+		TimestampDifferenceExceeds(publish->reported_at, now, REPORT_MS))
+		report(publish, now, behind);
 }
 
 long

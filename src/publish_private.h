@@ -94,6 +94,7 @@ typedef struct TapPublish
 	TimestampTz stored_at;
 	TimestampTz confirmed_at;
 	TimestampTz reported_at;
+	bool		reported_behind;
 	TimestampTz idled_at;
 	TimestampTz commit_time;	/* of the newest durable transaction */
 	TapPublishMark marks[TAP_PUBLISH_MARKS];	/* oldest first */
@@ -188,14 +189,14 @@ extern bool tap_publish_position_find(TapPublish *publish, XLogRecPtr target);
 /* The stored position is now this one; within a transaction. */
 extern void tap_publish_position_write(TapPublish *publish, XLogRecPtr lsn);
 
-/* A transaction was given to the sink. */
-extern void tap_publish_position_written(TapPublish *publish, const TapOutTxn *txn);
+/* A transaction is about to be given to the sink. */
+extern void tap_publish_position_begun(TapPublish *publish, const TapOutTxn *txn);
 
 /*
  * Store, confirm and report what became durable, as far as it is time for
- * that; those who wait are told at once when idle is set and nothing is left.
+ * that.  Call it before any wait, too: then it is seen that we are behind.
  */
-extern void tap_publish_position_moved(TapPublish *publish, bool idle);
+extern void tap_publish_position_moved(TapPublish *publish);
 
 /* How long until the former has something to do; -1: nothing. */
 extern long tap_publish_position_due_ms(const TapPublish *publish);
@@ -208,8 +209,11 @@ extern bool tap_publish_is_drained(const TapPublish *publish);
 
 /* ---- publish_dead_letters.c ---- */
 
-/* Set from the option on_error; read by tap_publish_dead_letter(). */
+/* Whether refused changes are kept, rather than errors. */
 extern bool tap_publish_keeps_dead_letters;
+
+/* Call once, before the first; keep: what the option on_error says. */
+extern void tap_publish_start_dead_letters(const TapPublish *worker, bool keep);
 
 /* Whether some wait to be stored. */
 extern bool tap_publish_has_dead_letters(void);
@@ -218,7 +222,10 @@ extern bool tap_publish_has_dead_letters(void);
  * Store those that wait, in the current transaction; forget them only when
  * it has committed.
  */
-extern void tap_publish_store_dead_letters(int32 pipeline, const char *pipeline_name);
+extern void tap_publish_store_dead_letters(void);
 extern void tap_publish_forget_dead_letters(void);
+
+/* The same in a transaction of its own. */
+extern void tap_publish_settle_dead_letters(void);
 
 #endif							/* TAPDATA_PUBLISH_PRIVATE_H */

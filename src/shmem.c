@@ -162,6 +162,7 @@ claim_pipeline(TapPipelineShared *entry, int32 pipeline)
 	entry->last_commit_at = 0;
 	entry->applied_at = 0;
 	entry->behind = false;
+	entry->behind_since = 0;
 	entry->exit = TAP_EXIT_UNKNOWN;
 	entry->exit_recorded = false;
 	entry->exit_healthy = false;
@@ -410,6 +411,14 @@ tap_shmem_set_reached(TapPipelineShared *shared, const char *position,
 	shared->behind = behind;
 	SpinLockRelease(&shared->mutex);
 	ConditionVariableBroadcast(&shared->moved);
+}
+
+void
+tap_shmem_set_behind_since(TapPipelineShared *shared, TimestampTz since)
+{
+	SpinLockAcquire(&shared->mutex);
+	shared->behind_since = since;
+	SpinLockRelease(&shared->mutex);
 }
 
 char *

@@ -80,6 +80,8 @@ typedef struct TapPipelineShared
 	TimestampTz last_commit_at; /* source's clock; of the newest hub commit */
 	TimestampTz applied_at;		/* our clock; when it became visible */
 	bool		behind;			/* the worker has more to read than applied */
+	TimestampTz behind_since;	/* when the oldest of it was committed; 0: not
+								 * known, later than last_commit_at */
 	TapWorkerExit exit;			/* of the last worker; reset at a start */
 	bool		exit_recorded;	/* its failure is in the catalog already */
 	bool		exit_healthy;	/* it had worked well for a minute */
@@ -175,6 +177,9 @@ extern void tap_shmem_set_error(TapPipelineShared *shared, const char *error);
  */
 extern void tap_shmem_set_reached(TapPipelineShared *shared, const char *position,
 								  TimestampTz source_commit_time, bool behind);
+
+/* When the oldest transaction was committed that is under way; 0: none. */
+extern void tap_shmem_set_behind_since(TapPipelineShared *shared, TimestampTz since);
 
 /*
  * The position that is committed in the hub, in the current context; NULL:

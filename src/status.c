@@ -241,6 +241,7 @@ typedef struct LiveState
 	TimestampTz since;
 	TimestampTz last_commit_at;
 	bool		behind;
+	TimestampTz behind_since;
 	char		source_position[TAP_POSITION_MAX_BYTES];
 	char		last_error[TAP_ERROR_MAX_BYTES];
 } LiveState;
@@ -280,6 +281,7 @@ read_live_state(TapPipelineShared *shared, LiveState *live)
 	live->since = shared->since;
 	live->last_commit_at = shared->last_commit_at;
 	live->behind = shared->behind;
+	live->behind_since = shared->behind_since;
 	memcpy(live->source_position, shared->source_position, TAP_POSITION_MAX_BYTES);
 	memcpy(live->last_error, shared->last_error, TAP_ERROR_MAX_BYTES);
 	SpinLockRelease(&shared->mutex);
@@ -332,11 +334,12 @@ add_lag(RowBuilder *row, TapPipelineState state, const LiveState *live,
 {
 	uint64		bytes = shared ? pg_atomic_read_u64(&shared->lag_bytes) : PG_UINT64_MAX;
 	double		seconds = 0;
+	TimestampTz since = live->behind_since != 0 ? live->behind_since : live->last_commit_at;
 
-	if (live->behind && live->last_commit_at != 0)
-		seconds = Max(0, (GetCurrentTimestamp() - live->last_commit_at) / (double) USECS_PER_SEC);
+	if (live->behind && since != 0)
+		seconds = Max(0, (GetCurrentTimestamp() - since) / (double) USECS_PER_SEC);
 	add_value(row, Float8GetDatum(seconds),
-			  state != TAP_STATE_STREAMING || (live->behind && live->last_commit_at == 0));
+			  state != TAP_STATE_STREAMING || (live->behind && since == 0));
 	add_value(row, Int64GetDatum((int64) bytes), !is_running(state) || bytes == PG_UINT64_MAX);
 }
 
