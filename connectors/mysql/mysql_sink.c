@@ -140,10 +140,13 @@ send_filled(TapMysqlSink *sink)
 	tap_mysql_sink_send(sink, batch);
 }
 
+/* Within a transaction twice as much is taken, so that few of them are cut. */
 static bool
 is_full(const TapMysqlSink *sink)
 {
-	return tap_mysql_batch_bytes(sink->filling) >= sink->batch_bytes;
+	Size		limit = sink->in_txn ? sink->batch_bytes * 2 : sink->batch_bytes;
+
+	return tap_mysql_batch_bytes(sink->filling) >= limit;
 }
 
 static bool
@@ -250,7 +253,9 @@ commit(TapSession *session, const TapOutTxn *txn)
 	sink->filling->used = true;
 	sink->filling->lsn = txn->end_lsn;
 	sink->in_txn = false;
-	return is_full(sink);
+
+	/* what was cut is to end with its own transaction */
+	return is_full(sink) || sink->open || (sink->sent != NULL && !sink->sent->commits);
 }
 
 /* ---------------------------------------------------------------------

@@ -649,6 +649,6 @@ tap_mysql_batch_seal(TapMysqlSink *sink, TapMysqlSinkBatch *batch)
 		appendStringInfoString(&batch->sql, "COMMIT");
 	}
 	batch->packets[batch->npackets - 1].end = batch->sql.len;
-	if (!batch->copies)
+	if (!batch->copies && (batch->first || batch->commits))
 		sink->position = batch->lsn;
 }

@@ -151,7 +151,8 @@ tap_mysql_sink_progress_lost(TapMysqlSink *sink)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the position of pipeline \"%s\" at the target was changed by somebody else",
 					sink->session->args.pipeline_name),
-			 errdetail("It is kept in table %s under %s.", sink->progress_table, sink->identity),
+			 errdetail("It is kept in table %s under %s.", sink->progress_table,
+					   sink->identity ? sink->identity : ""),
 			 errhint("Copy the tables again with tapdata.resync('%s').",
 					 sink->session->args.pipeline_name)));
 }

@@ -120,14 +120,13 @@ sub check_two_way
 	}
 	is(changes($other, 'back'), 1, 'nothing went round in circles');
 
-	# a whole table that the hub made is not pulled back, whatever its copy looks like in the log
+	# a copy is none of a pull's business either, whatever it looks like in the log
 	$hub->safe_psql('postgres', q{
 		CREATE TABLE shop.made (id int PRIMARY KEY, v text);
 		INSERT INTO shop.made SELECT g, 'v' || g FROM generate_series(1, 5000) g;
-		SELECT tapdata.add_tables('back', ARRAY['shop.made']);});
-	settle($hub, 'shop', 'back');
+		SELECT tapdata.publish('made', 'shop', ARRAY['shop.made']);});
+	settle($hub, 'shop', 'made');
 	is($server->value('SELECT COUNT(*) FROM shop.made'), 5000, 'a copy of a table that the server did not have');
 	sql_ok($hub, 'SELECT count(*) FROM shop.made', 5000, 'does not come back');
-	sql_ok($hub, "SELECT state FROM tapdata.status WHERE name = 'back'", 'streaming', 'still streaming');
 	return;
 }
