@@ -18,16 +18,18 @@
 #include "common/pg_prng.h"
 #include "mb/pg_wchar.h"
 
+#define READ_BYTES			4096
 #define SHOWN_BYTES			300
+#define SHORTEST_SECRET		4	/* others are parts of words */
 #define FIRST_DELAY_MS		200
 #define LONGEST_DELAY_MS	10000
 #define LONGEST_PAUSE_S		3600
 
 /* The beginning of what the server said, on one line and printable. */
 static char *
-shown_body(const TapHttpAnswer *answer)
+printable_body(const TapHttpAnswer *answer)
 {
-	Size		length = Min(answer->length, SHOWN_BYTES);
+	Size		length = Min(answer->length, READ_BYTES);
 	char	   *text = palloc(length + 1);
 	Size		used = 0;
 
@@ -47,16 +49,54 @@ shown_body(const TapHttpAnswer *answer)
 	return text;
 }
 
+/* There are servers that tell what they were sent. */
+static void
+hide_secrets(TapSession *session, char *text)
+{
+	ListCell   *cell;
+
+	foreach(cell, session->secrets)
+	{
+		const char *secret = lfirst(cell);
+
+		for (char *found = strstr(text, secret); found != NULL; found = strstr(found, secret))
+			memset(found, '*', strlen(secret));
+	}
+}
+
+void
+tap_http_note_secret(TapSession *session, const char *secret)
+{
+	MemoryContext before;
+	ListCell   *cell;
+
+	if (strlen(secret) < SHORTEST_SECRET)
+		return;
+	foreach(cell, session->secrets)
+	{
+		if (strcmp(lfirst(cell), secret) == 0)
+			return;
+	}
+	before = MemoryContextSwitchTo(session->context);
+	session->secrets = lappend(session->secrets, pstrdup(secret));
+	MemoryContextSwitchTo(before);
+}
+
 char *
-tap_http_describe_answer(const TapHttpAnswer *answer)
+tap_http_describe_answer(TapSession *session, const TapHttpAnswer *answer)
 {
 	char	   *body;
 
 	if (answer->status == 0 || !answer->complete)
 		return pstrdup(answer->error ? answer->error : "no answer");
-	body = shown_body(answer);
+	body = printable_body(answer);
 	if (body[0] == '\0')
 		return psprintf("HTTP status %ld", answer->status);
+
+	/* before it is cut, which could leave a part of one */
+	hide_secrets(session, body);
+	if (strlen(body) > SHOWN_BYTES)
+		body[SHOWN_BYTES] = '\0';
 	return psprintf("HTTP status %ld: %s", answer->status, body);
 }
 
@@ -66,7 +106,7 @@ raise_login(TapSession *session, const TapHttpAnswer *answer)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 			 errmsg("the target at %s refused the login", tap_http_place(session)),
-			 errdetail("%s", tap_http_describe_answer(answer)),
+			 errdetail("%s", tap_http_describe_answer(session, answer)),
 			 errhint("Check user and password of the connection's URI, or its option \"bearer_token\" or \"secret_headers\"; tapdata.alter_connection() changes them.")));
 }
 
@@ -120,7 +160,7 @@ tap_http_raise_answer(TapSession *session, const TapHttpAnswer *answer, const ch
 					 (answer->status == 0 ? ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION :
 					  ERRCODE_CONNECTION_FAILURE) : ERRCODE_FDW_ERROR),
 			 errmsg("could not %s at %s", doing, tap_http_place(session)),
-			 errdetail("%s", tap_http_describe_answer(answer))));
+			 errdetail("%s", tap_http_describe_answer(session, answer))));
 }
 
 int64

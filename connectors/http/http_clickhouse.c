@@ -96,7 +96,7 @@ tap_clickhouse_run(TapSession *session, const char *statement, const char *doing
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_ERROR),
 				 errmsg("could not %s at %s", doing, tap_http_place(session)),
-				 errdetail("%s", tap_http_describe_answer(answer))));
+				 errdetail("%s", tap_http_describe_answer(session, answer))));
 	if (!answer->complete || answer->status != 200)
 		tap_http_raise_answer(session, answer, doing);
 	return unconstify(char *, answer->body);
@@ -350,7 +350,7 @@ recognize(TapSession *session, char **detail)
 	char	   *version;
 
 	if (!answer->complete || answer->status != 200)
-		return tap_http_describe_answer(answer);
+		return tap_http_describe_answer(session, answer);
 	version = pnstrdup(answer->body, strspn(answer->body, "0123456789."));
 	*detail = psprintf("ClickHouse %s", version);
 	if (strchr(version, '.') == NULL)

@@ -32,6 +32,8 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "json_text.h"
+
 #define MAX_REDIRECTS		5
 #define MAX_EVENTS			16
 #define EXCEPTION_HEADER	"x-clickhouse-exception-code:"
@@ -238,6 +240,31 @@ tap_http_place(TapSession *session)
 	return place.data;
 }
 
+/*
+ * The path of the URI is where a webhook, or Elasticsearch as a whole, is; of
+ * ClickHouse it is the database, which is a parameter.
+ */
+static void
+append_path(TapSession *session, const TapHttpRequest *request, StringInfo url)
+{
+	const char *base = session->args.uri->path;
+
+	if (base != NULL && (request->path == NULL || session->dialect != &tap_http_clickhouse))
+	{
+		appendStringInfoChar(url, '/');
+		tap_http_append_escaped(url, base, "/:@!$&'()*+,;=");
+	}
+	if (request->path == NULL)
+	{
+		if (base == NULL)
+			appendStringInfoChar(url, '/');
+		return;
+	}
+	while (url->data[url->len - 1] == '/')
+		url->data[--url->len] = '\0';
+	appendStringInfoString(url, request->path);
+}
+
 static char *
 request_url(TapSession *session, const TapHttpRequest *request)
 {
@@ -246,21 +273,17 @@ request_url(TapSession *session, const TapHttpRequest *request)
 
 	initStringInfo(&url);
 	appendStringInfoString(&url, tap_http_place(session));
-	if (request->path != NULL)
-		appendStringInfoString(&url, request->path);
-	else
-	{
-		appendStringInfoChar(&url, '/');
-		if (session->args.uri->path != NULL)
-			tap_http_append_escaped(&url, session->args.uri->path, "/:@!$&'()*+,;=");
-	}
+	append_path(session, request, &url);
 	if (request->query != NULL)
 	{
 		appendStringInfo(&url, "%s%s", mark, request->query);
 		mark = "&";
 	}
 	if (session->settings.query != NULL)
+	{
 		appendStringInfo(&url, "%s%s", mark, session->settings.query);
+		tap_http_note_secret(session, session->settings.query);
+	}
 	return url.data;
 }
 
@@ -328,9 +351,22 @@ set_method(CURL *easy, const TapHttpRequest *request)
 		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
-/*
- * A password in the URI is for basic authentication; libcurl keeps a copy.
- */
+/* The password, and what is sent of it. */
+static void
+note_password(TapSession *session, const char *password)
+{
+	StringInfoData login;
+	StringInfoData encoded;
+
+	initStringInfo(&login);
+	initStringInfo(&encoded);
+	appendStringInfo(&login, "%s:%s", session->args.uri->user, password);
+	tap_json_append_base64(&encoded, login.data, login.len);
+	tap_http_note_secret(session, password);
+	tap_http_note_secret(session, encoded.data);
+}
+
+/* A user in the URI is for basic authentication; libcurl keeps a copy. */
 static void
 set_login(TapHttpTransfer *transfer)
 {
@@ -343,8 +379,10 @@ set_login(TapHttpTransfer *transfer)
 	curl_easy_setopt(transfer->easy, CURLOPT_HTTPAUTH, (long) CURLAUTH_BASIC);
 	curl_easy_setopt(transfer->easy, CURLOPT_USERNAME, session->args.uri->user);
 	curl_easy_setopt(transfer->easy, CURLOPT_PASSWORD, password ? password : "");
-	if (password != NULL)
-		explicit_bzero(password, strlen(password));
+	if (password == NULL)
+		return;
+	note_password(session, password);
+	explicit_bzero(password, strlen(password));
 }
 
 static void

@@ -336,8 +336,14 @@ typedef enum TapHttpVerdict
  */
 extern TapHttpVerdict tap_http_judge_status(TapSession *session, const TapHttpAnswer *answer);
 
-/* One line about an answer that is no success; in the current context. */
-extern char *tap_http_describe_answer(const TapHttpAnswer *answer);
+/*
+ * One line about an answer that is no success, without the session's secrets;
+ * in the current context.
+ */
+extern char *tap_http_describe_answer(TapSession *session, const TapHttpAnswer *answer);
+
+/* Remember a secret that was sent, so that no message shows it. */
+extern void tap_http_note_secret(TapSession *session, const char *secret);
 
 /* Raise the error of an answer that is no success. */
 extern void tap_http_raise_answer(TapSession *session, const TapHttpAnswer *answer,
@@ -423,6 +429,7 @@ struct TapSession
 	TapHttpClient *client;
 	TapHttpQueue queue;
 	List	   *targets;		/* of void *: the dialect's, one a table */
+	List	   *secrets;		/* of char *: those that were sent */
 	bool		told_newer;		/* that the target has newer documents */
 };
 

@@ -212,7 +212,7 @@ extend_index(TapSession *session, const TapSourceTable *table, const TapElasticT
 		tap_http_raise_answer(session, answer, psprintf("extend index \"%s\"", target->index));
 	tap_http_core->event("warning", &target->name,
 						 psprintf("the fields of index \"%s\" stay as they are: %s",
-								  target->index, tap_http_describe_answer(answer)));
+								  target->index, tap_http_describe_answer(session, answer)));
 }
 
 static void *
@@ -464,7 +464,7 @@ recognize(TapSession *session, char **detail)
 	bool		opensearch;
 
 	if (!is_success(answer))
-		return tap_http_describe_answer(answer);
+		return tap_http_describe_answer(session, answer);
 	opensearch = strstr(answer->body, "\"opensearch\"") != NULL;
 	if (strstr(answer->body, "\"cluster_name\"") == NULL)
 		return "the server is neither Elasticsearch nor OpenSearch";

@@ -96,6 +96,7 @@ add_signature(TapSession *session, const TapHttpRequest *request,
 
 	if (secret == NULL || request->body == NULL)
 		return;
+	tap_http_note_secret(session, secret);
 	signature = tap_http_hmac(secret, request->body, request->length);
 	explicit_bzero(secret, strlen(secret));
 	add_header(headers, psprintf("%s: sha256=%s",
@@ -114,6 +115,7 @@ add_token(TapSession *session, struct curl_slist **headers)
 
 	/* what a file holds was not checked before */
 	tap_http_check_token(token);
+	tap_http_note_secret(session, token);
 	header = psprintf("Authorization: Bearer %s", token);
 	add_header(headers, header);
 	explicit_bzero(token, strlen(token));
@@ -121,7 +123,7 @@ add_token(TapSession *session, struct curl_slist **headers)
 }
 
 static void
-add_given(const char *json, struct curl_slist **headers)
+add_given(TapSession *session, const char *json, bool secret, struct curl_slist **headers)
 {
 	List	   *pairs = json ? tap_http_header_pairs(json) : NIL;
 
@@ -129,6 +131,9 @@ add_given(const char *json, struct curl_slist **headers)
 	{
 		const char *name = list_nth(pairs, i);
 		const char *value = list_nth(pairs, i + 1);
+
+		if (secret)
+			tap_http_note_secret(session, value);
 
 		/* libcurl's way to send a header without a value */
 		add_header(headers, value[0] ? psprintf("%s: %s", name, value) : psprintf("%s;", name));
@@ -151,10 +156,12 @@ tap_http_headers(TapSession *session, const TapHttpRequest *request)
 	{
 		if (request->idempotency_key != NULL)
 			add_header(&headers, psprintf("Idempotency-Key: %s", request->idempotency_key));
-		add_given(tap_http_core->option_text(args->options, "headers"), &headers);
+		add_given(session, tap_http_core->option_text(args->options, "headers"), false, &headers);
 		if (args->pipeline_options != NULL)
-			add_given(tap_http_core->option_text(args->pipeline_options, "headers"), &headers);
-		add_given(tap_http_core->option_text(args->options, "secret_headers"), &headers);
+			add_given(session, tap_http_core->option_text(args->pipeline_options, "headers"), false,
+					  &headers);
+		add_given(session, tap_http_core->option_text(args->options, "secret_headers"), true,
+				  &headers);
 		add_token(session, &headers);
 		add_signature(session, request, &headers);
 	}

@@ -16,6 +16,9 @@
 #include "utils/formatting.h"
 #include "utils/jsonb.h"
 
+/* Of one request, which is held in memory twice. */
+#define MOST_BATCH_BYTES	(256 * 1024 * 1024)
+
 /* ---------------------------------------------------------------------
  * Checks of single options
  * ---------------------------------------------------------------------
@@ -316,7 +319,8 @@ tap_http_read_settings(const TapSessionArgs *args, TapHttpSettings *settings)
 	settings->body = body_kind(tap_http_core->option_text(pipeline, "body"));
 	settings->batch_rows = (settings->body == TAP_HTTP_BODY_SINGLE) ? 1 :
 		(int) tap_http_core->option_int(pipeline, "batch_rows");
-	settings->batch_bytes = (Size) tap_http_core->option_int(pipeline, "batch_bytes");
+	settings->batch_bytes = Min((Size) tap_http_core->option_int(pipeline, "batch_bytes"),
+								(Size) MOST_BATCH_BYTES);
 	settings->max_in_flight = (int) tap_http_core->option_int(pipeline, "max_in_flight");
 	settings->retry_ms = tap_http_core->option_int(pipeline, "retry_ms");
 }

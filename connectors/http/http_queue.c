@@ -327,7 +327,7 @@ retry_later(TapSession *session, TapHttpBatch *batch, const TapHttpAnswer *answe
 
 	if (batch->attempts++ == 0)
 		batch->first_failed_at = now;
-	batch->failure = MemoryContextStrdup(batch->context, tap_http_describe_answer(answer));
+	batch->failure = MemoryContextStrdup(batch->context, tap_http_describe_answer(session, answer));
 	batch->given_up = TimestampDifferenceExceeds(batch->first_failed_at, now,
 												 (int) session->settings.retry_ms);
 	if (batch->given_up && answer->retry_after == 0)
@@ -356,7 +356,7 @@ split(TapSession *session, TapHttpLane *lane, const TapHttpAnswer *answer)
 	if (pending <= 1)
 	{
 		tap_http_batch_refused(batch, answer->status == 413 ? ERRCODE_PROGRAM_LIMIT_EXCEEDED :
-							   ERRCODE_DATA_EXCEPTION, tap_http_describe_answer(answer));
+							   ERRCODE_DATA_EXCEPTION, tap_http_describe_answer(session, answer));
 		settle(session, lane);
 		return;
 	}
@@ -388,7 +388,7 @@ refuse(TapSession *session, TapHttpLane *lane, const TapHttpAnswer *answer)
 
 	if (batch->truncate)
 		tap_http_raise_answer(session, answer, "truncate a target");
-	tap_http_batch_refused(batch, ERRCODE_DATA_EXCEPTION, tap_http_describe_answer(answer));
+	tap_http_batch_refused(batch, ERRCODE_DATA_EXCEPTION, tap_http_describe_answer(session, answer));
 	settle(session, lane);
 }
 

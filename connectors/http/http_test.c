@@ -90,7 +90,7 @@ check_server(TapSession *session, List *checks)
 		(wrong != NULL && (strstr(wrong, "status 401") || strstr(wrong, "status 403") ||
 						   strstr(wrong, "status 407"))))
 		return add_check(checks, "login", false, true,
-						 pstrdup(wrong ? wrong : tap_http_describe_answer(answer)),
+						 pstrdup(wrong ? wrong : tap_http_describe_answer(session, answer)),
 						 login_hint(session), ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
 	checks = add_check(checks, "login", true, true,
 					   session->args.uri->user ? psprintf("as %s", session->args.uri->user) :

@@ -145,10 +145,20 @@ append_change(StringInfo out, const WebhookTable *table, const TapOutChange *cha
 	appendStringInfoChar(out, '}');
 }
 
-/*
- * Changes of one key share a lane, and those of a table without one.  A key
- * that changes belongs to two.
- */
+/* A key that changes belongs to two lanes. */
+static bool
+key_changes(const WebhookTable *table, const TapOutChange *change, const char *id)
+{
+	StringInfoData before;
+
+	if (change->kind != TAP_CHANGE_UPDATE || change->old_row.slot == NULL)
+		return false;
+	initStringInfo(&before);
+	return !tap_http_append_id(table->json, &before, change->table, &change->old_row) ||
+		strcmp(before.data, id) != 0;
+}
+
+/* Changes of one key share a lane, and all of a table without one. */
 static void
 choose_lane(TapSession *session, const WebhookTable *table, const TapOutChange *change,
 			TapHttpAddition *addition)
@@ -159,14 +169,14 @@ choose_lane(TapSession *session, const WebhookTable *table, const TapOutChange *
 		return;
 	addition->hash = hash_bytes((const unsigned char *) table->names,
 								(int) strlen(table->names));
+	addition->barrier = (change->kind == TAP_CHANGE_TRUNCATE);
+	if (change->kind == TAP_CHANGE_TRUNCATE || change->table->nkeys == 0)
+		return;
 	initStringInfo(&id);
-	if (change->kind == TAP_CHANGE_TRUNCATE)
-		addition->barrier = true;
-	else if (change->table->nkeys > 0 &&
-			 tap_http_append_id(table->json, &id, change->table, row_with_key(change)))
-		addition->hash ^= hash_bytes((const unsigned char *) id.data, id.len);
-	if (change->kind == TAP_CHANGE_UPDATE && change->old_row.slot != NULL)
-		addition->barrier = true;
+	if (!tap_http_append_id(table->json, &id, change->table, row_with_key(change)))
+		return;
+	addition->hash ^= hash_bytes((const unsigned char *) id.data, id.len);
+	addition->barrier = key_changes(table, change, id.data);
 }
 
 static void
@@ -237,7 +247,7 @@ recognize(TapSession *session, char **detail)
 		return answer->error;
 	*detail = psprintf("answers HEAD with HTTP status %ld", answer->status);
 	if (answer->status == 401 || answer->status == 407)
-		return tap_http_describe_answer(answer);
+		return tap_http_describe_answer(session, answer);
 	return NULL;
 }
 
