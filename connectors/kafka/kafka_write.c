@@ -342,51 +342,66 @@ emit_row(const Outgoing *out, char op, const TapRowImage *before, const TapRowIm
 	emit(out, key, value, headers);
 }
 
-/* A row that is gone; headers is NULL, or for the first message. */
+/* As Debezium has it: the key without its schema, whatever the format is. */
+static void
+add_key_header(const Outgoing *out, rd_kafka_headers_t **headers, const char *name,
+			   const TapRowImage *image)
+{
+	StringInfoData key;
+
+	if (!tap_kafka_format_has_envelope(out->session->settings.format))
+		return;
+	initStringInfo(&key);
+	tap_row_json_append(out->table->json, &key, image, TAP_ROW_JSON_KEY);
+	if (*headers == NULL)
+		*headers = rd_kafka_headers_new(1);
+	(void) rd_kafka_header_add(*headers, name, -1, key.data, key.len);
+}
+
+static rd_kafka_headers_t *
+delete_headers(const Outgoing *out, const TapRowImage *new_row, int wanted)
+{
+	rd_kafka_headers_t *headers = make_headers(out, 'd', wanted);
+
+	if (new_row != NULL)
+		add_key_header(out, &headers, "__debezium.newkey", new_row);
+	return headers;
+}
+
+/* A row that is gone; new_row is what it became under another key, or NULL. */
 static void
 emit_delete(const Outgoing *out, const TapRowImage *before, StringInfo key,
-			rd_kafka_headers_t *headers)
+			const TapRowImage *new_row)
 {
 	const TapKafkaSettings *settings = &out->session->settings;
 	bool		tombstone = settings->tombstones && key != NULL;
+	int			wanted = settings->headers;
 
 	if (!tap_kafka_format_has_envelope(settings->format))
 	{
 		if (tombstone)
 		{
-			emit(out, key, NULL, headers ? headers : make_headers(out, 'd', settings->headers));
+			emit(out, key, NULL, delete_headers(out, new_row, wanted));
 			return;
 		}
 		/* what is gone is told by the header */
-		if (headers == NULL)
-			headers = make_headers(out, 'd', settings->headers | TAP_KAFKA_HEADER_OP);
+		wanted |= TAP_KAFKA_HEADER_OP;
 	}
-	if (headers == NULL)
-		headers = make_headers(out, 'd', settings->headers);
-	emit_row(out, 'd', before, NULL, key, headers);
+	emit_row(out, 'd', before, NULL, key, delete_headers(out, new_row, wanted));
 	if (tombstone)
-		emit(out, key, NULL, make_headers(out, 'd', settings->headers));
+		emit(out, key, NULL, delete_headers(out, new_row, wanted));
 }
 
 /* An update that changed the key: one row is gone, another is there. */
 static void
 emit_key_change(const Outgoing *out, StringInfo old_key, StringInfo new_key)
 {
-	int			wanted = out->session->settings.headers;
-	rd_kafka_headers_t *gone = make_headers(out, 'd', wanted);
-	rd_kafka_headers_t *there = make_headers(out, 'c', wanted);
+	const TapOutChange *change = out->change;
+	rd_kafka_headers_t *there = make_headers(out, 'c', out->session->settings.headers);
 
-	if (tap_kafka_format_has_envelope(out->session->settings.format))
-	{
-		if (gone == NULL)
-			gone = rd_kafka_headers_new(1);
-		if (there == NULL)
-			there = rd_kafka_headers_new(1);
-		(void) rd_kafka_header_add(gone, "__debezium.newkey", -1, new_key->data, new_key->len);
-		(void) rd_kafka_header_add(there, "__debezium.oldkey", -1, old_key->data, old_key->len);
-	}
-	emit_delete(out, &out->change->old_row, old_key, gone);
-	emit_row(out, 'c', NULL, &out->change->new_row, new_key, there);
+	add_key_header(out, &there, "__debezium.oldkey", &change->old_row);
+	emit_delete(out, &change->old_row, old_key, &change->new_row);
+	emit_row(out, 'c', NULL, &change->new_row, new_key, there);
 }
 
 /* A row in Avro has no way to say it but the header. */
