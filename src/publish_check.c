@@ -300,11 +300,17 @@ check_privileges(const Check *check)
  * ---------------------------------------------------------------------
  */
 
+static char *
+qualified_name(Relation relation)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+									  RelationGetRelationName(relation));
+}
+
 static void
 report_identity(const Check *check, Relation relation)
 {
-	char	   *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-												  RelationGetRelationName(relation));
+	char	   *name = qualified_name(relation);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -314,12 +320,27 @@ report_identity(const Check *check, Relation relation)
 					 name)));
 }
 
+/*
+ * The first of the root's columns that is not among those of one of its
+ * partitions, or of the other way round; NULL: none.  Columns have the same
+ * names in both.
+ */
 static char *
-first_column(Relation relation, const Bitmapset *columns)
+first_missing(Relation relation, const Bitmapset *columns, Relation other,
+			  const Bitmapset *among)
 {
-	AttrNumber	column = bms_next_member(columns, -1) + FirstLowInvalidHeapAttributeNumber;
+	int			member = -1;
 
-	return get_attname(RelationGetRelid(relation), column, true);
+	while ((member = bms_next_member(columns, member)) >= 0)
+	{
+		char	   *name = get_attname(RelationGetRelid(relation),
+									   member + FirstLowInvalidHeapAttributeNumber, false);
+		AttrNumber	column = get_attnum(RelationGetRelid(other), name);
+
+		if (!bms_is_member(column - FirstLowInvalidHeapAttributeNumber, among))
+			return name;
+	}
+	return NULL;
 }
 
 /* A table or leaf partition that rows are stored in. */
@@ -327,30 +348,29 @@ static void
 check_identity(const Check *check, Relation relation)
 {
 	Bitmapset  *identity;
-	Bitmapset  *outside;
+	char	   *missing;
 
 	if (tap_hub_identity(relation) == TAP_HUB_IDENTITY_NONE)
 		report_identity(check, relation);
-	if (tap_hub_identity(relation) == TAP_HUB_IDENTITY_FULL ||
-		RelationGetRelid(relation) != RelationGetRelid(check->relation))
+	if (tap_hub_identity(relation) == TAP_HUB_IDENTITY_FULL)
 		return;
 
 	identity = tap_hub_identity_columns(relation);
-	outside = bms_difference(check->used, identity);
-	if (!bms_is_empty(outside))
+	missing = first_missing(check->relation, check->used, relation, identity);
+	if (missing != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the condition for table %s needs column \"%s\" of old rows",
-						tap_table_name_text(&check->name), first_column(relation, outside)),
+						tap_table_name_text(&check->name), missing),
 				 errdetail("Updates and deletes tell the old values of the replica identity only."),
 				 errhint("Run ALTER TABLE %s REPLICA IDENTITY FULL, or use columns of the key only.",
-						 tap_table_name_text(&check->name))));
-	outside = bms_difference(identity, published_columns(check));
-	if (!bms_is_empty(outside))
+						 qualified_name(relation))));
+	missing = first_missing(relation, identity, check->relation, published_columns(check));
+	if (missing != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the columns that are published of table %s lack \"%s\" of its replica identity",
-						tap_table_name_text(&check->name), first_column(relation, outside)),
+						tap_table_name_text(&check->name), missing),
 				 errhint("Add it to the option \"columns\".")));
 }
 

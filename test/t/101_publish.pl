@@ -237,6 +237,14 @@ is_deeply([ map { $_->[1]{kind} } $filtered->transactions ], [qw(insert delete u
 	'an update that crosses the condition is an insert or a delete');
 is_deeply([ sort { $a <=> $b } keys %{ $filtered->rows('s.f', 'id') } ], [ 1, 6, 8, 9 ], 'and the rows are right');
 
+sql_fails($hub, q{SELECT tapdata.publish('x', 'f', '{s.parts}', '{"where": "v = 1"}')}, '42883', qr/./, 'a condition that does not fit the types');
+sql_fails($hub, q{SELECT tapdata.publish('x', 'f', '{s.parts}', '{"where": "v > ''a''"}')}, '55000',
+	qr/needs column "v" of old rows.*ALTER TABLE s\.part/s, 'a condition wants what partitions tell of old rows');
+sql_fails($hub, q{SELECT tapdata.publish('x', 'f', '{s.parts}', '{"columns": ["id", "v"]}')}, '55000',
+	qr/lack "region"/, 'a list of columns has the key');
+sql_fails($hub, q{SELECT tapdata.publish('x', 'f', '{s.t}', '{"where": "true; DROP TABLE s.t"}')}, '42601', qr/./, 'one condition only');
+sql_fails($hub, q{SELECT tapdata.publish('x', 'f', '{s.t}', '{"where": "true FROM s.t"}')}, '42601', qr/single expression/, 'and no clause behind it');
+
 my $inserts = Tapdata::Fake::Target->new;
 sql(q{CREATE TABLE s.log (at int, v text)});
 sql($inserts->publish_sql('i', ['s.log'], '{"publish": "insert", "snapshot": "never"}'));
