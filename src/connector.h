@@ -554,6 +554,15 @@ typedef struct TapSourceCallbacks
 	char	   *(*current_position) (TapSession *session);
 
 	/*
+	 * Called before safe_position() or current_position() is asked for the
+	 * beginning of tables (List of TapTableName *): a chance to make at the
+	 * source what the stream will need for them, such as replication slots.
+	 * The session is of TAP_PURPOSE_SNAPSHOT; tables is NIL when a first copy
+	 * has none left to begin.  May be NULL.
+	 */
+	void		(*snapshot_begin) (TapSession *session, List *tables);
+
+	/*
 	 * A position to begin a catch-up at: every transaction that it covers is
 	 * visible to any snapshot taken after the call.
 	 */

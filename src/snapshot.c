@@ -59,6 +59,7 @@ static bool try_copy_exactly(TapSnapshot *snapshot, TapTableRow *row,
 static void finish_table(TapSnapshot *snapshot, TapTableRow *row);
 static void skip_copy(TapSnapshot *snapshot, TapTableRow *row);
 static List *reload(TapSnapshot *snapshot, List *tables);
+static void begin_tables(TapSnapshot *snapshot, List *tables);
 
 void
 tap_snapshot_run(const TapPipelineRow *pipeline, const TapConnectionRow *connection,
@@ -71,6 +72,7 @@ tap_snapshot_run(const TapPipelineRow *pipeline, const TapConnectionRow *connect
 
 	tables = reload(snapshot, tables);
 	tap_snapshot_report_progress(snapshot, tables);
+	begin_tables(snapshot, tables);
 	foreach(cell, tables)
 	{
 		TapTableRow *row = lfirst(cell);
@@ -113,6 +115,25 @@ reload(TapSnapshot *snapshot, List *tables)
 	tap_worker_commit();
 	MemoryContextSwitchTo(snapshot->context);
 	return result;
+}
+
+/* Let the source prepare for the tables that begin now. */
+static void
+begin_tables(TapSnapshot *snapshot, List *tables)
+{
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	if (snapshot->source->snapshot_begin == NULL)
+		return;
+	foreach(cell, tables)
+	{
+		TapTableRow *row = lfirst(cell);
+
+		if (row->state == TAP_TABLE_NEW)
+			names = lappend(names, &row->source);
+	}
+	snapshot->source->snapshot_begin(snapshot->session->session, names);
 }
 
 /*

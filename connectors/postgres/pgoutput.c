@@ -28,25 +28,25 @@ typedef struct Reader
 	const char *error;			/* NULL: all is well so far */
 } Reader;
 
-struct TapPgDecoder
+struct TapPgoutputDecoder
 {
 	bool		in_stream;
-	TapPgColumn *columns;
+	TapPgoutputColumn *columns;
 	int			max_columns;
-	TapPgValue *values[2];
+	TapPgoutputValue *values[2];
 	int			max_values[2];
 	uint32_t   *relations;
 	int			max_relations;
 };
 
-TapPgDecoder *
+TapPgoutputDecoder *
 tap_pgoutput_create(void)
 {
-	return calloc(1, sizeof(TapPgDecoder));
+	return calloc(1, sizeof(TapPgoutputDecoder));
 }
 
 void
-tap_pgoutput_free(TapPgDecoder *decoder)
+tap_pgoutput_free(TapPgoutputDecoder *decoder)
 {
 	free(decoder->columns);
 	free(decoder->values[0]);
@@ -142,18 +142,18 @@ make_room(void **array, int *max, int count, size_t size)
  */
 
 static void
-read_value(Reader *reader, TapPgValue *value)
+read_value(Reader *reader, TapPgoutputValue *value)
 {
 	value->kind = read_uint8(reader);
 	value->data = NULL;
 	value->bytes = 0;
 	switch (value->kind)
 	{
-		case TAP_PG_NULL:
-		case TAP_PG_UNCHANGED:
+		case TAP_PGOUTPUT_NULL:
+		case TAP_PGOUTPUT_UNCHANGED:
 			break;
-		case TAP_PG_TEXT:
-		case TAP_PG_BINARY:
+		case TAP_PGOUTPUT_TEXT:
+		case TAP_PGOUTPUT_BINARY:
 			value->bytes = read_uint32(reader);
 			value->data = read_bytes(reader, value->bytes);
 			break;
@@ -163,7 +163,7 @@ read_value(Reader *reader, TapPgValue *value)
 }
 
 static void
-read_tuple(TapPgDecoder *decoder, Reader *reader, int which, TapPgTuple *tuple)
+read_tuple(TapPgoutputDecoder *decoder, Reader *reader, int which, TapPgoutputTuple *tuple)
 {
 	int			count = (int) read_number(reader, 2);
 
@@ -174,7 +174,7 @@ read_tuple(TapPgDecoder *decoder, Reader *reader, int which, TapPgTuple *tuple)
 		return;
 	}
 	if (!make_room((void **) &decoder->values[which], &decoder->max_values[which], count,
-				   sizeof(TapPgValue)))
+				   sizeof(TapPgoutputValue)))
 	{
 		reader->error = "out of memory";
 		return;
@@ -187,7 +187,7 @@ read_tuple(TapPgDecoder *decoder, Reader *reader, int which, TapPgTuple *tuple)
 }
 
 static void
-read_relation(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+read_relation(TapPgoutputDecoder *decoder, Reader *reader, TapPgoutputMessage *message)
 {
 	int			count;
 
@@ -204,7 +204,7 @@ read_relation(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
 		return;
 	}
 	if (!make_room((void **) &decoder->columns, &decoder->max_columns, count,
-				   sizeof(TapPgColumn)))
+				   sizeof(TapPgoutputColumn)))
 	{
 		reader->error = "out of memory";
 		return;
@@ -213,7 +213,7 @@ read_relation(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
 	message->columns = decoder->columns;
 	for (int i = 0; i < count && reader->error == NULL; i++)
 	{
-		TapPgColumn *column = &decoder->columns[i];
+		TapPgoutputColumn *column = &decoder->columns[i];
 
 		column->key = (read_uint8(reader) & 1) != 0;
 		column->name = read_string(reader);
@@ -223,7 +223,7 @@ read_relation(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
 }
 
 static void
-read_insert(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+read_insert(TapPgoutputDecoder *decoder, Reader *reader, TapPgoutputMessage *message)
 {
 	message->relation = read_uint32(reader);
 	if (read_uint8(reader) != 'N')
@@ -233,7 +233,7 @@ read_insert(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
 }
 
 static void
-read_update(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+read_update(TapPgoutputDecoder *decoder, Reader *reader, TapPgoutputMessage *message)
 {
 	char		kind;
 
@@ -254,7 +254,7 @@ read_update(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
 }
 
 static void
-read_delete(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+read_delete(TapPgoutputDecoder *decoder, Reader *reader, TapPgoutputMessage *message)
 {
 	message->relation = read_uint32(reader);
 	message->old_kind = (char) read_uint8(reader);
@@ -265,7 +265,7 @@ read_delete(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
 }
 
 static void
-read_truncate(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+read_truncate(TapPgoutputDecoder *decoder, Reader *reader, TapPgoutputMessage *message)
 {
 	uint32_t	count = read_uint32(reader);
 	uint8_t		flags = read_uint8(reader);
@@ -290,7 +290,7 @@ read_truncate(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
 }
 
 static void
-read_logical(Reader *reader, TapPgMessage *message)
+read_logical(Reader *reader, TapPgoutputMessage *message)
 {
 	message->transactional = (read_uint8(reader) & 1) != 0;
 	message->lsn = read_uint64(reader);
@@ -301,7 +301,7 @@ read_logical(Reader *reader, TapPgMessage *message)
 
 /* Flags, two positions and a time, as COMMIT and PREPARE have them. */
 static void
-read_end(Reader *reader, TapPgMessage *message)
+read_end(Reader *reader, TapPgoutputMessage *message)
 {
 	(void) read_uint8(reader);
 	message->lsn = read_uint64(reader);
@@ -310,7 +310,7 @@ read_end(Reader *reader, TapPgMessage *message)
 }
 
 static void
-read_rollback_prepared(Reader *reader, TapPgMessage *message)
+read_rollback_prepared(Reader *reader, TapPgoutputMessage *message)
 {
 	read_end(reader, message);
 	message->time_us = (int64_t) read_uint64(reader);	/* of the rollback */
@@ -325,17 +325,17 @@ read_rollback_prepared(Reader *reader, TapPgMessage *message)
 
 /* Messages that carry the xid of their subtransaction within a stream. */
 static bool
-has_stream_xid(TapPgMessageKind kind)
+has_stream_xid(TapPgoutputKind kind)
 {
 	switch (kind)
 	{
-		case TAP_PG_RELATION:
-		case TAP_PG_TYPE:
-		case TAP_PG_INSERT:
-		case TAP_PG_UPDATE:
-		case TAP_PG_DELETE:
-		case TAP_PG_TRUNCATE:
-		case TAP_PG_LOGICAL:
+		case TAP_PGOUTPUT_RELATION:
+		case TAP_PGOUTPUT_TYPE:
+		case TAP_PGOUTPUT_INSERT:
+		case TAP_PGOUTPUT_UPDATE:
+		case TAP_PGOUTPUT_DELETE:
+		case TAP_PGOUTPUT_TRUNCATE:
+		case TAP_PGOUTPUT_LOGICAL:
 			return true;
 		default:
 			return false;
@@ -343,52 +343,52 @@ has_stream_xid(TapPgMessageKind kind)
 }
 
 static void
-read_transaction(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+read_transaction(TapPgoutputDecoder *decoder, Reader *reader, TapPgoutputMessage *message)
 {
 	switch (message->kind)
 	{
-		case TAP_PG_BEGIN:
+		case TAP_PGOUTPUT_BEGIN:
 			message->lsn = read_uint64(reader);
 			message->time_us = (int64_t) read_uint64(reader);
 			message->xid = read_uint32(reader);
 			break;
-		case TAP_PG_COMMIT:
+		case TAP_PGOUTPUT_COMMIT:
 			read_end(reader, message);
 			break;
-		case TAP_PG_ORIGIN:
+		case TAP_PGOUTPUT_ORIGIN:
 			message->lsn = read_uint64(reader);
 			message->name = read_string(reader);
 			break;
-		case TAP_PG_BEGIN_PREPARE:
+		case TAP_PGOUTPUT_BEGIN_PREPARE:
 			message->lsn = read_uint64(reader);
 			message->end_lsn = read_uint64(reader);
 			message->time_us = (int64_t) read_uint64(reader);
 			message->xid = read_uint32(reader);
 			message->gid = read_string(reader);
 			break;
-		case TAP_PG_PREPARE:
-		case TAP_PG_COMMIT_PREPARED:
-		case TAP_PG_STREAM_PREPARE:
+		case TAP_PGOUTPUT_PREPARE:
+		case TAP_PGOUTPUT_COMMIT_PREPARED:
+		case TAP_PGOUTPUT_STREAM_PREPARE:
 			read_end(reader, message);
 			message->xid = read_uint32(reader);
 			message->gid = read_string(reader);
 			break;
-		case TAP_PG_ROLLBACK_PREPARED:
+		case TAP_PGOUTPUT_ROLLBACK_PREPARED:
 			read_rollback_prepared(reader, message);
 			break;
-		case TAP_PG_STREAM_START:
+		case TAP_PGOUTPUT_STREAM_START:
 			message->xid = read_uint32(reader);
 			message->first_segment = read_uint8(reader) == 1;
 			decoder->in_stream = true;
 			break;
-		case TAP_PG_STREAM_STOP:
+		case TAP_PGOUTPUT_STREAM_STOP:
 			decoder->in_stream = false;
 			break;
-		case TAP_PG_STREAM_COMMIT:
+		case TAP_PGOUTPUT_STREAM_COMMIT:
 			message->xid = read_uint32(reader);
 			read_end(reader, message);
 			break;
-		case TAP_PG_STREAM_ABORT:
+		case TAP_PGOUTPUT_STREAM_ABORT:
 			message->xid = read_uint32(reader);
 			message->subxid = read_uint32(reader);
 			break;
@@ -398,33 +398,33 @@ read_transaction(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
 }
 
 static void
-read_message(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
+read_message(TapPgoutputDecoder *decoder, Reader *reader, TapPgoutputMessage *message)
 {
 	if (decoder->in_stream && has_stream_xid(message->kind))
 		message->xid = read_uint32(reader);
 	switch (message->kind)
 	{
-		case TAP_PG_RELATION:
+		case TAP_PGOUTPUT_RELATION:
 			read_relation(decoder, reader, message);
 			break;
-		case TAP_PG_TYPE:
+		case TAP_PGOUTPUT_TYPE:
 			message->relation = read_uint32(reader);
 			message->schema = read_string(reader);
 			message->name = read_string(reader);
 			break;
-		case TAP_PG_INSERT:
+		case TAP_PGOUTPUT_INSERT:
 			read_insert(decoder, reader, message);
 			break;
-		case TAP_PG_UPDATE:
+		case TAP_PGOUTPUT_UPDATE:
 			read_update(decoder, reader, message);
 			break;
-		case TAP_PG_DELETE:
+		case TAP_PGOUTPUT_DELETE:
 			read_delete(decoder, reader, message);
 			break;
-		case TAP_PG_TRUNCATE:
+		case TAP_PGOUTPUT_TRUNCATE:
 			read_truncate(decoder, reader, message);
 			break;
-		case TAP_PG_LOGICAL:
+		case TAP_PGOUTPUT_LOGICAL:
 			read_logical(reader, message);
 			break;
 		default:
@@ -433,8 +433,8 @@ read_message(TapPgDecoder *decoder, Reader *reader, TapPgMessage *message)
 }
 
 bool
-tap_pgoutput_decode(TapPgDecoder *decoder, const char *data, size_t bytes,
-					TapPgMessage *message, const char **error)
+tap_pgoutput_decode(TapPgoutputDecoder *decoder, const char *data, size_t bytes,
+					TapPgoutputMessage *message, const char **error)
 {
 	Reader		reader = {.next = data,.end = data + bytes};
 

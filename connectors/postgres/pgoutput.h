@@ -20,64 +20,64 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum TapPgMessageKind
+typedef enum TapPgoutputKind
 {
-	TAP_PG_BEGIN = 'B',
-	TAP_PG_COMMIT = 'C',
-	TAP_PG_ORIGIN = 'O',
-	TAP_PG_RELATION = 'R',
-	TAP_PG_TYPE = 'Y',
-	TAP_PG_INSERT = 'I',
-	TAP_PG_UPDATE = 'U',
-	TAP_PG_DELETE = 'D',
-	TAP_PG_TRUNCATE = 'T',
-	TAP_PG_LOGICAL = 'M',		/* pg_logical_emit_message() */
-	TAP_PG_BEGIN_PREPARE = 'b',
-	TAP_PG_PREPARE = 'P',
-	TAP_PG_COMMIT_PREPARED = 'K',
-	TAP_PG_ROLLBACK_PREPARED = 'r',
-	TAP_PG_STREAM_START = 'S',
-	TAP_PG_STREAM_STOP = 'E',
-	TAP_PG_STREAM_COMMIT = 'c',
-	TAP_PG_STREAM_ABORT = 'A',
-	TAP_PG_STREAM_PREPARE = 'p'
-} TapPgMessageKind;
+	TAP_PGOUTPUT_BEGIN = 'B',
+	TAP_PGOUTPUT_COMMIT = 'C',
+	TAP_PGOUTPUT_ORIGIN = 'O',
+	TAP_PGOUTPUT_RELATION = 'R',
+	TAP_PGOUTPUT_TYPE = 'Y',
+	TAP_PGOUTPUT_INSERT = 'I',
+	TAP_PGOUTPUT_UPDATE = 'U',
+	TAP_PGOUTPUT_DELETE = 'D',
+	TAP_PGOUTPUT_TRUNCATE = 'T',
+	TAP_PGOUTPUT_LOGICAL = 'M',		/* pg_logical_emit_message() */
+	TAP_PGOUTPUT_BEGIN_PREPARE = 'b',
+	TAP_PGOUTPUT_PREPARE = 'P',
+	TAP_PGOUTPUT_COMMIT_PREPARED = 'K',
+	TAP_PGOUTPUT_ROLLBACK_PREPARED = 'r',
+	TAP_PGOUTPUT_STREAM_START = 'S',
+	TAP_PGOUTPUT_STREAM_STOP = 'E',
+	TAP_PGOUTPUT_STREAM_COMMIT = 'c',
+	TAP_PGOUTPUT_STREAM_ABORT = 'A',
+	TAP_PGOUTPUT_STREAM_PREPARE = 'p'
+} TapPgoutputKind;
 
 /* How a column's value was sent. */
-typedef enum TapPgValueKind
+typedef enum TapPgoutputValueKind
 {
-	TAP_PG_NULL = 'n',
-	TAP_PG_UNCHANGED = 'u',		/* TOASTed, and not changed: not sent */
-	TAP_PG_TEXT = 't',
-	TAP_PG_BINARY = 'b'
-} TapPgValueKind;
+	TAP_PGOUTPUT_NULL = 'n',
+	TAP_PGOUTPUT_UNCHANGED = 'u',		/* TOASTed, and not changed: not sent */
+	TAP_PGOUTPUT_TEXT = 't',
+	TAP_PGOUTPUT_BINARY = 'b'
+} TapPgoutputValueKind;
 
-typedef struct TapPgValue
+typedef struct TapPgoutputValue
 {
-	TapPgValueKind kind;
+	TapPgoutputValueKind kind;
 	const char *data;			/* into the message; not terminated */
 	uint32_t	bytes;
-} TapPgValue;
+} TapPgoutputValue;
 
-typedef struct TapPgTuple
+typedef struct TapPgoutputTuple
 {
 	bool		present;
 	int			ncolumns;
-	TapPgValue *values;			/* the decoder's memory, until its next call */
-} TapPgTuple;
+	TapPgoutputValue *values;			/* the decoder's memory, until its next call */
+} TapPgoutputTuple;
 
-typedef struct TapPgColumn
+typedef struct TapPgoutputColumn
 {
 	bool		key;			/* part of the replica identity */
 	const char *name;			/* into the message, terminated */
 	uint32_t	type;
 	int32_t		typmod;
-} TapPgColumn;
+} TapPgoutputColumn;
 
 /* One message; pointers go into it, or into the decoder's memory. */
-typedef struct TapPgMessage
+typedef struct TapPgoutputMessage
 {
-	TapPgMessageKind kind;
+	TapPgoutputKind kind;
 	uint32_t	xid;			/* BEGIN, prepared and streamed transactions;
 								 * in a stream, also of each change: the
 								 * subtransaction's */
@@ -94,11 +94,11 @@ typedef struct TapPgMessage
 	const char *name;			/* RELATION, TYPE, ORIGIN */
 	char		replica_identity;	/* RELATION: d, n, f or i */
 	int			ncolumns;
-	TapPgColumn *columns;		/* RELATION */
+	TapPgoutputColumn *columns;		/* RELATION */
 
 	char		old_kind;		/* UPDATE and DELETE: 'K', 'O', or 0: none */
-	TapPgTuple	old_tuple;
-	TapPgTuple	new_tuple;
+	TapPgoutputTuple	old_tuple;
+	TapPgoutputTuple	new_tuple;
 
 	int			nrelations;		/* TRUNCATE */
 	uint32_t   *relations;
@@ -109,21 +109,21 @@ typedef struct TapPgMessage
 	const char *content;
 	uint32_t	content_bytes;
 	bool		transactional;
-} TapPgMessage;
+} TapPgoutputMessage;
 
 /* Holds the memory of one message. */
-typedef struct TapPgDecoder TapPgDecoder;
+typedef struct TapPgoutputDecoder TapPgoutputDecoder;
 
 /* NULL: out of memory. */
-extern TapPgDecoder *tap_pgoutput_create(void);
-extern void tap_pgoutput_free(TapPgDecoder *decoder);
+extern TapPgoutputDecoder *tap_pgoutput_create(void);
+extern void tap_pgoutput_free(TapPgoutputDecoder *decoder);
 
 /*
  * Decode one message.  False when it is malformed, or of a kind that is not
  * known: *error says why, a constant.  Between STREAM_START and STREAM_STOP
  * messages have an xid more; the decoder keeps track of that.
  */
-extern bool tap_pgoutput_decode(TapPgDecoder *decoder, const char *data, size_t bytes,
-								TapPgMessage *message, const char **error);
+extern bool tap_pgoutput_decode(TapPgoutputDecoder *decoder, const char *data, size_t bytes,
+								TapPgoutputMessage *message, const char **error);
 
 #endif							/* TAPDATA_PGOUTPUT_H */
