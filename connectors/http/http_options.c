@@ -39,7 +39,7 @@ static bool
 is_header_name(const char *name)
 {
 	static const char *const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-		"0123456789!#$%&'*+-.^_`|~";
+	"0123456789!#$%&'*+-.^_`|~";
 
 	return name[0] != '\0' && strlen(name) <= 256 && strspn(name, letters) == strlen(name);
 }
@@ -214,10 +214,8 @@ tap_http_check_token(const char *value)
 void
 tap_http_check_pattern(const char *value)
 {
-	char	   *name = tap_http_expand(value, &(TapTableName)
-									   {
-										   .schema = "s", .name = "t"
-									   });
+	TapTableName example = {"s", "t"};
+	char	   *name = tap_http_expand(value, &example);
 
 	if (name[0] == '\0' || strpbrk(name, "{}") != NULL)
 		report_bad("index\" or \"table", "It is empty, or has braces with something else than {schema} or {table}.",

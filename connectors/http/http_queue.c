@@ -235,7 +235,10 @@ tap_http_queue_begin(TapSession *session, const TapOutTxn *txn)
 
 	queue->txn_changes = Max(txn->nchanges, 1);
 
-	/* a transaction that fits one batch is not to begin in the rest of another */
+	/*
+	 * a transaction that fits one batch is not to begin in the rest of
+	 * another
+	 */
 	for (int i = 0; i < queue->nlanes; i++)
 	{
 		TapHttpLane *lane = &queue->lanes[i];

@@ -46,9 +46,9 @@ check_clear_text(TapSession *session, List *checks)
 	const TapUri *uri = session->args.uri;
 	const TapOptions *options = session->args.options;
 	bool		secret = uri->user != NULL ||
-		tap_http_core->option_given(options, "bearer_token") ||
-		tap_http_core->option_given(options, "bearer_token_file") ||
-		tap_http_core->option_given(options, "secret_headers");
+	tap_http_core->option_given(options, "bearer_token") ||
+	tap_http_core->option_given(options, "bearer_token_file") ||
+	tap_http_core->option_given(options, "secret_headers");
 
 	if (session->settings.tls || !secret)
 		return checks;

@@ -156,7 +156,7 @@ static void
 test_hits(void)
 {
 	static const char *const text = "{\"_scroll_id\":\"abc\",\"hits\":{\"total\":2,\"hits\":"
-		"[{\"_id\":\"1\",\"_version\":7},{\"_id\":\"\\u00e4\",\"_version\":5,\"_source\":{}}]}}";
+	"[{\"_id\":\"1\",\"_version\":7},{\"_id\":\"\\u00e4\",\"_version\":5,\"_source\":{}}]}}";
 	char		scroll[8];
 	int			sum = 0;
 
