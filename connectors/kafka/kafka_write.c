@@ -401,6 +401,7 @@ emit_key_change(const Outgoing *out, StringInfo old_key, StringInfo new_key)
 
 	add_key_header(out, &there, "__debezium.oldkey", &change->old_row);
 	emit_delete(out, &change->old_row, old_key, &change->new_row);
+	tap_kafka_extra_change(out->session, change);	/* another event */
 	emit_row(out, 'c', NULL, &change->new_row, new_key, there);
 }
 
