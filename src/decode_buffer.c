@@ -18,7 +18,7 @@
 #define BLOCK_BYTES		(256 * 1024)
 
 /* Empty blocks that are kept: as many as a usual batch needs. */
-#define BLOCKS_KEPT		32
+#define BLOCKS_KEPT		16
 
 /* Room for records of the file that is kept. */
 #define SCRATCH_KEPT	(1024 * 1024)

@@ -404,6 +404,27 @@ SKIP:
 	sql('ALTER SYSTEM RESET output_plugin_libraries', 'SELECT pg_reload_conf()');
 }
 
+SKIP:
+{
+	skip 'this server has no failover slots', 4 if sql('SHOW server_version_num') < 170000;
+	my $over = published('over', 'CREATE TABLE s.over (id int PRIMARY KEY)', '{"failover": true}');
+	is(sql(q{SELECT string_agg(failover::text, ' ' ORDER BY failover) FROM pg_replication_slots}), 'false true', 'a slot with failover');
+	sql(q{SELECT pg_create_physical_replication_slot('standby', true)},
+		q{ALTER SYSTEM SET synchronized_standby_slots = 'standby'}, 'SELECT pg_reload_conf()');
+	wait_for_sql($hub, 'SHOW synchronized_standby_slots', 'standby');
+
+	# that other pipelines go on shows that the settings are read
+	changes($target, 'wake', 'INSERT INTO s.over VALUES (1)', 'INSERT INTO s.wake VALUES (200)');
+	sql_fails($hub, q{SELECT tapdata.wait('over', '1 s')}, '[0-9A-Z]{5}', qr/timeout/, 'what the standby does not have is not sent');
+	is_deeply($over->rows('s.over', 'id'), {}, 'not at all');
+	sql('ALTER SYSTEM RESET synchronized_standby_slots', 'SELECT pg_reload_conf()');
+	caught_up($hub, 'over');
+	is_deeply([ keys %{ $over->rows('s.over', 'id') } ], [1], 'but later');
+	sql(q{SELECT pg_drop_replication_slot('standby')});
+	done('over');
+	wait_for_sql($hub, 'SELECT count(*) FROM pg_replication_slots', 1);
+}
+
 sql(q{SELECT tapdata.stop('wake')});
 wait_for_state($hub, 'wake', 'stopped');
 sql(q{ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'}, 'SELECT pg_reload_conf()');
