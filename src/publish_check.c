@@ -81,15 +81,25 @@ is_refused_function(Oid function, void *context)
 	return function >= FirstNormalObjectId || func_volatile(function) != PROVOLATILE_IMMUTABLE;
 }
 
+static const char *
+refusal_of_column(Relation relation, AttrNumber column)
+{
+	if (column < InvalidAttrNumber)
+		return "System columns are not allowed.";
+	if (column > InvalidAttrNumber &&
+		tap_compat_is_virtual(TupleDescAttr(RelationGetDescr(relation), column - 1)))
+		return "Virtual generated columns are not allowed.";
+	return NULL;
+}
+
 /* What is not allowed about this node alone; NULL: nothing. */
 static const char *
-refusal_of_node(Node *node)
+refusal_of_node(Node *node, Relation relation)
 {
 	switch (nodeTag(node))
 	{
 		case T_Var:
-			return ((Var *) node)->varattno < InvalidAttrNumber ?
-				"System columns are not allowed." : NULL;
+			return refusal_of_column(relation, ((Var *) node)->varattno);
 		case T_OpExpr:
 		case T_DistinctExpr:
 		case T_NullIfExpr:
@@ -135,6 +145,7 @@ refusal_of_types(Node *node)
 	return NULL;
 }
 
+/* context is the relation. */
 static bool
 refuse_walker(Node *node, void *context)
 {
@@ -142,7 +153,7 @@ refuse_walker(Node *node, void *context)
 
 	if (node == NULL)
 		return false;
-	refusal = refusal_of_node(node);
+	refusal = refusal_of_node(node, context);
 	if (refusal == NULL)
 		refusal = refusal_of_types(node);
 	if (refusal != NULL)
@@ -216,7 +227,7 @@ check_filter(Check *check, const char *text)
 	error_context_stack = &callback;
 	check->filter = text;
 	expression = transform_filter(text, check->relation);
-	(void) refuse_walker(expression, NULL);
+	(void) refuse_walker(expression, check->relation);
 	pull_varattnos(expression, 1, &check->used);
 	error_context_stack = callback.previous;
 }
@@ -236,14 +247,16 @@ published_columns(const Check *check)
 
 	for (int i = 0; check->columns == NIL && i < descriptor->natts; i++)
 	{
-		if (!TupleDescAttr(descriptor, i)->attisdropped)
+		if (!TupleDescAttr(descriptor, i)->attisdropped &&
+			!tap_compat_is_virtual(TupleDescAttr(descriptor, i)))
 			result = bms_add_member(result, i + 1 - FirstLowInvalidHeapAttributeNumber);
 	}
 	foreach(cell, check->columns)
 	{
 		AttrNumber	column = get_attnum(RelationGetRelid(check->relation), lfirst(cell));
 
-		if (column <= InvalidAttrNumber)
+		if (column <= InvalidAttrNumber ||
+			tap_compat_is_virtual(TupleDescAttr(descriptor, column - 1)))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("table %s has no column \"%s\" that could be published",
