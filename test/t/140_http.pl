@@ -246,6 +246,29 @@ like(sql('SELECT message FROM tapdata.events'), qr/HTTP status 500: broken with 
 unlike(slurp_file($hub->logfile) =~ s/^.*STATEMENT:.*$//gmr, qr/pAssw0rd|bWU6cEFzc3cwcmQ/, 'neither does the log');
 sql(q{SELECT tapdata.drop_pipeline('secret'); SELECT tapdata.disconnect('secret')});
 
+# --- another encoding than UTF-8 ---------------------------------------------------------------
+
+sql(q{CREATE DATABASE latin ENCODING LATIN1 TEMPLATE template0 LOCALE 'C'});
+sub latin
+{
+	return $hub->safe_psql('latin', 'SET client_encoding = UTF8; ' . shift);
+}
+latin(q{CREATE EXTENSION tapdata; CREATE TABLE "t}
+	  . qq{\xc3\xa4} . q{" (id int PRIMARY KEY, "v} . qq{\xc3\xa4} . q{" text);});
+latin("SELECT tapdata.connect('latin', '" . $server->uri . q{'); SELECT tapdata.publish('latin', 'latin', ARRAY['public.*'], '{"on_error": "dead_letter"}')});
+caught_up($hub, 'latin', undef, 'latin');
+$server->forget;
+latin(qq{INSERT INTO "t\xc3\xa4" VALUES (1, '\xc3\xbc')});
+caught_up($hub, 'latin', undef, 'latin');
+@changes = $server->changes;
+is("$changes[0]{table} " . $changes[0]{after}{"v\x{e4}"}, "t\x{e4} \x{fc}", 'names and values are UTF-8');
+$server->faults({ status => 400, body => "n\x{f6}" });
+latin(qq{INSERT INTO "t\xc3\xa4" VALUES (2, '\xc3\x9f')});
+caught_up($hub, 'latin', undef, 'latin');
+is(latin(qq{SELECT change->>'table', change->'after'->>'v\xc3\xa4', error FROM tapdata.dead_letters}) =~ s/SET\n//r,
+	"t\xc3\xa4|\xc3\x9f|HTTP status 400: n??", 'dead letters are in the encoding of the hub');
+latin(q{SELECT tapdata.drop_pipeline('latin'); SELECT tapdata.disconnect('latin')});
+
 # --- checks of a connection --------------------------------------------------------------------
 
 sub check

@@ -10,15 +10,12 @@ use lib "$FindBin::RealBin/../lib";
 
 use PostgreSQL::Test::Utils;
 use Tapdata::Http;
-use Tapdata::Proxy;
 use Tapdata::Test;
 use Test::More;
-use Time::HiRes qw(sleep);
 
 Tapdata::OpenSearch->require;
 Tapdata::Http->require;
 
-my $kills = $ENV{TAPDATA_CHAOS_KILLS} || 20;
 my $search = Tapdata::OpenSearch->start;
 my $hub = new_hub('search', "tapdata.retry_min = 100ms\ntapdata.retry_max = 400ms\n");
 
@@ -242,55 +239,6 @@ like(sql("SELECT tapdata.connect('c', '" . $search->uri . q{'); SELECT check_nam
 	is($contract->documents->{'s-c/1'}{v}, 'b', 'the last change of a document counts');
 	drop('contract');
 	$contract->stop;
-}
-
-# --- accidents ------------------------------------------------------------------------------
-
-{
-	my $proxy = Tapdata::Proxy->start(port => $search->port);
-
-	sql('TRUNCATE s.items');
-	publish_http($hub, $search->uri(port => $proxy->port), 'chaos', ['s.items'],
-		{ index => 'chaos', batch_rows => 40, max_in_flight => 3, retry_ms => 300 });
-	caught_up($hub, 'chaos');
-	for my $kill (1 .. $kills)
-	{
-		my $base = $kill * 1000;
-		my $kind = int rand 3;
-
-		wait_for_sql($hub, 'SELECT 1', 1);
-		sql("INSERT INTO s.items SELECT $base + n, '$kill' FROM generate_series(1, 200) n");
-		sql("BEGIN; UPDATE s.items SET v = v || 'u' WHERE id % 7 = $kill % 7; DELETE FROM s.items WHERE id % 11 = $kill % 11; COMMIT");
-		sql("UPDATE s.items SET id = id + 500000 WHERE id % 17 = $kill % 17 AND id < 500000");
-		sql('TRUNCATE s.items') if $kill == 7;
-		sleep rand 0.2;
-		if ($kind == 0)
-		{
-			my ($pid) = worker_pids($hub, 'tapdata pipeline%');
-
-			kill 'KILL', $pid if $pid;
-		}
-		elsif ($kind == 1)
-		{
-			$proxy->cut;
-		}
-		else
-		{
-			$proxy->refuse;
-			sleep rand 0.3;
-			$proxy->resume;
-		}
-	}
-
-	# one of the server itself takes seconds
-	sql(q{UPDATE s.items SET v = 'end' WHERE id % 3 = 0});
-	$search->kill9;
-	$search->restart;
-	wait_for_state($hub, 'chaos', 'streaming');
-	caught_up($hub, 'chaos');
-	same_documents("after $kills accidents the index has what the hub has", 'chaos');
-	drop('chaos');
-	$proxy->stop;
 }
 
 done_testing();

@@ -11,11 +11,9 @@ use PostgreSQL::Test::Utils;
 use Tapdata::Http;
 use Tapdata::Test;
 use Test::More;
-use Time::HiRes qw(sleep);
 
 Tapdata::Http->require_mode('clickhouse');
 
-my $kills = $ENV{TAPDATA_CHAOS_KILLS} || 20;
 my $house = Tapdata::Http->start(arguments => ['clickhouse']);
 my $hub = new_hub('house', "tapdata.retry_min = 100ms\ntapdata.retry_max = 400ms\n");
 
@@ -187,43 +185,5 @@ wait_for_sql($hub, q{SELECT state FROM tapdata.tables WHERE pipeline = 'faults'}
 caught_up($hub, 'faults');
 same_items('resync', 'faults');
 drop('faults');
-
-# --- accidents ------------------------------------------------------------------------------
-
-sql('CREATE TABLE s.other (id int PRIMARY KEY, v text)');
-publish_http($hub, uri(), 'chaos', [ 's.items', 's.other' ],
-	{ table => 'chaos_{table}', batch_rows => 100, max_in_flight => 2, retry_ms => 300 });
-caught_up($hub, 'chaos');
-for my $kill (1 .. $kills)
-{
-	my $base = $kill * 1000;
-
-	wait_for_sql($hub, 'SELECT 1', 1);
-	sql("INSERT INTO s.items (id, v) SELECT $base + n, '$kill' FROM generate_series(1, 200) n ON CONFLICT DO NOTHING");
-	sql("BEGIN; UPDATE s.items SET v = v || 'u' WHERE id % 7 = $kill % 7; DELETE FROM s.items WHERE id % 11 = $kill % 11; INSERT INTO s.other VALUES ($kill, 'x'); COMMIT");
-	sql("UPDATE s.items SET id = id + 500000 WHERE id % 17 = $kill % 17 AND id < 500000");
-	sql('TRUNCATE s.items') if $kill == 7;
-	sleep rand 0.2;
-	if ($kill % 2)
-	{
-		my ($pid) = worker_pids($hub, 'tapdata pipeline%');
-
-		kill 'KILL', $pid if $pid;
-	}
-	elsif ($kill % 6)
-	{
-		$house->faults({ do => 'cut' }, { do => 'forget', times => 2 }, { do => 'half' });
-	}
-	else
-	{
-		$house->kill9;
-		$house->restart;
-	}
-}
-wait_for_state($hub, 'chaos', 'streaming');
-caught_up($hub, 'chaos');
-same_items("after $kills accidents the table has what the hub has", 'chaos_items');
-is($house->query('SELECT count() FROM hub.chaos_other FINAL'), $kills, 'and the other one');
-drop('chaos');
 
 done_testing();

@@ -249,8 +249,14 @@ sub documents
 	my ($self, $index) = @_;
 
 	$self->call('POST', "$index/_refresh");
-	my $found = $self->call('GET', "$index/_search?size=10000");
-	return { map { $_->{_id} => $_->{_source} } @{ $found->{hits}{hits} } };
+	my $found = $self->call('GET', "$index/_search?size=10000&scroll=1m");
+	my %documents;
+	while (@{ $found->{hits}{hits} || [] })
+	{
+		$documents{ $_->{_id} } = $_->{_source} for @{ $found->{hits}{hits} };
+		$found = $self->call('POST', '_search/scroll', { scroll => '1m', scroll_id => $found->{_scroll_id} });
+	}
+	return \%documents;
 }
 
 1;
