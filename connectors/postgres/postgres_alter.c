@@ -42,7 +42,8 @@ find_attribute(const TapSourceTable *table, const char *name, int *number)
 	return NULL;
 }
 
-static void pg_attribute_printf(2, 3)
+static void
+pg_attribute_printf(2, 3)
 note(Changes *changes, const char *format,...)
 {
 	va_list		args;

@@ -23,15 +23,9 @@
  */
 #include "postgres_connector.h"
 
-#include "common/hashfn.h"
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
-
-#define MIN_SLOTS		64
-
-/* of TapPgKeySlot.run */
-#define SLOT_EMPTY		(-1)
 
 /* ---------------------------------------------------------------------
  * Batches and runs
@@ -97,30 +91,12 @@ find_run(TapPgSink *sink, TapPgShape *shape)
 }
 
 static void
-clear_keys(TapPgTable *table)
-{
-	if (table->nslots > MIN_SLOTS && table->nused * 8 < table->nslots)
-	{
-		pfree(table->keys);
-		table->keys = NULL;
-		table->nslots = 0;
-	}
-	else if (table->nused > 0)
-	{
-		for (uint32 i = 0; i < table->nslots; i++)
-			table->keys[i].run = SLOT_EMPTY;
-	}
-	table->nused = 0;
-	table->indexed = false;
-}
-
-static void
 end_epoch(TapPgTable *table)
 {
 	/* 0 is never an epoch, so that no run is one of it */
 	table->epoch++;
 	table->last_run = NULL;
-	clear_keys(table);
+	tap_pg_keys_clear(table);
 }
 
 static int
@@ -249,78 +225,6 @@ update_shape(TapSession *session, TapPgTable *table, TapPgAction action, const c
  * ---------------------------------------------------------------------
  */
 
-static bool
-same_key(const TapPgBatch *batch, const TapPgKeySlot *slot, const char *key, uint32 key_bytes)
-{
-	const TapPgRun *run = batch->runs[slot->run];
-	const TapPgRow *row = &run->rows[slot->row];
-
-	return row->key_bytes == key_bytes &&
-		memcmp(run->data.data + row->offset, key, key_bytes) == 0;
-}
-
-static void
-grow_keys(TapPgTable *table, MemoryContext context)
-{
-	TapPgKeySlot *old = table->keys;
-	uint32		nold = table->nslots;
-
-	table->nslots = Max(MIN_SLOTS, nold * 2);
-	table->keys = MemoryContextAllocHuge(context, sizeof(TapPgKeySlot) * table->nslots);
-	for (uint32 i = 0; i < table->nslots; i++)
-		table->keys[i].run = SLOT_EMPTY;
-	for (uint32 i = 0; i < nold; i++)
-	{
-		uint32		at = old[i].hash & (table->nslots - 1);
-
-		if (old[i].run == SLOT_EMPTY)
-			continue;
-		while (table->keys[at].run != SLOT_EMPTY)
-			at = (at + 1) & (table->nslots - 1);
-		table->keys[at] = old[i];
-	}
-	if (old != NULL)
-		pfree(old);
-}
-
-/*
- * The slot of a key; *found tells whether it was there.  A slot that was not
- * is to be filled by set_slot().  A key that is gone is found by the row that
- * inserted it, which is dead.
- */
-static TapPgKeySlot *
-look_up_key(TapSession *session, TapPgTable *table, const char *key, uint32 key_bytes,
-			bool *found)
-{
-	uint32		hash = hash_bytes((const unsigned char *) key, key_bytes);
-	uint32		at;
-
-	if ((table->nused + 1) * 4 > table->nslots * 3)
-		grow_keys(table, session->args.context);
-	for (at = hash & (table->nslots - 1); table->keys[at].run != SLOT_EMPTY;
-		 at = (at + 1) & (table->nslots - 1))
-	{
-		if (table->keys[at].hash == hash &&
-			same_key(session->sink->batch, &table->keys[at], key, key_bytes))
-		{
-			*found = true;
-			return &table->keys[at];
-		}
-	}
-	table->keys[at].hash = hash;
-	*found = false;
-	return &table->keys[at];
-}
-
-static void
-set_slot(TapPgTable *table, TapPgKeySlot *slot, const TapPgRun *run, int row)
-{
-	if (slot->run == SLOT_EMPTY)
-		table->nused++;
-	slot->run = run->number;
-	slot->row = row;
-}
-
 /* Inserts are not indexed before another change comes. */
 static void
 index_inserts(TapSession *session, TapPgTable *table)
@@ -333,10 +237,10 @@ index_inserts(TapSession *session, TapPgTable *table)
 	for (int i = 0; run != NULL && i < run->nrows; i++)
 	{
 		bool		found;
-		TapPgKeySlot *slot = look_up_key(session, table, run->data.data + run->rows[i].offset,
+		TapPgKeySlot *slot = tap_pg_keys_look_up(session, table, run->data.data + run->rows[i].offset,
 										 run->rows[i].key_bytes, &found);
 
-		set_slot(table, slot, run, i);
+		tap_pg_keys_set(table, slot, run, i);
 	}
 }
 
@@ -354,7 +258,7 @@ put(TapSession *session, TapPgShape *shape, TapPgKeySlot *slot, StringInfo row,
 	int			number = append_row(sink, run, row->data, row->len, key_bytes, lsn);
 
 	if (slot != NULL)
-		set_slot(shape->table, slot, run, number);
+		tap_pg_keys_set(shape->table, slot, run, number);
 }
 
 /* What was not foreseen: begin anew, so that the order is kept. */
@@ -368,7 +272,7 @@ put_in_new_epoch(TapSession *session, TapPgShape *shape, StringInfo row,
 
 	end_epoch(table);
 	index_inserts(session, table);
-	slot = look_up_key(session, table, row->data, key_bytes, &found);
+	slot = tap_pg_keys_look_up(session, table, row->data, key_bytes, &found);
 	put(session, shape, slot, row, key_bytes, lsn);
 }
 
@@ -382,7 +286,7 @@ collapse_insert(TapSession *session, TapPgTable *table, StringInfo row,
 	bool		found = false;
 
 	if (table->indexed)
-		slot = look_up_key(session, table, row->data, key_bytes, &found);
+		slot = tap_pg_keys_look_up(session, table, row->data, key_bytes, &found);
 	if (found)
 		before = batch->runs[slot->run];
 	if (!found || (before->rows[slot->row].dead && before->shape == table->insert))
@@ -408,7 +312,7 @@ collapse_update(TapSession *session, TapPgTable *table, StringInfo row,
 	bool		found;
 
 	index_inserts(session, table);
-	slot = look_up_key(session, table, row->data, key_bytes, &found);
+	slot = tap_pg_keys_look_up(session, table, row->data, key_bytes, &found);
 	if (!found)
 	{
 		put(session, shape, slot, row, key_bytes, lsn);
@@ -439,7 +343,7 @@ collapse_delete(TapSession *session, TapPgTable *table, StringInfo key, uint64 l
 	bool		found;
 
 	index_inserts(session, table);
-	slot = look_up_key(session, table, key->data, key->len, &found);
+	slot = tap_pg_keys_look_up(session, table, key->data, key->len, &found);
 	if (!found)
 	{
 		put(session, table->delete, slot, key, key->len, lsn);
@@ -485,7 +389,7 @@ put_update_in_order(TapSession *session, TapPgShape *shape, StringInfo row,
 	TapPgKeySlot *slot;
 	bool		found;
 
-	slot = look_up_key(session, table, row->data, key_bytes, &found);
+	slot = tap_pg_keys_look_up(session, table, row->data, key_bytes, &found);
 	if (found && slot->run == run->number)
 		(void) new_run(session->sink->batch, shape);
 	put(session, shape, slot, row, key_bytes, lsn);

@@ -103,7 +103,7 @@ set_aside(TapPgRun *run, int row, const TapPgError *error)
 	bool		in_transaction = IsTransactionState();
 	MemoryContext context = CurrentMemoryContext;
 	bool		missing = error->sqlstate == ERRCODE_DIVISION_BY_ZERO &&
-		run->shape->action != TAP_PG_INSERT;
+	run->shape->action != TAP_PG_INSERT;
 	char	   *json;
 
 	if (!in_transaction)

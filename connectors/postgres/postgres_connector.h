@@ -15,6 +15,7 @@
  *							pipeline
  *	  postgres_sql.c		the statements that changes are made with
  *	  postgres_batch.c		changes on their way to a statement
+ *	  postgres_keys.c		where the last change of each key is in a batch
  *	  postgres_parameters.c	rows as the arrays that a statement takes
  *	  postgres_send.c		batches on their way, in libpq's pipeline mode
  *	  postgres_careful.c	finds the rows that the target refuses
@@ -264,7 +265,8 @@ struct TapPgTable
 	char	   *schema;			/* the target's */
 	char	   *name;
 	char	   *quoted;			/* schema.name */
-	bool		missing;		/* at the target: only source and shown are set */
+	bool		missing;		/* at the target: only source and shown are
+								 * set */
 	bool		created;		/* in this session */
 	bool		referenced;		/* by a foreign key: cannot be truncated alone */
 	int			ncolumns;		/* that are sent: those of the key come first */
@@ -440,6 +442,22 @@ extern void tap_pg_batch_add(TapSession *session, const TapOutChange *change);
  * *length, -1 for NULL, TAP_PG_ABSENT.
  */
 extern const char *tap_pg_next_value(const char **position, int32 *length);
+
+/* ---- postgres_keys.c ---- */
+
+/* Forget all keys of a table. */
+extern void tap_pg_keys_clear(TapPgTable *table);
+
+/*
+ * The slot of an encoded key; *found tells whether it was there.  One that was
+ * not is to be filled by tap_pg_keys_set() at once.
+ */
+extern TapPgKeySlot *tap_pg_keys_look_up(TapSession *session, TapPgTable *table,
+										 const char *key, uint32 key_bytes, bool *found);
+
+/* The key's last change is this row; slots are valid until the next look-up. */
+extern void tap_pg_keys_set(TapPgTable *table, TapPgKeySlot *slot,
+							const TapPgRun *run, int row);
 
 /* ---- postgres_send.c ---- */
 

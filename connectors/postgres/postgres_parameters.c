@@ -41,7 +41,7 @@ plan_values(const TapPgShape *shape, Plan *plan, bool old)
 	for (int i = 0; i < ncolumns; i++)
 	{
 		bool		sent = old || shape->action == TAP_PG_DELETE ||
-			shape->present == NULL || shape->present[i];
+		shape->present == NULL || shape->present[i];
 
 		plan->parameter[plan->nvalues++] = sent ? plan->count++ : -1;
 	}

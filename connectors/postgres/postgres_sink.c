@@ -143,7 +143,7 @@ static bool
 should_send(const TapPgSink *sink, bool idle)
 {
 	bool		something = sink->batch->nruns > 0 ||
-		(!sink->in_txn && sink->end_lsn > sink->sent_position);
+	(!sink->in_txn && sink->end_lsn > sink->sent_position);
 
 	if (!something || sink->nsent == TAP_PG_MAX_BATCHES)
 		return false;

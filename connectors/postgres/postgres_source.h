@@ -1,0 +1,328 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/postgres/postgres_source.h
+ *	  What the files of PostgreSQL as a source share.
+ *
+ * NOTES
+ *	  pgoutput.c				messages of the stream
+ *	  postgres_source.c			positions, sequences, the callbacks
+ *	  postgres_source_slot.c	publications and replication slots
+ *	  postgres_source_types.c	types of the source as types of the hub
+ *	  postgres_source_table.c	formats of tables: of the catalog, as text
+ *	  postgres_source_test.c	the checks of a source
+ *	  postgres_source_value.c	values, binary or text, as Datums
+ *	  postgres_snapshot.c		chunks, and copies by COPY
+ *	  postgres_stream.c			the replication connection, transactions
+ *	  postgres_stream_row.c		rows of the stream
+ *	  postgres_stream_table.c	tables of the stream and their formats
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAP_POSTGRES_SOURCE_H
+#define TAP_POSTGRES_SOURCE_H
+
+#include "postgres_connector.h"
+
+#include "utils/hsearch.h"
+
+#include "pgoutput.h"
+
+/* ---- postgres_source.c ---- */
+
+/* A position: "16/B374D848 @7395012345678901234:1". */
+typedef struct TapPgPosition
+{
+	uint64		lsn;
+	char		system[24];		/* identifier of the source's cluster */
+	uint32		timeline;
+} TapPgPosition;
+
+/* Raises an error for text that is no position. */
+extern void tap_pg_position_parse(const char *text, TapPgPosition *position);
+
+/* In the current context. */
+extern char *tap_pg_position_text(const TapPgPosition *position);
+
+/* "16/B374D848"; in the current context. */
+extern char *tap_pg_lsn_text(uint64 lsn);
+extern uint64 tap_pg_lsn_parse(const char *text);
+
+/* The source's end of the log now, and which system it is. */
+extern void tap_pg_position_now(TapSession *session, TapPgPosition *position);
+
+extern const TapSourceCallbacks tap_pg_source_callbacks;
+
+/* ---- postgres_source_slot.c ---- */
+
+/* Names of what is, or is to be, at the source; in the current context. */
+extern char *tap_pg_slot_name(const TapSession *session);
+extern char *tap_pg_publication_name(const TapSession *session);
+
+/* The publication of tables whose updates have nothing to be known by. */
+extern char *tap_pg_insert_publication_name(const TapSession *session);
+
+/* What pg_replication_slots says of a slot. */
+typedef struct TapPgSlot
+{
+	bool		active;
+	bool		lost;			/* its log was removed */
+	char	   *why;			/* as the source says it, when lost */
+	uint64		confirmed;		/* the log before this is not given out */
+	uint64		restart;		/* where the log that it keeps begins */
+} TapPgSlot;
+
+/* NULL: there is none of that name; in the current context. */
+extern TapPgSlot *tap_pg_slot_find(TapSession *session, const char *name);
+
+/* Callbacks. */
+extern void tap_pg_snapshot_begin(TapSession *session, List *tables);
+extern char *tap_pg_safe_position(TapSession *session);
+extern void tap_pg_forget(TapSession *session, bool all);
+
+/* ---- postgres_source_types.c ---- */
+
+/* A type of the source; what the hub has for it. */
+typedef struct TapPgSourceType
+{
+	Oid			oid;			/* at the source */
+	Oid			hub_type;
+	int32		typmod;			/* of a domain's base type, else -1 */
+	bool		keeps_typmod;	/* a column's modifier means the same here */
+	bool		as_text;		/* only its text form is understood here */
+	bool		binary_safe;	/* its binary form in the stream is understood */
+} TapPgSourceType;
+
+/*
+ * Look the types of the source up, in one query.  The result has an entry for
+ * each, in their order; in the current context.  Needs a transaction.
+ */
+extern TapPgSourceType *tap_pg_source_types(TapSession *session, const Oid *oids, int count);
+
+/* ---- postgres_source_table.c ---- */
+
+typedef struct TapPgSourceColumn
+{
+	char	   *name;
+	int			number;			/* pg_attribute.attnum at the source */
+	Oid			source_type;
+	int32		source_typmod;
+	char	   *shown;			/* type as the source prints it */
+	Oid			type;			/* the hub's */
+	int32		typmod;
+	bool		as_text;		/* see TapPgSourceType */
+	bool		binary_safe;
+	bool		not_null;
+	char	   *comment;		/* or NULL */
+	char	   *missing;		/* what rows older than the column have, or NULL */
+} TapPgSourceColumn;
+
+typedef struct TapPgSourceIndex
+{
+	char	   *name;
+	bool		unique;
+	int			ncolumns;
+	AttrNumber *columns;		/* positions in the columns, from 1 */
+} TapPgSourceIndex;
+
+/* Everything that is known of a table; connector_data of a TapSourceTable. */
+typedef struct TapPgFormat
+{
+	TapTableName name;
+	Oid			relid;			/* at the source */
+	char		kind;			/* pg_class.relkind */
+	char		identity;		/* pg_class.relreplident */
+	char	   *comment;
+	int			ncolumns;
+	TapPgSourceColumn *columns;
+	int			nkeys;
+	AttrNumber *keys;			/* positions in the columns, from 1 */
+	bool		identified;		/* its updates and deletes say which row */
+	int			nindexes;
+	TapPgSourceIndex *indexes;
+	double		estimated_rows;
+	double		estimated_bytes;
+} TapPgFormat;
+
+/* Read formats; those of tables that are gone are left out.  List of TapPgFormat *. */
+extern List *tap_pg_read_formats(TapSession *session, List *names);
+
+extern char *tap_pg_format_text(const TapPgFormat *format);
+extern TapPgFormat *tap_pg_format_parse(const TapTableName *name, const char *text);
+
+/* The format of a table that the core handed back. */
+extern TapPgFormat *tap_pg_format_of(TapSourceTable *table);
+
+/* As the core sees it.  Begins a transaction of its own where there is none. */
+extern TapSourceTable *tap_pg_source_table(TapPgFormat *format);
+
+/* Schema and name in double quotes; in the current context. */
+extern char *tap_pg_quote_table(const TapTableName *name);
+
+/* A column by its name, from 0; -1: there is none. */
+extern int	tap_pg_format_column(const TapPgFormat *format, const char *name);
+
+/* Begin and end a transaction where there is none, for catalog look-ups. */
+extern bool tap_pg_begin_lookups(void);
+extern void tap_pg_end_lookups(bool begun);
+
+/* Callbacks. */
+extern List *tap_pg_list_tables(TapSession *session);
+extern List *tap_pg_describe_tables(TapSession *session, List *names);
+
+/* ---- postgres_source_value.c ---- */
+
+/* How values of one column become Datums. */
+typedef struct TapPgReader
+{
+	Oid			type;			/* the hub's */
+	int32		typmod;
+	Oid			ioparam;
+	FmgrInfo	input;
+	FmgrInfo	receive;
+	bool		has_receive;
+
+	/* sent in another type than the column's: read as that, print, read again */
+	bool		other;
+	Oid			other_ioparam;
+	int32		other_typmod;
+	FmgrInfo	other_receive;
+	FmgrInfo	other_output;
+} TapPgReader;
+
+/*
+ * Prepare to read values of a column, with memory in context.  sent is the
+ * source's type that they come in.  Needs a transaction.
+ */
+extern void tap_pg_reader_init(TapPgReader *reader, const TapPgSourceColumn *column,
+							   Oid sent, MemoryContext context);
+
+/*
+ * One value, in the current context.  The byte behind data must be writable:
+ * it is set to zero.  Raises an error of data.
+ */
+extern Datum tap_pg_read_value(TapPgReader *reader, bool binary, char *data, int bytes);
+
+/* Append a value for a dead letter: as JSON text, hexadecimal if it is none. */
+extern void tap_pg_append_json(StringInfo out, const char *data, int bytes);
+
+/* ---- postgres_snapshot.c ---- */
+
+extern void tap_pg_snapshot_plan(TapSession *session, TapSourceTable *table,
+								 int64 chunk_rows,
+								 void (*emit) (void *core_data, const TapChunk *chunk),
+								 void *core_data);
+extern void tap_pg_snapshot_copy(TapSession *session, TapSourceTable *table,
+								 const TapChunk *chunk, TapRowReceiver *receiver);
+extern char *tap_pg_snapshot_copy_exact(TapSession *session, TapSourceTable *table,
+										TapRowReceiver *receiver);
+
+/* ---- postgres_stream.c ---- */
+
+/* A table that the stream has met, by its oid at the source. */
+typedef struct TapPgStreamTable
+{
+	Oid			relid;			/* must be first */
+	MemoryContext context;		/* of the message; NULL: forgotten */
+	TapTableName name;
+	char		identity;
+	int			ncolumns;
+	TapPgoutputColumn *columns; /* as the last message said */
+
+	bool		asked;			/* table_followed() was */
+	void	   *table_data;		/* its answer */
+	bool		schema_due;		/* a SCHEMA event is to come first */
+	TapSchemaKind schema;
+	TapTableName old_name;
+	List	   *renames;
+
+	MemoryContext format_context;
+	TapPgFormat *format;		/* NULL: to be made */
+	TapSourceTable *source;
+	int		   *wire;			/* by attribute: column of the message, or -1 */
+	TapPgReader *readers;		/* by attribute */
+	TupleTableSlot *old_slot;
+	TupleTableSlot *new_slot;
+	bool	   *old_present;
+	bool	   *new_present;
+} TapPgStreamTable;
+
+typedef struct TapPgStream
+{
+	TapSession *session;		/* of ordinary queries */
+	TapSession	replication;	/* holds the replication connection */
+	TapStreamArgs args;
+	MemoryContext context;
+	MemoryContext event_context;
+	TapPgoutputDecoder *decoder;
+	HTAB	   *tables;			/* TapPgStreamTable by relid */
+	bool		binary;
+
+	char	   *buffer;			/* libpq's, of the message below; or NULL */
+	bool		pending;		/* it was not handled yet */
+	int			next_truncated; /* of its relations */
+	TapPgoutputMessage message;
+	Size		message_bytes;
+	TapPgStreamTable *last_table;	/* of the last change, for messages */
+
+	bool		in_txn;			/* between BEGIN and COMMIT of the source */
+	bool		begun;			/* the core was told */
+	uint64		commit_lsn;		/* of that transaction */
+	TimestampTz commit_time;
+	Size		bytes;			/* since the last event */
+
+	TapPgPosition position;
+	bool		moved;			/* and the core was not told */
+	TimestampTz told_at;
+
+	uint64		received;		/* the log's end as the source told it */
+	uint64		confirmed;		/* what the hub has on disk */
+	TimestampTz last_received;
+	TimestampTz last_status;	/* that we sent */
+	bool		asked_reply;
+} TapPgStream;
+
+extern void tap_pg_stream_start(TapSession *session, const TapStreamArgs *args);
+extern void tap_pg_stream_close(TapSession *session);
+extern void tap_pg_stream_refollow(TapSession *session);
+extern TapEventKind tap_pg_stream_next(TapSession *session, TapEvent *event);
+extern void tap_pg_stream_wait(TapSession *session, TapWait *wait);
+extern char *tap_pg_stream_position(TapSession *session);
+extern bool tap_pg_txn_covered(TapSession *session, const char *position);
+extern void tap_pg_acknowledge(TapSession *session, const char *position);
+
+/*
+ * A second connection for the replication protocol, in *copy, which shares
+ * the session's arguments; to be closed by tap_pg_close().
+ */
+extern void tap_pg_open_replication(TapSession *session, TapSession *copy);
+
+/* ---- postgres_stream_row.c ---- */
+
+/* The change that the message holds. */
+extern void tap_pg_stream_change(TapPgStream *stream, TapPgStreamTable *table, TapEvent *event);
+
+extern char *tap_pg_describe_event(TapSession *session);
+
+/* ---- postgres_stream_table.c ---- */
+
+/* Take a RELATION message. */
+extern void tap_pg_stream_relation(TapPgStream *stream);
+
+/* The table of an oid, after asking the core for it; NULL: not followed. */
+extern TapPgStreamTable *tap_pg_stream_table(TapPgStream *stream, Oid relid);
+
+/* Make its format what the message and the catalog say; may set schema_due. */
+extern void tap_pg_stream_need_format(TapPgStream *stream, TapPgStreamTable *table);
+
+/* Forget what the core said of it. */
+extern void tap_pg_stream_forget(TapPgStreamTable *table);
+
+/* ---- postgres_source_test.c ---- */
+
+/* Checks of a source, appended to *checks. */
+extern void tap_pg_source_checks(TapSession *session, List *tables, bool required,
+								 List **checks);
+
+#endif							/* TAP_POSTGRES_SOURCE_H */

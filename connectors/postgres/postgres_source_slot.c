@@ -1,0 +1,396 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/postgres/postgres_source_slot.c
+ *	  Publications and replication slots at the source.
+ *
+ * NOTES
+ *	  A pipeline has two publications: one of tables whose updates and deletes
+ *	  say which row they change, and one, for inserts alone, of tables that
+ *	  have no replica identity, because publishing updates of such a table
+ *	  would make the source refuse them.  Both are made before the slot: the
+ *	  stream looks for them as of the moment that it reads.
+ *
+ *	  A table that joins a running stream is first put into a publication,
+ *	  then gets a slot of its own for its catch-up; the pipeline's slot knows
+ *	  the table too from there on.
+ *
+ *	  Everything is named tapdata_ and the pipeline's number in hexadecimal.
+ *	  What options name is the user's: never altered, never dropped.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_source.h"
+
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* How long a commit that is in the log may take to be visible. */
+#define VISIBLE_MS		5000
+
+/* How long a slot may still be held by a process that was told to end. */
+#define RELEASE_MS		30000
+#define LOOK_AGAIN_MS	50
+
+/* ---------------------------------------------------------------------
+ * Names
+ * ---------------------------------------------------------------------
+ */
+
+static char *
+base_name(const TapSession *session)
+{
+	return psprintf("tapdata_%016llx", (unsigned long long) session->args.pipeline_seed);
+}
+
+static const char *
+given(const TapSession *session, const char *option)
+{
+	const char *name = tap_pg_option(session, option, NULL);
+
+	return name != NULL && name[0] != '\0' ? name : NULL;
+}
+
+/* The slot of the one table that is caught up by itself, or the pipeline's. */
+char *
+tap_pg_slot_name(const TapSession *session)
+{
+	const char *name = given(session, "slot");
+
+	if (session->args.table_id != 0)
+		return psprintf("%s_t%d", base_name(session), session->args.table_id);
+	return name ? pstrdup(name) : base_name(session);
+}
+
+char *
+tap_pg_publication_name(const TapSession *session)
+{
+	const char *name = given(session, "publication");
+
+	return name ? pstrdup(name) : base_name(session);
+}
+
+char *
+tap_pg_insert_publication_name(const TapSession *session)
+{
+	return psprintf("%s_insert", base_name(session));
+}
+
+/* ---------------------------------------------------------------------
+ * Publications
+ * ---------------------------------------------------------------------
+ */
+
+static bool
+publication_exists(TapSession *session, const char *name)
+{
+	return tap_pg_query(session, "look for the publication",
+						"SELECT 1 FROM pg_publication WHERE pubname = %s",
+						quote_literal_cstr(name))->nrows > 0;
+}
+
+static void
+create_publication(TapSession *session, const char *name, const char *operations)
+{
+	bool		by_leaf = strcmp(tap_pg_option(session, "partitions", "root"), "leaf") == 0;
+
+	if (publication_exists(session, name))
+		return;
+	(void) tap_pg_query(session, "create the publication",
+						"CREATE PUBLICATION %s WITH (publish = '%s', publish_via_partition_root = %s%s)",
+						tap_pg_quote(name), operations, by_leaf ? "false" : "true",
+						session->version >= 180000 ? ", publish_generated_columns = 'stored'" : "");
+}
+
+static void
+raise_no_identity(List *formats)
+{
+	StringInfoData names;
+	ListCell   *cell;
+	const char *first = NULL;
+
+	initStringInfo(&names);
+	foreach(cell, formats)
+	{
+		const TapPgFormat *format = lfirst(cell);
+
+		if (format->identified)
+			continue;
+		if (first == NULL)
+			first = tap_pg_quote_table(&format->name);
+		appendStringInfo(&names, "%s%s", names.len ? ", " : "",
+						 tap_pg_table_text(&format->name));
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("source tables have no replica identity: %s", names.data),
+			 errdetail("Their updates and deletes do not tell which row they change, and would be refused by the source if they were published."),
+			 errhint("Give them a primary key, or run at the source: ALTER TABLE %s REPLICA IDENTITY FULL; or exclude them by a pattern that begins with \"!\"; or follow only their inserts by the option without_identity = inserts.",
+					 first)));
+}
+
+/* Those that are not in the publication yet. */
+static List *
+missing_in(TapSession *session, const char *publication, List *formats, bool identified)
+{
+	TapPgRows  *rows;
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	rows = tap_pg_query(session, "read the publication",
+						"SELECT r.prrelid FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid WHERE p.pubname = %s",
+						quote_literal_cstr(publication));
+	foreach(cell, formats)
+	{
+		TapPgFormat *format = lfirst(cell);
+		bool		found = false;
+
+		for (int i = 0; i < rows->nrows && !found; i++)
+			found = strtoul(tap_pg_value(rows, i, 0), NULL, 10) == format->relid;
+		if (!found && format->identified == identified)
+			result = lappend(result, format);
+	}
+	return result;
+}
+
+static void
+add_tables(TapSession *session, const char *publication, List *formats)
+{
+	StringInfoData sql;
+	ListCell   *cell;
+
+	if (formats == NIL)
+		return;
+	initStringInfo(&sql);
+	foreach(cell, formats)
+	{
+		const TapPgFormat *format = lfirst(cell);
+
+		/* not its children by inheritance: these are tables of their own */
+		appendStringInfo(&sql, "%s %s%s", sql.len ? "," : "",
+						 format->kind == 'p' ? "" : "ONLY ",
+						 tap_pg_quote_table(&format->name));
+	}
+	(void) tap_pg_query(session, "add tables to the publication",
+						"ALTER PUBLICATION %s ADD TABLE%s",
+						tap_pg_quote(publication), sql.data);
+}
+
+/* The user's own publication must have the tables already. */
+static void
+check_given_publication(TapSession *session, const char *publication, List *formats)
+{
+	ListCell   *cell;
+
+	if (!publication_exists(session, publication))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("publication \"%s\" does not exist at the source", publication),
+				 errhint("Create it there, or leave the option \"publication\" out to have one made.")));
+	foreach(cell, formats)
+	{
+		const TapPgFormat *format = lfirst(cell);
+
+		if (tap_pg_query(session, "read the publication",
+						 "SELECT 1 FROM pg_publication_tables WHERE pubname = %s AND schemaname = %s AND tablename = %s",
+						 quote_literal_cstr(publication), quote_literal_cstr(format->name.schema),
+						 quote_literal_cstr(format->name.name))->nrows == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table \"%s\" is not in publication \"%s\" of the source",
+							tap_pg_table_text(&format->name), publication),
+					 errhint("Run at the source: ALTER PUBLICATION %s ADD TABLE %s;",
+							 tap_pg_quote(publication), tap_pg_quote_table(&format->name))));
+	}
+}
+
+static void
+prepare_publications(TapSession *session, List *tables)
+{
+	char	   *publication = tap_pg_publication_name(session);
+	char	   *inserts = tap_pg_insert_publication_name(session);
+	bool		only_inserts = strcmp(tap_pg_option(session, "without_identity", "error"), "inserts") == 0;
+	List	   *formats = tap_pg_read_formats(session, tables);
+	ListCell   *cell;
+
+	if (given(session, "publication") != NULL)
+	{
+		check_given_publication(session, publication, formats);
+		return;
+	}
+	foreach(cell, formats)
+	{
+		if (!((TapPgFormat *) lfirst(cell))->identified && !only_inserts)
+			raise_no_identity(formats);
+	}
+
+	/* tables that join at the same time would alter it at the same time */
+	(void) tap_pg_query(session, "lock the publication",
+						"SELECT pg_advisory_lock(hashtextextended(%s, 0))",
+						quote_literal_cstr(publication));
+	create_publication(session, publication, "insert, update, delete, truncate");
+	if (only_inserts)
+		create_publication(session, inserts, "insert, truncate");
+	add_tables(session, publication, missing_in(session, publication, formats, true));
+	if (only_inserts)
+		add_tables(session, inserts, missing_in(session, inserts, formats, false));
+	(void) tap_pg_query(session, "unlock the publication",
+						"SELECT pg_advisory_unlock(hashtextextended(%s, 0))",
+						quote_literal_cstr(publication));
+}
+
+/* ---------------------------------------------------------------------
+ * Slots
+ * ---------------------------------------------------------------------
+ */
+
+TapPgSlot *
+tap_pg_slot_find(TapSession *session, const char *name)
+{
+	TapPgRows  *rows;
+	TapPgSlot  *slot;
+
+	rows = tap_pg_query(session, "look for the replication slot",
+						"SELECT active, wal_status = 'lost', confirmed_flush_lsn, restart_lsn, %s, "
+						"slot_type = 'logical' AND plugin = 'pgoutput' AND database = current_database() "
+						"FROM pg_replication_slots WHERE slot_name = %s",
+						session->version >= 170000 ? "invalidation_reason" : "wal_status",
+						quote_literal_cstr(name));
+	if (rows->nrows == 0)
+		return NULL;
+	if (!tap_pg_is_true(rows, 0, 5))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" of the source is not one of pgoutput in this database", name),
+				 errhint("Name another one by the option \"slot\", or leave it out.")));
+	slot = palloc0(sizeof(TapPgSlot));
+	slot->active = tap_pg_is_true(rows, 0, 0);
+	slot->why = tap_pg_value(rows, 0, 4);
+	slot->lost = tap_pg_is_true(rows, 0, 1) || (session->version >= 170000 && slot->why != NULL);
+	if (tap_pg_value(rows, 0, 2) != NULL)
+		slot->confirmed = tap_pg_lsn_parse(tap_pg_value(rows, 0, 2));
+	if (tap_pg_value(rows, 0, 3) != NULL)
+		slot->restart = tap_pg_lsn_parse(tap_pg_value(rows, 0, 3));
+	return slot;
+}
+
+/*
+ * What the slot's position covers may be in the log, but not visible yet, for
+ * the time between the two in a commit: which is long when it waits for a
+ * synchronous standby.
+ */
+static void
+wait_until_visible(TapSession *session)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), VISIBLE_MS);
+	TapPgRows  *rows;
+	char	   *running;
+
+	rows = tap_pg_query(session, "ask the source for its transactions",
+						"SELECT coalesce(array_agg(x)::text, '{}') FROM pg_snapshot_xip(pg_current_snapshot()) x "
+						"WHERE x::xid NOT IN (SELECT transaction FROM pg_prepared_xacts)");
+	running = tap_pg_value(rows, 0, 0);
+	for (;;)
+	{
+		rows = tap_pg_query(session, "ask the source for its transactions",
+							"SELECT EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot()) x WHERE x = ANY ('%s'::xid8[])), "
+							"EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database())",
+							running);
+		if (!tap_pg_is_true(rows, 0, 0) ||
+			(!tap_pg_is_true(rows, 0, 1) && GetCurrentTimestamp() > end))
+			return;
+		(void) tap_pg_core->wait_socket(PGINVALID_SOCKET, 0, LOOK_AGAIN_MS);
+	}
+}
+
+static void
+create_slot(TapSession *session, const char *name)
+{
+	const char *more = "";
+
+	if (session->version >= 170000)
+		more = strcmp(tap_pg_option(session, "failover", "false"), "true") == 0 &&
+			session->args.table_id == 0 ? ", false, false, true" : ", false, false, false";
+	(void) tap_pg_query(session, "create the replication slot",
+						"SELECT pg_create_logical_replication_slot(%s, 'pgoutput'%s)",
+						quote_literal_cstr(name), more);
+}
+
+void
+tap_pg_snapshot_begin(TapSession *session, List *tables)
+{
+	char	   *name = tap_pg_slot_name(session);
+	TapPgSlot  *slot;
+
+	prepare_publications(session, tables);
+	slot = tap_pg_slot_find(session, name);
+	if (slot != NULL && slot->lost && given(session, "slot") == NULL)
+	{
+		(void) tap_pg_query(session, "drop the replication slot",
+							"SELECT pg_drop_replication_slot(%s)", quote_literal_cstr(name));
+		slot = NULL;
+	}
+	if (slot == NULL)
+		create_slot(session, name);
+	wait_until_visible(session);
+}
+
+char *
+tap_pg_safe_position(TapSession *session)
+{
+	char	   *name = tap_pg_slot_name(session);
+	TapPgSlot  *slot = tap_pg_slot_find(session, name);
+	TapPgPosition position;
+
+	if (slot == NULL || slot->lost)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("replication slot \"%s\" of the source has vanished", name)));
+	tap_pg_position_now(session, &position);
+	position.lsn = slot->confirmed;
+	return tap_pg_position_text(&position);
+}
+
+/* ---------------------------------------------------------------------
+ * Leaving
+ * ---------------------------------------------------------------------
+ */
+
+/* Drop a slot; its process, if any, has been told to end, or lost its peer. */
+static void
+drop_slot(TapSession *session, const char *name)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RELEASE_MS);
+
+	for (;;)
+	{
+		TapPgError *error;
+
+		if (tap_pg_try_query(session, &error, "SELECT pg_drop_replication_slot(%s)",
+							 quote_literal_cstr(name)) != NULL ||
+			error->sqlstate == ERRCODE_UNDEFINED_OBJECT)
+			return;
+		if (error->sqlstate != ERRCODE_OBJECT_IN_USE || GetCurrentTimestamp() > end)
+			tap_pg_raise(error, "drop the replication slot", NULL, NULL);
+		(void) tap_pg_core->wait_socket(PGINVALID_SOCKET, 0, LOOK_AGAIN_MS);
+	}
+}
+
+void
+tap_pg_forget(TapSession *session, bool all)
+{
+	char	   *base = base_name(session);
+	TapPgRows  *rows;
+
+	rows = tap_pg_query(session, "look for replication slots",
+						"SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ '^%s%s$' AND database = current_database()",
+						base, all ? "(_t[0-9]+)?" : "_t[0-9]+");
+	for (int i = 0; i < rows->nrows; i++)
+		drop_slot(session, tap_pg_value(rows, i, 0));
+	if (all)
+		(void) tap_pg_query(session, "drop the publication",
+							"SET client_min_messages = error; DROP PUBLICATION IF EXISTS %s; DROP PUBLICATION IF EXISTS %s",
+							tap_pg_quote(base), tap_pg_quote(tap_pg_insert_publication_name(session)));
+}
