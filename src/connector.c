@@ -45,8 +45,6 @@ static List *loaded = NIL;
 /* Of PendingEvent *; all in TopMemoryContext. */
 static List *pending_events = NIL;
 
-static void core_event(const char *kind, const TapTableName *table, const char *message);
-
 static const TapCore core = {
 	.abi = TAP_CONNECTOR_ABI,
 	.size = sizeof(TapCore),
@@ -57,7 +55,7 @@ static const TapCore core = {
 	.wait_socket = tap_wait_socket,
 	.wait_socket_quiet = tap_wait_socket_quiet,
 	.password = tap_password,
-	.event = core_event,
+	.event = tap_core_event,
 	.dead_letter = tap_publish_dead_letter,
 	.read_secret_file = tap_read_secret_file,
 	.remember = tap_notes_remember,
@@ -119,8 +117,8 @@ write_pending_events(XactEvent xact_event, void *arg)
 }
 
 /* Called where no transaction need be open, hence the list. */
-static void
-core_event(const char *kind, const TapTableName *table, const char *message)
+void
+tap_core_event(const char *kind, const TapTableName *table, const char *message)
 {
 	static bool registered = false;
 	MemoryContext before;

@@ -61,6 +61,13 @@ extern TapOpenSession *tap_session_open(const struct TapConnectionRow *connectio
 extern List *tap_session_test(const struct TapConnectionRow *connection,
 							  const struct TapPipelineRow *pipeline, List *tables);
 
+/*
+ * See TapCore.event.  Needs no transaction, and may be called where catalogs
+ * must not be written: the event waits for this process's next commit.
+ */
+extern void tap_core_event(const char *kind, const TapTableName *table,
+						   const char *message);
+
 /* Close, also after an error; the pointer is gone then. */
 extern void tap_session_close(TapOpenSession *session);
 
