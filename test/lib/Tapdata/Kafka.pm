@@ -371,7 +371,8 @@ sub wait_for_records
 =head2 $kafka->avro_records($registry, $topic, $count)
 
 The values of the first $count records at read_committed, read by Kafka's console consumer
-and decoded by the registry's own deserializer: pairs of decoded key and value.
+and decoded by the registry's own deserializer: pairs of decoded key and value. None of
+them may be a tombstone, which that consumer takes to its deserializer too.
 
 =cut
 
@@ -393,8 +394,7 @@ sub avro_records
 		'--from-beginning', '--isolation-level', 'read_committed',
 		'--max-messages', $count, '--timeout-ms', 20_000, @settings,
 		'--formatter-property', 'print.key=true',
-		'--formatter-property', 'key.separator= => ',
-		'--formatter-property', 'null.literal=null');
+		'--formatter-property', 'key.separator= => ');
 
 	return map { [ map { from_json($_) } split / => /, $_, 2 ] } split /\n/, $out;
 }
