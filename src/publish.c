@@ -104,6 +104,8 @@ create(int32 pipeline)
 	publish->context = context;
 	publish->entry_context = AllocSetContextCreate(context, "tapdata publish entry",
 												   ALLOCSET_DEFAULT_SIZES);
+	publish->flush_context = AllocSetContextCreate(context, "tapdata publish flush",
+												   ALLOCSET_DEFAULT_SIZES);
 	tap_worker_begin();
 	MemoryContextSwitchTo(context);
 	publish->pipeline = tap_catalog_pipeline_by_id(pipeline, false);
@@ -150,6 +152,7 @@ tap_publish_start_decoding(TapPublish *publish)
 		.position = publish->resume,
 		.memory_bytes = tap_options_int(publish->options, "decode_memory"),
 		.unknown_table = tap_publish_unknown_table,
+		.untold = tap_publish_untold,
 		.arg = publish
 	};
 	ListCell   *cell;
@@ -160,6 +163,7 @@ tap_publish_start_decoding(TapPublish *publish)
 
 		args.tables = lappend(args.tables, &table->decode);
 	}
+	tap_publish_check_slot(publish);
 	tap_worker_begin();
 	MemoryContextSwitchTo(publish->tables_context);
 	args.origins = tap_publish_origins(publish->options);

@@ -290,11 +290,15 @@ prepare_formats(TapPublish *publish)
 void
 tap_publish_flush(TapPublish *publish, bool wait, bool idle)
 {
+	MemoryContext old;
 	uint64		lsn;
 
 	if (publish->target_holds && !IsTransactionState())
 		tap_publish_settle_dead_letters();
+	MemoryContextReset(publish->flush_context);
+	old = MemoryContextSwitchTo(publish->flush_context);
 	lsn = publish->sink->flush(publish->session->session, wait, idle);
+	MemoryContextSwitchTo(old);
 	CHECK_FOR_INTERRUPTS();
 	if (lsn > publish->durable)
 		publish->durable = lsn;

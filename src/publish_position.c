@@ -75,8 +75,8 @@ read_stored(const TapPublish *publish)
 	return result;
 }
 
-static void
-check_slot(const TapPublish *publish)
+void
+tap_publish_check_slot(const TapPublish *publish)
 {
 	char	   *reason = NULL;
 
@@ -130,7 +130,7 @@ tap_publish_position_find(TapPublish *publish, XLogRecPtr target)
 	if (publish->stored == InvalidXLogRecPtr)
 		return false;
 
-	check_slot(publish);
+	tap_publish_check_slot(publish);
 	check_history(publish, target);
 	publish->resume = publish->written = publish->durable = Max(target, publish->stored);
 	tap_shmem_set_reached(tap_worker_shared, tap_publish_lsn_text(publish->durable), 0, true);

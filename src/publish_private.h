@@ -109,6 +109,7 @@ typedef struct TapPublish
 
 	MemoryContext context;		/* lives as long as the worker */
 	MemoryContext entry_context;	/* reset before each entry */
+	MemoryContext flush_context;	/* reset before each flush */
 } TapPublish;
 
 /* ---- publish.c ---- */
@@ -142,6 +143,10 @@ extern void tap_publish_tables_watch(TapPublish *publish);
  * dropped.
  */
 extern void tap_publish_tables_follow(TapPublish *publish);
+
+/* See TapDecoderArgs.untold. */
+extern void tap_publish_untold(void *arg, const TapDecodeTable *table,
+							   const char *message);
 
 /* See TapDecoderArgs.unknown_table; arg is the TapPublish. */
 extern void tap_publish_unknown_table(void *arg, Oid relid, const char *schema,
@@ -179,6 +184,9 @@ extern TapPublishFormat *tap_publish_prepare(TapPublish *publish, TapPublishTabl
 											 TapPublishFormat *previous);
 
 /* ---- publish_position.c ---- */
+
+/* Raise an error unless the pipeline's slot is there and has its WAL. */
+extern void tap_publish_check_slot(const TapPublish *publish);
 
 /*
  * Where the pipeline stands, by what target and hub remember.  target is what

@@ -238,12 +238,40 @@ sub start_again
 	return;
 }
 
+# A server that goes away while psql starts can break psql's pipe.
+sub wait_until_up
+{
+	my $end = Time::HiRes::time() + $PostgreSQL::Test::Utils::timeout_default;
+
+	while (Time::HiRes::time() < $end)
+	{
+		my ($code) = eval { $hub->psql('postgres', 'SELECT 1') };
+
+		return if defined $code && $code == 0;
+		sleep 0.1;
+	}
+	die 'the hub does not come back';
+}
+
+# Copies are made while it rains.
+sub change_tables
+{
+	my ($number) = @_;
+
+	sql(q{SELECT tapdata.resync('p', 'public.u')}) if $number % 4 == 0;
+	return unless $number % 4 == 1;
+	sql("CREATE TABLE extra$number (id int PRIMARY KEY, v text); INSERT INTO extra$number SELECT n, 'x' FROM generate_series(1, 1000) n");
+	sql("UPDATE extra$number SET v = 'y' WHERE id <= 10; DELETE FROM extra$number WHERE id = 500");
+	return;
+}
+
 my $rounds = 0;
 for my $number (1 .. $kills)
 {
 	my $load = load(2);
 
 	sleep 0.2 + rand 1;
+	change_tables($number);
 	if ($number % 3 == 0)
 	{
 		$hub->kill9;
@@ -256,7 +284,7 @@ for my $number (1 .. $kills)
 		kill 'KILL', $pid if $pid;
 	}
 	$load->finish;
-	wait_for_sql($hub, 'SELECT 1', '1');
+	wait_until_up();
 	$rounds++;
 }
 is($rounds, $kills, "$kills kills were survived");
@@ -266,6 +294,10 @@ for my $pipeline (qw(p q))
 	my $at = $pipeline eq 'p' ? $target : $plain;
 	same_as_hub($at, 'public.t', "$pipeline: the target has what the hub has");
 	same_as_hub($at, 'public.u', "$pipeline: in both tables");
+}
+for my $number (grep { $_ % 4 == 1 } 1 .. $kills)
+{
+	same_as_hub($target, "public.extra$number", "p: table $number that came meanwhile is there");
 }
 is(repeated($target), 0, 'the target that keeps the position has each transaction once');
 my @lsns = map { hex((split m{/}, $_)[1]) + (hex((split m{/}, $_)[0]) << 32) }
