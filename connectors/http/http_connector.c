@@ -287,16 +287,33 @@ check_tls(const TapUri *uri, const TapOptions *given)
 				 errmsg("option \"ssl_key\" needs the option \"ssl_cert\"")));
 }
 
+/* Hosts become part of URLs again: an escaped slash would make another host of one. */
 static void
-check_uri(const TapUri *uri, const TapOptions *given)
+check_hosts(const TapUri *uri)
 {
-	const TapHttpDialect *dialect = tap_http_dialect(uri, given);
-
 	if (uri->nhosts == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the URI names no host"),
 				 errhint("Write %s://host:port/path.", uri->scheme)));
+	for (int i = 0; i < uri->nhosts; i++)
+	{
+		for (const unsigned char *c = (const unsigned char *) uri->hosts[i].host; *c != '\0'; c++)
+		{
+			if (*c <= 0x20 || *c == 0x7f || strchr("/?#@\\%\"'<>^`{|}[]", *c) != NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("a host of the URI has a character that no host has")));
+		}
+	}
+}
+
+static void
+check_uri(const TapUri *uri, const TapOptions *given)
+{
+	const TapHttpDialect *dialect = tap_http_dialect(uri, given);
+
+	check_hosts(uri);
 	if (dialect == &tap_http_clickhouse && uri->path != NULL && strchr(uri->path, '/') != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -7,10 +7,12 @@
  *	  http_connector.c	options, URIs, the exported struct, open and close
  *	  http_options.c	checks of options, and what they mean together
  *	  http_client.c		requests by libcurl's multi interface and an epoll set
+ *	  http_request.c	what libcurl is told of a request
  *	  http_headers.c	headers of a request: logging in, signature, the user's
  *	  http_answer.c		what an answer means: done, again, split, refused
  *	  http_batch.c		batches of changes
  *	  http_queue.c		batches on their way, in lanes; positions
+ *	  http_settle.c		what becomes of a batch that was answered
  *	  http_sink.c		the sink's callbacks
  *	  http_name.c		names of targets from patterns
  *	  http_row.c		whole rows, ids, versions
@@ -122,6 +124,15 @@ extern void tap_http_next_host(TapHttpClient *client);
  */
 extern TapHttpAnswer *tap_http_call(TapSession *session, const TapHttpRequest *request);
 
+struct curl_slist;
+
+/*
+ * Tell libcurl's easy handle of a request.  Returns the list of its headers,
+ * which has to be freed after the handle.
+ */
+extern struct curl_slist *tap_http_set_request(TapSession *session, void *handle,
+											   const TapHttpRequest *request);
+
 /* "http://host:port" of the host in use, for messages. */
 extern char *tap_http_place(TapSession *session);
 
@@ -129,8 +140,6 @@ extern char *tap_http_place(TapSession *session);
  * Headers
  * ---------------------------------------------------------------------
  */
-
-struct curl_slist;
 
 /*
  * The headers of a request but for those that libcurl makes by itself.
@@ -467,6 +476,17 @@ extern void tap_http_queue_drain(TapSession *session);
 
 /* The position up to which all is settled at the target; 0: none. */
 extern uint64 tap_http_queue_position(TapSession *session);
+
+/* The first of a lane's closed batches, or NULL. */
+extern TapHttpBatch *tap_http_first_batch(TapHttpLane *lane);
+
+/*
+ * Do what an answer to the lane's first batch says; false when there is none.
+ */
+extern bool tap_http_read_answer(TapSession *session, TapHttpLane *lane);
+
+/* Raise the error of a batch that failed for too long. */
+extern void tap_http_raise_given_up(TapSession *session, TapHttpBatch *batch);
 
 /* ---------------------------------------------------------------------
  * Names

@@ -30,11 +30,7 @@
 #include "utils/timestamp.h"
 
 #define LINGER_MS			50
-#define LEAST_BATCH_BYTES	1024
 #define MOST_CLOSED			16	/* batches that wait */
-
-/* A pause that the server asked for is worth an event from here on. */
-#define TOLD_PAUSE_MS		5000
 
 /* ---------------------------------------------------------------------
  * Lanes
@@ -130,14 +126,6 @@ choose_lane(TapSession *session, void *target, uint32 hash)
  * Filling
  * ---------------------------------------------------------------------
  */
-
-static TapHttpBatch *
-first_batch(TapHttpLane *lane)
-{
-	if (dlist_is_empty(&lane->batches))
-		return NULL;
-	return dlist_container(TapHttpBatch, node, dlist_head_node(&lane->batches));
-}
 
 static void
 close_batch(TapHttpQueue *queue, TapHttpLane *lane)
@@ -278,7 +266,7 @@ tap_http_queue_position(TapSession *session)
 
 	for (int i = 0; i < queue->nlanes; i++)
 	{
-		TapHttpBatch *batch = first_batch(&queue->lanes[i]);
+		TapHttpBatch *batch = tap_http_first_batch(&queue->lanes[i]);
 
 		if (batch == NULL)
 			batch = queue->lanes[i].open;
@@ -286,163 +274,6 @@ tap_http_queue_position(TapSession *session)
 			position = batch->covered_before;
 	}
 	return position;
-}
-
-/* ---------------------------------------------------------------------
- * Answers
- * ---------------------------------------------------------------------
- */
-
-/* The lane's first batch needs no more of the target. */
-static void
-settle(TapSession *session, TapHttpLane *lane)
-{
-	TapHttpBatch *batch = first_batch(lane);
-
-	dlist_delete(&batch->node);
-	session->queue.nclosed--;
-	if (!batch->truncate)
-		session->queue.bytes -= batch->data.len;
-	tap_http_batch_free(batch);
-}
-
-static void
-raise_given_up(TapSession *session, TapHttpBatch *batch)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_CONNECTION_FAILURE),
-			 errmsg("the target at %s takes no requests", tap_http_place(session)),
-			 errdetail("%d attempts failed, the last one with: %s", batch->attempts,
-					   batch->failure),
-			 errhint("Nothing is lost: the pipeline goes on from its position when the target answers again.")));
-}
-
-/*
- * Once more, later.  When requests have failed for retry_ms it is an error: the
- * pipeline shows it, and the core tries again with a new session.  A pause that
- * the server asked for is kept before.
- */
-static void
-retry_later(TapSession *session, TapHttpBatch *batch, const TapHttpAnswer *answer)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	int64		delay;
-
-	if (batch->attempts++ == 0)
-		batch->first_failed_at = now;
-	batch->failure = MemoryContextStrdup(batch->context, tap_http_describe_answer(session, answer));
-	batch->given_up = TimestampDifferenceExceeds(batch->first_failed_at, now,
-												 (int) session->settings.retry_ms);
-	if (batch->given_up && answer->retry_after == 0)
-		raise_given_up(session, batch);
-	delay = tap_http_retry_delay(batch->attempts, answer->retry_after);
-	batch->retry_at = TimestampTzPlusMilliseconds(now, delay);
-	if (answer->retry_after > 0 && delay >= TOLD_PAUSE_MS)
-		tap_http_core->event("retry", NULL,
-							 psprintf("the target asks for a pause of %lld seconds: %s",
-									  (long long) (delay / 1000), batch->failure));
-	if (answer->status == 0)
-		tap_http_next_host(session->client);
-}
-
-/*
- * Halve a batch: it was too large, and smaller ones are made from now on; or to
- * find what in it is refused.
- */
-static void
-split(TapSession *session, TapHttpLane *lane, const TapHttpAnswer *answer)
-{
-	TapHttpBatch *batch = first_batch(lane);
-	TapHttpBatch *rest;
-	int			pending = tap_http_batch_pending(batch);
-
-	if (pending <= 1)
-	{
-		tap_http_batch_refused(batch, answer->status == 413 ? ERRCODE_PROGRAM_LIMIT_EXCEEDED :
-							   ERRCODE_DATA_EXCEPTION, tap_http_describe_answer(session, answer));
-		settle(session, lane);
-		return;
-	}
-	if (answer->status == 413)
-		session->settings.batch_bytes = Max((Size) LEAST_BATCH_BYTES,
-											Min(session->settings.batch_bytes,
-												(Size) batch->data.len) / 2);
-	for (int i = 0, seen = 0;; i++)
-	{
-		seen += !batch->items[i].settled;
-		if (seen * 2 < pending)
-			continue;
-		rest = tap_http_batch_cut(session, batch, i + 1);
-		break;
-	}
-	dlist_insert_after(&batch->node, &rest->node);
-	session->queue.nclosed++;
-	batch->attempts = 0;
-}
-
-/*
- * A refused batch.  While dead letters are kept one after the other, the
- * session stays as it is: an error leaves it to the core.
- */
-static void
-refuse(TapSession *session, TapHttpLane *lane, const TapHttpAnswer *answer)
-{
-	TapHttpBatch *batch = first_batch(lane);
-
-	if (batch->truncate)
-		tap_http_raise_answer(session, answer, "truncate a target");
-	tap_http_batch_refused(batch, ERRCODE_DATA_EXCEPTION, tap_http_describe_answer(session, answer));
-	settle(session, lane);
-}
-
-static void
-take_answer(TapSession *session, TapHttpLane *lane)
-{
-	TapHttpBatch *batch = first_batch(lane);
-	const TapHttpAnswer *answer = tap_http_answer(batch->transfer);
-	TapHttpVerdict verdict = session->dialect->judge(session, batch, answer);
-
-	switch (verdict)
-	{
-		case TAP_HTTP_AGAIN:
-			retry_later(session, batch, answer);
-			break;
-		case TAP_HTTP_AT_ONCE:
-			batch->attempts = 0;
-			batch->retry_at = 0;
-			break;
-		case TAP_HTTP_SPLIT:
-			split(session, lane, answer);
-			break;
-		case TAP_HTTP_REFUSED:
-			refuse(session, lane, answer);
-			break;
-		case TAP_HTTP_DONE:
-			settle(session, lane);
-			break;
-	}
-}
-
-/* True when a request of the lane was answered. */
-static bool
-read_answer(TapSession *session, TapHttpLane *lane)
-{
-	TapHttpBatch *batch = first_batch(lane);
-	TapHttpTransfer *transfer;
-
-	if (batch == NULL || batch->transfer == NULL || tap_http_answer(batch->transfer) == NULL)
-		return false;
-	transfer = batch->transfer;
-	session->queue.in_flight--;
-	take_answer(session, lane);
-
-	/* unless it was settled, and freed with its transfer */
-	if (first_batch(lane) == batch && batch->transfer == transfer)
-	{
-		tap_http_finish(transfer);
-		batch->transfer = NULL;
-	}
-	return true;
 }
 
 /* ---------------------------------------------------------------------
@@ -499,7 +330,7 @@ send_batch(TapSession *session, TapHttpBatch *batch)
 	MemoryContext before;
 
 	if (batch->given_up)
-		raise_given_up(session, batch);
+		tap_http_raise_given_up(session, batch);
 	before = MemoryContextSwitchTo(batch->context);
 	if (batch->body.data != NULL)
 		pfree(batch->body.data);
@@ -542,7 +373,7 @@ close_batches(TapSession *session, bool all)
 	{
 		TapHttpLane *lane = &queue->lanes[i];
 
-		if (lane->open == NULL || first_batch(lane) != NULL)
+		if (lane->open == NULL || tap_http_first_batch(lane) != NULL)
 			continue;
 		if (lane->open->sequence < barrier && barrier != PG_INT64_MAX)
 			close_batch(queue, lane);
@@ -558,7 +389,7 @@ send_batches(TapSession *session)
 
 	for (int i = 0; i < session->queue.nlanes; i++)
 	{
-		TapHttpBatch *batch = first_batch(&session->queue.lanes[i]);
+		TapHttpBatch *batch = tap_http_first_batch(&session->queue.lanes[i]);
 
 		if (batch == NULL || !may_send(session, batch))
 			continue;
@@ -579,7 +410,7 @@ pump(TapSession *session, bool all)
 		tap_http_pump(session->client);
 		for (int i = 0; i < session->queue.nlanes; i++)
 		{
-			if (read_answer(session, &session->queue.lanes[i]))
+			if (tap_http_read_answer(session, &session->queue.lanes[i]))
 				progress = true;
 		}
 		close_batches(session, all);
@@ -628,7 +459,7 @@ tap_http_queue_wait(TapSession *session, TapWait *wait)
 	tap_http_client_wait(session->client, wait);
 	for (int i = 0; i < queue->nlanes; i++)
 	{
-		TapHttpBatch *batch = first_batch(&queue->lanes[i]);
+		TapHttpBatch *batch = tap_http_first_batch(&queue->lanes[i]);
 		TapHttpBatch *open = queue->lanes[i].open;
 
 		if (batch != NULL && batch->transfer == NULL && batch->retry_at != 0)
@@ -655,7 +486,7 @@ is_empty(TapHttpQueue *queue)
 {
 	for (int i = 0; i < queue->nlanes; i++)
 	{
-		if (queue->lanes[i].open != NULL || first_batch(&queue->lanes[i]) != NULL)
+		if (queue->lanes[i].open != NULL || tap_http_first_batch(&queue->lanes[i]) != NULL)
 			return false;
 	}
 	return true;

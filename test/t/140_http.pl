@@ -303,6 +303,8 @@ sub refused
 }
 
 refused('http:///x', '{}', qr/host/);
+refused('http://a%2Fb/', '{}', qr/host|URI/);
+refused('http://a%40b/', '{}', qr/host|URI/);
 refused('http://h/', '{"headers": "x"}', qr/not a JSON object/);
 refused('http://h/', '{"headers": {"a b": "1"}}', qr/not the name of a header/);
 refused('http://h/', '{"headers": {"A": "1\\r\\nB: 2"}}', qr/control character/);
@@ -338,5 +340,7 @@ for my $case (
 	sql_fails($hub, "SELECT tapdata.publish('bad', 'hook', ARRAY['s.*'], '$options')", $sqlstate, $pattern, $options);
 }
 sql_fails($hub, q{SELECT tapdata.pull('bad', 'hook', ARRAY['s.*'])}, '0A000', qr/source|pull/, 'no source');
+
+sql_ok($hub, q{SELECT source, sink FROM tapdata.connectors WHERE name = 'http'}, 'f|t', 'it is a target');
 
 done_testing();
