@@ -45,8 +45,8 @@ typedef struct TapPublishTable
 	TapPublishFormat *format;	/* the newest the sink knows, or NULL */
 	bool		again;			/* a copy was begun before */
 	TapTableShared *shared;		/* counters, may be NULL */
-	XLogRecPtr	dropped_lsn;	/* it is gone, and WAL up to here may still have
-								 * changes of it; 0: it is there */
+	XLogRecPtr	dropped_lsn;	/* it is gone, and WAL up to here may still
+								 * have changes of it; 0: it is there */
 } TapPublishTable;
 
 /* Transactions on their way: when those up to an LSN were committed. */
