@@ -24,10 +24,10 @@
 #include <unistd.h>
 
 /* How long the end of a client is waited for. */
-#define END_TIMEOUT_SECONDS		5
+#define END_TIMEOUT_SECONDS		3
 
 /* How long an open transaction may take to be aborted at the end. */
-#define ABORT_TIMEOUT_MS		1500
+#define ABORT_TIMEOUT_MS		400
 
 struct TapKafkaThread
 {

@@ -24,7 +24,7 @@
 #include "kafka_connector.h"
 
 /* One round of waiting, between looks at whether to stop. */
-#define ROUND_MS				500
+#define ROUND_MS				200
 
 /* How long to wait for the coordinator before the worker starts again. */
 #define INIT_TIMEOUT_MS			30000
