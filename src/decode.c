@@ -274,19 +274,11 @@ start_buffer(TapDecoder *decoder)
 	tap_decode_format_sweep(decoder);
 }
 
-bool
-tap_decode_fill(TapDecoder *decoder, Size max_bytes, long max_ms)
+/* Decode until a limit is reached; false: there is no more WAL. */
+static bool
+decode_records(TapDecoder *decoder, Size max_bytes, TimestampTz deadline)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	XLogRecPtr	entered_at = decoder->logical->reader->EndRecPtr;
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													   max_ms);
-	uint64		replayed = decoder->replayed;
 	bool		more = true;
-
-	Assert(!IsTransactionState());
-	start_buffer(decoder);
-	enter_history(decoder);
 
 	/*
 	 * The reader keeps a record that is larger than its buffer in the current
@@ -303,6 +295,33 @@ tap_decode_fill(TapDecoder *decoder, Size max_bytes, long max_ms)
 		if (!more || (n % RECORDS_PER_LOOK == 0 && GetCurrentTimestamp() >= deadline))
 			break;
 	}
+	return more;
+}
+
+bool
+tap_decode_fill(TapDecoder *decoder, Size max_bytes, long max_ms)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	XLogRecPtr	entered_at = decoder->logical->reader->EndRecPtr;
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													   max_ms);
+	uint64		replayed = decoder->replayed;
+	volatile bool more = true;
+
+	Assert(!IsTransactionState());
+	start_buffer(decoder);
+	enter_history(decoder);
+	PG_TRY();
+	{
+		more = decode_records(decoder, max_bytes, deadline);
+	}
+	PG_CATCH();
+	{
+		/* The error is going to be written to tables. */
+		InvalidateSystemCaches();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	if (decoder->replayed != replayed)
 		leave_history(decoder, entered_at);

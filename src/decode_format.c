@@ -178,6 +178,7 @@ static bool
 same_description(const TapSourceTable *a, const TapSourceTable *b)
 {
 	if (a->descriptor->natts != b->descriptor->natts || a->nkeys != b->nkeys ||
+		strcmp(a->definition, b->definition) != 0 ||
 		(a->nkeys > 0 &&
 		 memcmp(a->keys, b->keys, a->nkeys * sizeof(AttrNumber)) != 0))
 		return false;

@@ -195,7 +195,7 @@ int
 tap_decode_wait(TapDecoder *decoder, pgsocket socket, int events, long timeout_ms)
 {
 	TimestampTz deadline = timeout_ms < 0 ? 0 :
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+	TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
 
 	for (;;)
 	{

@@ -232,7 +232,8 @@ same_format(const TapSourceTable *a, const TapSourceTable *b)
 			column_a->attnotnull != column_b->attnotnull)
 			return false;
 	}
-	return same_texts(a->column_types, b->column_types, ncolumns);
+	return same_texts((char **) &a->definition, (char **) &b->definition, 1) &&
+		same_texts(a->column_types, b->column_types, ncolumns);
 }
 
 TapPublishFormat *

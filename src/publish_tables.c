@@ -185,6 +185,12 @@ tap_publish_add_matching(const TapPipelineRow *pipeline)
 }
 
 void
+tap_publish_untold(void *arg, const TapDecodeTable *table, const char *message)
+{
+	tap_core_event("warning", &table->name, message);
+}
+
+void
 tap_publish_unknown_table(void *arg, Oid relid, const char *schema, const char *name)
 {
 	TapPublish *publish = arg;

@@ -210,6 +210,8 @@ caught_up($hub, 'alter');
 is_deeply([ map { $_->{new} } @lines[ 1 .. $#lines - 1 ] ],
 	[ { id => 6, c => 'six' }, { id => 7, c => 'seven', d => 70 }, { id => 8, c => 'eight', d => 80 } ],
 	'also within a transaction');
+@lines = changes($target, 'alter', 'ALTER TABLE s.alter DROP d, ADD d int', q{INSERT INTO s.alter VALUES (9, 'nine', 90)});
+is((grep { $_->{kind} eq 'table' } $target->lines)[-1]{ddl}, 'changed', 'a column that was dropped and made again is another one');
 done('alter');
 
 # --- tables that are altered while others write ------------------------------------------------------------
