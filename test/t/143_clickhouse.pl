@@ -180,6 +180,14 @@ for my $case (
 	same_items("$name: nothing is lost", 'faults');
 }
 is(sql(q{SELECT restarts FROM tapdata.status WHERE name = 'faults'}), 0, 'without a new session');
+sql(q{SELECT tapdata.stop('faults')});
+wait_for_state($hub, 'faults', 'stopped');
+$house->stop;
+sql(q{SELECT tapdata.start('faults'); INSERT INTO s.items SELECT max(id) + 1, 'while it was down' FROM s.items});
+wait_for_sql($hub, q{SELECT state = 'retrying' AND last_error LIKE '%could not create the target table at http://%' FROM tapdata.status WHERE name = 'faults'});
+$house->restart;
+caught_up($hub, 'faults');
+same_items('a target that is down at the start', 'faults');
 sql(q{SELECT tapdata.resync('faults', 's.items')});
 wait_for_sql($hub, q{SELECT state FROM tapdata.tables WHERE pipeline = 'faults'}, 'streaming');
 caught_up($hub, 'faults');
