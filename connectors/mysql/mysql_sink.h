@@ -6,7 +6,8 @@
  * NOTES
  *	  mysql_sink.c		the callbacks: transactions, copies, flushes
  *	  mysql_sink_progress.c	the position at the target, and who may move it
- *	  mysql_sink_table.c	target tables: created, checked, altered
+ *	  mysql_sink_table.c	target tables: created and checked
+ *	  mysql_sink_alter.c	target tables: changes of the hub's
  *	  mysql_sink_types.c	types of the hub as types of MySQL
  *	  mysql_sink_column.c	how values of a column are written
  *	  mysql_sink_value.c	values as SQL literals or as fields of LOAD DATA
@@ -93,8 +94,8 @@ typedef struct TapMysqlSinkColumn
 	int			precision;		/* of DECIMAL; 0: not a DECIMAL */
 	int			scale;			/* of DECIMAL; digits of seconds for times */
 	bool		is_timestamp;	/* TIMESTAMP, with its narrow range */
-	bool		inexact;		/* text whose collation takes unequal for equal */
-	bool		is_utf8;		/* its character set is utf8mb4 */
+	bool		inexact;		/* text whose collation takes unequal for
+								 * equal */
 	bool		as_bytes;		/* LOAD DATA reads it in hexadecimal */
 	bool		as_bits;		/* LOAD DATA reads it as a number */
 	bool		is_json;		/* to be compared as JSON */
@@ -119,7 +120,7 @@ typedef struct TapMysqlSinkTable
 	char	   *key_columns;	/* `k`, or (`k1`, `k2`) */
 	char	   *load_head;		/* LOAD DATA ... */
 
-	/* changes of the open group, as numbers in the batch; see mysql_sink_batch.c */
+	/* the open group, whose changes are numbers; see mysql_sink_batch.c */
 	struct TapMysqlSinkBatch *batch;	/* that it is in, or NULL */
 	uint64		group;			/* its number in the session */
 	int			ninserts;
@@ -137,7 +138,8 @@ typedef enum TapMysqlSinkOp
 {
 	TAP_MYSQL_OP_INSERT,
 	TAP_MYSQL_OP_MERGE,			/* an insert over a row that may be there */
-	TAP_MYSQL_OP_UPSERT,		/* an update with all columns, the key as it was */
+	TAP_MYSQL_OP_UPSERT,		/* an update with all columns, the key as it
+								 * was */
 	TAP_MYSQL_OP_UPDATE,		/* of some columns, or of the key */
 	TAP_MYSQL_OP_DELETE,
 	TAP_MYSQL_OP_TRUNCATE
@@ -203,7 +205,8 @@ typedef struct TapMysqlSinkBatch
 	int			npackets;
 	int			packets_size;
 	TapMysqlSinkPacket *packets;
-	struct TapMysqlKeys_hash *keys; /* which change has which key, for open groups */
+	struct TapMysqlKeys_hash *keys; /* which change has which key, for open
+									 * groups */
 	List	   *tables;			/* with changes in an open group */
 	TapMysqlSinkTable *last_table;	/* of the last change */
 
@@ -239,7 +242,8 @@ typedef struct TapMysqlSink
 	bool		applies_ddl;
 	bool		keeps_existing; /* what a target table holds is merged with */
 	bool		empties_existing;
-	bool		overwrites;		/* the hub wins where rows are missing or there */
+	bool		overwrites;		/* the hub wins where rows are missing or
+								 * there */
 	bool		checks_foreign_keys;
 	bool		lower_case;		/* the server folds names of tables */
 	bool		may_load;		/* LOAD DATA LOCAL is permitted */
@@ -258,7 +262,8 @@ typedef struct TapMysqlSink
 	TapMysqlSinkBatch *filling; /* takes changes */
 	TapMysqlSinkBatch *sent;	/* waits for answers, or NULL */
 	TimestampTz sent_at;
-	TapMysqlSinkBatch *uncommitted; /* done carefully, its letters must be kept first */
+	TapMysqlSinkBatch *uncommitted; /* done carefully, its letters must be
+									 * kept first */
 	bool		open;			/* a target transaction goes on behind sent */
 	bool		in_txn;			/* between begin() and commit() */
 	uint64		txn_lsn;
@@ -305,6 +310,29 @@ extern void *tap_mysql_sink_prepare(TapSession *session, const TapSourceTable *t
 /* The target's name of a hub table by the options, in the current context. */
 extern TapTableName *tap_mysql_sink_target(const TapSessionArgs *args,
 										   const TapTableName *hub, bool lower_case);
+
+/* The column of a target by its name, in any case as there; NULL: there is none. */
+extern const TapMysqlColumn *tap_mysql_sink_find_column(const TapMysqlTable *target,
+														const char *name);
+
+/*
+ * `a` int NOT NULL: a column as it is created, in the current context; see
+ * tap_mysql_sink_type() for budget.
+ */
+extern char *tap_mysql_sink_column_definition(TapMysqlSink *sink,
+											  const TapMysqlSinkTable *table, int i,
+											  bool not_null, int *budget);
+
+/* mysql_sink_alter.c */
+
+/*
+ * Let the target have what the hub table has by now, as the option "ddl" says;
+ * old may be NULL.  Returns whether the target was changed.
+ */
+extern bool tap_mysql_sink_follow(TapMysqlSink *sink, TapMysqlSinkTable *result,
+								  const TapSourceTable *table,
+								  const TapSourceTable *old,
+								  const TapMysqlTable *target);
 
 /* mysql_sink_types.c */
 

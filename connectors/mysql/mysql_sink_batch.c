@@ -349,8 +349,10 @@ close_other_groups(TapMysqlSink *sink, TapMysqlSinkBatch *batch, const TapMysqlS
 	ListCell   *cell;
 
 	foreach(cell, batch->tables)
+	{
 		if (lfirst(cell) != but)
 			close_group(sink, batch, lfirst(cell));
+	}
 }
 
 static void

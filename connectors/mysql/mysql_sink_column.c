@@ -116,10 +116,13 @@ to_text(TapMysqlSinkColumn *column, const TapMysqlColumn *target)
 
 	if (strcmp(target->type, "char") == 0 || strcmp(target->type, "varchar") == 0)
 		column->max_chars = target->length;
-	/* without a declared length the limit is in bytes, and the server's to tell */
+
+	/*
+	 * without a declared length the limit is in bytes, and the server's to
+	 * tell
+	 */
 	column->strips_spaces = strcmp(target->type, "char") == 0 && column->type != BPCHAROID;
 	column->inexact = length < 4 || strcmp(collation + length - 4, "_bin") != 0;
-	column->is_utf8 = target->charset && strcmp(target->charset, "utf8mb4") == 0;
 	if (column->type == BOOLOID)
 		return set(column, TAP_MYSQL_ENCODE_BOOL);
 	if (column->is_array)

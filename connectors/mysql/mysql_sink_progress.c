@@ -34,7 +34,7 @@ char *
 tap_mysql_sink_progress_schema(const TapSessionArgs *args)
 {
 	const char *given = args->pipeline_options ?
-		tap_mysql_core->option_text(args->pipeline_options, "progress_schema") : NULL;
+	tap_mysql_core->option_text(args->pipeline_options, "progress_schema") : NULL;
 
 	if (given != NULL)
 		return pstrdup(given);

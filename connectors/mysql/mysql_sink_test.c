@@ -177,10 +177,12 @@ check_privileges(CheckState *state)
 		return;
 	initStringInfo(&missing);
 	foreach(cell, target_schemas(state))
+	{
 		for (int i = 0; i < lengthof(privileges); i++)
 			if (!may(state, grantee, privileges[i], lfirst(cell)))
-				appendStringInfo(&missing, "%s%s on %s", missing.len ? ", " : "", privileges[i],
-								 (char *) lfirst(cell));
+				appendStringInfo(&missing, "%s%s on %s", missing.len ? ", " : "",
+								 privileges[i], (char *) lfirst(cell));
+	}
 	add_check(state, "privileges: write", missing.len == 0, false,
 			  missing.len ? psprintf("not granted to the user himself: %s", missing.data) :
 			  "may write, create and alter tables",

@@ -167,7 +167,7 @@ static char *
 character_type(TapMysqlSink *sink, const TapMysqlSinkColumn *column, int in_key, int *budget)
 {
 	int			characters = column->typmod < (int32) VARHDRSZ ? 0 :
-		column->typmod - (int32) VARHDRSZ;
+	column->typmod - (int32) VARHDRSZ;
 
 	if (column->type == BPCHAROID && characters > 0 && characters <= MAX_CHAR_LENGTH)
 		return psprintf("char(%d) CHARACTER SET utf8mb4 COLLATE %s", characters,

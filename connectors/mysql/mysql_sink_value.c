@@ -90,7 +90,7 @@ write_integer(Text *text, int64 value)
 
 static void
 write_float(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, double value,
-		   Text *text)
+			Text *text)
 {
 	if (isnan(value) || isinf(value))
 		refuse(table, column, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
@@ -135,7 +135,7 @@ check_decimal(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column,
 
 static void
 write_numeric(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Datum value,
-			 Text *text)
+			  Text *text)
 {
 	char	   *digits = DatumGetCString(DirectFunctionCall1(numeric_out, value));
 	Size		length = strlen(digits);
@@ -213,7 +213,7 @@ append_seconds(Text *text, int64 usecs)
 
 static void
 write_date(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, DateADT date,
-		  Text *text)
+		   Text *text)
 {
 	int			year;
 	int			month;
@@ -229,7 +229,7 @@ write_date(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Dat
 
 static void
 write_timestamp(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column,
-			   Timestamp value, Text *text)
+				Timestamp value, Text *text)
 {
 	int64		days;
 	int64		usecs;
@@ -252,7 +252,7 @@ write_timestamp(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column
 
 static void
 write_time(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, int64 usecs,
-		  Text *text)
+		   Text *text)
 {
 	check_seconds(table, column, usecs);
 	text->length = 0;
@@ -263,7 +263,7 @@ write_time(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, int
 
 static void
 write_interval(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column,
-			  const Interval *interval, Text *text)
+			   const Interval *interval, Text *text)
 {
 	int64		limit = MAX_TIME_USECS / USECS_PER_DAY + 1;
 	int64		usecs;
@@ -389,7 +389,7 @@ finish_text(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Te
 
 static void
 write_text(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Datum value,
-		  Text *text)
+		   Text *text)
 {
 	struct varlena *plain = PG_DETOAST_DATUM_PACKED(value);
 
@@ -402,7 +402,7 @@ write_text(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Dat
 
 static void
 write_output(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Datum value,
-			Text *text)
+			 Text *text)
 {
 	text->data = OutputFunctionCall(unconstify(FmgrInfo *, &column->output), value);
 	text->length = strlen(text->data);
@@ -411,7 +411,7 @@ write_output(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, D
 
 static void
 write_json_array(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column,
-				Datum value, Text *text)
+				 Datum value, Text *text)
 {
 	Datum		json = OidFunctionCall1(F_ARRAY_TO_JSON_ANYARRAY, value);
 
@@ -422,7 +422,7 @@ write_json_array(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *colum
 
 static void
 write_set(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Datum value,
-		 Text *text)
+		  Text *text)
 {
 	StringInfoData labels;
 	Datum	   *elements;
@@ -435,7 +435,7 @@ write_set(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Datu
 	for (int i = 0; i < n; i++)
 	{
 		char	   *label = nulls[i] ? NULL :
-			text_to_cstring((struct varlena *) DatumGetPointer(elements[i]));
+		text_to_cstring((struct varlena *) DatumGetPointer(elements[i]));
 
 		if (label == NULL || label[0] == '\0' || strchr(label, ',') != NULL)
 			refuse(table, column, ERRCODE_INVALID_TEXT_REPRESENTATION,
@@ -449,7 +449,7 @@ write_set(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Datu
 
 static void
 write_bytes(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Datum value,
-		   Text *text)
+			Text *text)
 {
 	struct varlena *plain = PG_DETOAST_DATUM_PACKED(value);
 
@@ -466,7 +466,7 @@ write_bytes(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Da
 /* EWKB to MySQL's form: the SRID first, little-endian, then WKB. */
 static void
 write_geometry(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Datum value,
-			  Text *text)
+			   Text *text)
 {
 	uint32		type;
 	uint32		srid = 0;
@@ -500,7 +500,7 @@ write_geometry(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column,
 
 static void
 write_vector(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Datum value,
-			Text *text)
+			 Text *text)
 {
 	ArrayType  *array = DatumGetArrayTypeP(value);
 
@@ -519,7 +519,7 @@ write_vector(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, D
 
 static void
 write_value(const TapMysqlSinkTable *table, const TapMysqlSinkColumn *column, Datum value,
-		   Text *text)
+			Text *text)
 {
 	text->form = FORM_PLAIN;
 	switch (column->encode)
