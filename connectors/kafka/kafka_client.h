@@ -182,6 +182,12 @@ extern const char *tap_kafka_hint(const TapKafkaError *error);
 /* Raise the error; doing is what failed, as "could not commit a transaction". */
 extern void tap_kafka_report(const TapKafkaError *error, const char *doing) __attribute__((noreturn));
 
+/*
+ * That nothing was heard of the brokers is better told by what happened to
+ * the connections.
+ */
+extern void tap_kafka_explain(const TapKafkaClient *client, TapKafkaError *error);
+
 /* Whether waiting longer will not help: a login or TLS was refused. */
 extern bool tap_kafka_is_refusal(const TapKafkaError *error);
 

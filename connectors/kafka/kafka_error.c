@@ -113,6 +113,16 @@ tap_kafka_report(const TapKafkaError *error, const char *doing)
 	pg_unreachable();
 }
 
+void
+tap_kafka_explain(const TapKafkaClient *client, TapKafkaError *error)
+{
+	bool		silence = error->retriable || error->code == RD_KAFKA_RESP_ERR__TIMED_OUT ||
+		error->code == RD_KAFKA_RESP_ERR__TRANSPORT;
+
+	if (silence && client->last_error.code != RD_KAFKA_RESP_ERR_NO_ERROR)
+		*error = client->last_error;
+}
+
 bool
 tap_kafka_is_refusal(const TapKafkaError *error)
 {

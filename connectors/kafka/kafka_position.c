@@ -198,6 +198,7 @@ tap_kafka_read_position(TapSession *session)
 	strlcpy(job->key, session->args.pipeline_identity, sizeof(job->key));
 	tap_kafka_job_run(client, job);
 	error = job->error;
+	tap_kafka_explain(client, &error);
 	value = job->found ? pstrdup(job->value) : NULL;
 	tap_kafka_client_free(client);
 	if (error.code != RD_KAFKA_RESP_ERR_NO_ERROR)

@@ -117,11 +117,7 @@ run_job(TapKafkaClient *client, TapKafkaJob *job)
 			break;
 		tap_kafka_wait(client, -1);
 	}
-	if (job->error.code != RD_KAFKA_RESP_ERR_NO_ERROR &&
-		client->last_error.code != RD_KAFKA_RESP_ERR_NO_ERROR &&
-		(job->error.retriable || job->error.code == RD_KAFKA_RESP_ERR__TIMED_OUT ||
-		 job->error.code == RD_KAFKA_RESP_ERR__TRANSPORT))
-		return client->last_error;
+	tap_kafka_explain(client, &job->error);
 	return job->error;
 }
 

@@ -20,7 +20,7 @@
 #define LEADER_TIMEOUT_MS	20000
 
 /* How long one request may take, and the first round of waiting for it. */
-#define REQUEST_TIMEOUT_MS	10000
+#define REQUEST_TIMEOUT_MS	5000
 #define FIRST_ROUND_MS		500
 
 /* Topics other than those of tables. */
@@ -325,6 +325,7 @@ ensure_topic(TapSession *session, const char *name, bool compact)
 	tap_kafka_job_run(session->client, job);
 	error = job->error;
 	tap_kafka_job_free(session->client, job);
+	tap_kafka_explain(session->client, &error);
 	if (error.code != RD_KAFKA_RESP_ERR_NO_ERROR)
 		tap_kafka_report(&error, psprintf("topic \"%s\" cannot be used", name));
 }

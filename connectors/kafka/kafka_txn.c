@@ -60,10 +60,7 @@ tap_kafka_txn_init(TapSession *session)
 	tap_kafka_job_free(session->client, job);
 	if (error.code == RD_KAFKA_RESP_ERR_NO_ERROR)
 		return;
-
-	/* why nothing was heard of the coordinator is known better elsewhere */
-	if (error.retriable && session->client->last_error.code != RD_KAFKA_RESP_ERR_NO_ERROR)
-		error = session->client->last_error;
+	tap_kafka_explain(session->client, &error);
 	tap_kafka_report(&error, "could not begin to use transactions of Kafka");
 }
 
