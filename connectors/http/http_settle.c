@@ -9,6 +9,7 @@
  */
 #include "http_connector.h"
 
+#include "access/xact.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -50,6 +51,27 @@ tap_http_raise_given_up(TapSession *session, TapHttpBatch *batch)
 }
 
 /*
+ * Nothing may be committed before the pause is over, so an event about it would
+ * not be seen.
+ */
+static void
+tell_pause(int64 delay, const char *reason)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		begin = !IsTransactionState();
+
+	if (begin)
+		StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	tap_http_core->event("retry", NULL,
+						 psprintf("the target asks for a pause of %lld seconds: %s",
+								  (long long) (delay / 1000), reason));
+	if (begin)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+/*
  * Once more, later.  When requests have failed for retry_ms it is an error: the
  * pipeline shows it, and the core tries again with a new session.  A pause that
  * the server asked for is kept before.
@@ -70,9 +92,7 @@ retry_later(TapSession *session, TapHttpBatch *batch, const TapHttpAnswer *answe
 	delay = tap_http_retry_delay(batch->attempts, answer->retry_after);
 	batch->retry_at = TimestampTzPlusMilliseconds(now, delay);
 	if (answer->retry_after > 0 && delay >= TOLD_PAUSE_MS)
-		tap_http_core->event("retry", NULL,
-							 psprintf("the target asks for a pause of %lld seconds: %s",
-									  (long long) (delay / 1000), batch->failure));
+		tell_pause(delay, batch->failure);
 	if (answer->status == 0)
 		tap_http_next_host(session->client);
 }

@@ -43,7 +43,8 @@ sub drop
 	return;
 }
 
-# Inserts rows, waits until they are there, and returns the requests with them.
+# Inserts rows, waits until they are there, and returns the requests with the last of them
+# (others may still be on their way from a server that was slow).
 sub insert
 {
 	my ($name, $count) = @_;
@@ -53,7 +54,7 @@ sub insert
 	$server->forget;
 	sql("INSERT INTO s.t SELECT n, 'v' || n FROM generate_series($from, $next_id) n");
 	caught_up($hub, $name);
-	return $server->requests;
+	return grep { $_->{body} =~ /"id":$next_id\b/ } $server->requests;
 }
 
 sub restarts
@@ -131,6 +132,18 @@ cmp_ok(restarts('patience'), '>', 0, 'the pipeline started anew in between');
 like(sql(q{SELECT string_agg(message, ' ') FROM tapdata.events WHERE pipeline = 'patience' AND severity IN ('error', 'warning')}),
 	qr/takes no requests.*HTTP status 503/s, 'and said why');
 drop('patience');
+
+# A pause of an hour is told, and holds up nobody.
+publish_new('pause');
+$server->faults({ status => 429, headers => { 'Retry-After' => 3600 } });
+$next_id++;
+sql("INSERT INTO s.t VALUES ($next_id)");
+wait_for_sql($hub, q{SELECT count(*) FROM tapdata.events WHERE pipeline = 'pause' AND kind = 'retry' AND message LIKE '%pause of 3600 seconds%'}, 1);
+$began = time;
+sql(q{SELECT tapdata.stop('pause')});
+wait_for_state($hub, 'pause', 'stopped');
+cmp_ok(time - $began, '<', 5, 'a pause does not hold up a stop');
+drop('pause');
 
 # --- slow, huge ---------------------------------------------------------------------------
 
