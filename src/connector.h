@@ -743,9 +743,11 @@ typedef struct TapSinkCallbacks
 	/*
 	 * Create the target of a hub table if it is missing, check it if it is
 	 * there; old is NULL and old_data too.  Or follow a change of the hub
-	 * table's format from old, as the option "ddl" says.  Called before the
-	 * first change in that format; changes in the old format may still come.
-	 * Everything written before is durable then.  Returns what shall come
+	 * table's format from old, as the option "ddl" says; old_data is NULL if
+	 * that was told to an earlier session, which then may have followed
+	 * already.  Called before the first change in that format; changes in the
+	 * old format may still come if there is old_data.  Everything written
+	 * before is durable then.  Returns what shall come
 	 * back as TapOutChange.table_data, in the session's memory; table lives
 	 * as long as the session.
 	 */

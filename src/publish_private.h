@@ -8,6 +8,7 @@
  * publish_check.c			what a table needs so that it can be published
  * publish_copy.c			copies of tables, the first and later ones
  * publish_deliver.c		from the decoder's buffer to the sink
+ * publish_format.c			the formats of a table that the sink is told of
  * publish_position.c		what is durable at the target, and who is told
  * publish_dead_letters.c	changes that the target refuses for good
  *
@@ -175,9 +176,11 @@ extern void tap_publish_flush(TapPublish *publish, bool wait, bool idle);
 /* Wait until everything that was written is durable. */
 extern void tap_publish_drain(TapPublish *publish);
 
+/* ---- publish_format.c ---- */
+
 /*
  * The sink's view of a format of the table: told to it now unless it knows it
- * already.  previous may be NULL.
+ * already.  previous: the one before, NULL: the newest that it knows.
  */
 extern TapPublishFormat *tap_publish_prepare(TapPublish *publish, TapPublishTable *table,
 											 const TapSourceTable *source,

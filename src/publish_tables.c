@@ -172,6 +172,7 @@ tap_publish_add_matching(const TapPipelineRow *pipeline)
 		row->hub_table = relid;
 		row->published = true;
 		row->state = TAP_TABLE_NEW;
+		row->definition = NULL;
 		row->start_position = NULL;
 		if (row->id == 0)
 			row->id = tap_catalog_insert_table(row);
@@ -301,6 +302,7 @@ follow_name(TapPublish *publish, TapTableRow *row, const TapTableName *name)
 	row->source = *name;
 	row->state = TAP_TABLE_NEW;
 	row->created = false;
+	row->definition = NULL;
 	row->start_position = NULL;
 	tap_catalog_update_table(row);
 	tap_catalog_insert_event(publish->pipeline->name, name, "info", "table renamed",

@@ -221,6 +221,18 @@ published();
 is_deeply($target->rows('s.renamed', 'id'), { 9 => { id => 9, x => 9 } }, 'when it comes back it is copied');
 is((lines('copy', 's.renamed'))[-1]{again}, 1, 'over what was there before');
 
+sql(q{SELECT tapdata.stop('p')});
+wait_for_state($hub, 'p', 'stopped');
+sql(q{ALTER TABLE s.renamed RENAME x TO y; INSERT INTO s.renamed VALUES (10, 10); SELECT tapdata.start('p')});
+published();
+is_deeply([ @{ (lines('table', 's.renamed'))[-1] }{qw(ddl columns)} ],
+	[ 'resumed', [ [ 'id', 'integer' ], [ 'y', 'integer' ] ] ], 'the target is told what changed while the pipeline was stopped');
+sql(q{SELECT tapdata.stop('p')});
+wait_for_state($hub, 'p', 'stopped');
+sql(q{INSERT INTO s.renamed VALUES (11, 11); SELECT tapdata.start('p')});
+published();
+is((lines('table', 's.renamed'))[-1]{ddl}, 'new', 'but not of what is as it was');
+
 # --- options of tables -------------------------------------------------------------------------------
 
 sql(q{CREATE TABLE s.f (id int PRIMARY KEY, v int, secret text); ALTER TABLE s.f REPLICA IDENTITY FULL;

@@ -12,7 +12,8 @@
  *	  a null, \? a value that was not sent.  Lines:
  *
  *		table NAME DDL COLUMN TYPE ...			prepare_table(): DDL is
- *												"new" or "changed"; then the
+ *												"new", "changed", or "resumed"
+ *												after a restart; then the
  *												key: keys N COLUMN ...
  *		copy NAME AGAIN							copy_begin()
  *		read NAME LSN NUMBER 0 COLUMN VALUE ...
@@ -382,11 +383,9 @@ fake_prepare_table(TapSession *session, const TapSourceTable *table,
 		return NULL;
 	if (old == NULL && old_data != NULL)
 		elog(ERROR, "a table without an old format has old data");
-	if (old != NULL && old_data == NULL)
-		elog(ERROR, "the old format of a table has lost its data");
 	appendStringInfoString(line, "table");
 	fake_append_name(line, &table->name);
-	fake_append_field(line, old ? "changed" : "new");
+	fake_append_field(line, old_data ? "changed" : old ? "resumed" : "new");
 	for (int i = 0; i < table->descriptor->natts; i++)
 	{
 		fake_append_field(line, NameStr(TupleDescAttr(table->descriptor, i)->attname));
