@@ -503,8 +503,8 @@ put_source(StringInfo out, TapSession *session, const TapKafkaTable *table,
 	put_text(out, source->sequence);
 	put_optional_long(out, source->ts_us);
 	put_optional_long(out, source->ts_us * 1000);
-	put_text(out, table->source.name.schema);
-	put_text(out, table->source.name.name);
+	put_text(out, table->schema_name);
+	put_text(out, table->table_name);
 	put_branch(out, source->txid >= 0);
 	if (source->txid >= 0)
 		put_long(out, source->txid);

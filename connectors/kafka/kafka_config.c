@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 
@@ -256,6 +257,41 @@ tap_kafka_producer_properties(TapSession *session)
  * ---------------------------------------------------------------------
  */
 
+char *
+tap_kafka_utf8(const char *name)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		own_transaction = GetDatabaseEncoding() != PG_UTF8 && !IsTransactionState();
+	Size		length = strlen(name);
+	char	   *result;
+
+	if (own_transaction)
+		StartTransactionCommand();
+	result = MemoryContextStrdup(context, tap_json_utf8(name, &length));
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
+char *
+tap_kafka_from_utf8(const char *text)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		own_transaction = GetDatabaseEncoding() != PG_UTF8 && !IsTransactionState();
+	char	   *result;
+
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return unconstify(char *, text);
+	if (own_transaction)
+		StartTransactionCommand();
+	result = MemoryContextStrdup(context, pg_any_to_server(text, strlen(text), PG_UTF8));
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
 static const char *
 own_database(void)
 {
@@ -269,7 +305,7 @@ own_database(void)
 	if (own_transaction)
 		CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
-	return name;
+	return tap_kafka_utf8(name);
 }
 
 /* The topics' part before the first placeholder, else the database's name. */
@@ -368,6 +404,7 @@ tap_kafka_read_settings(TapSession *session)
 	settings->message_max_bytes = message_limit(&session->args);
 	if (given == NULL)
 		return;
+	settings->pipeline = tap_kafka_utf8(session->args.pipeline_name);
 	settings->exactly_once = strcmp(core->option_text(given, "delivery"), "exactly_once") == 0;
 	settings->format = parse_format(core->option_text(given, "format"));
 	settings->topic = core->option_text(given, "topic");

@@ -75,7 +75,8 @@ typedef struct TapKafkaSettings
 	TapKafkaFormat format;
 	const char *topic;			/* pattern */
 	const char *prefix;			/* Debezium's topic.prefix */
-	const char *database;		/* this database's name */
+	const char *pipeline;		/* its name, UTF-8 */
+	const char *database;		/* this database's name, UTF-8 */
 	bool		schemas;		/* Debezium's JSON with its schemas */
 	TapKafkaDecimals decimals;
 	bool		tombstones;
@@ -108,7 +109,10 @@ typedef struct TapKafkaTable
 {
 	TapSourceTable source;		/* with the key that messages get */
 	TapKafkaTopic *topic;
-	char	   *full_name;		/* schema.table */
+	char	   *full_name;		/* schema.table, for messages to users */
+	char	   *schema_name;	/* these three in UTF-8 */
+	char	   *table_name;
+	char	   *collection;		/* schema.table */
 	TapRowJson *json;			/* format json, and for dead letters */
 	TapKafkaColumn *columns;	/* other formats: natts of the descriptor */
 
@@ -117,7 +121,9 @@ typedef struct TapKafkaTable
 	 */
 	StringInfoData key_head;
 	StringInfoData value_head;
-	StringInfoData source_head; /* the constant part of "source" */
+	StringInfoData source_head; /* the constant parts of "source" */
+	StringInfoData source_names;
+	StringInfoData source_tail;
 	int64		order;			/* in its transaction, for metadata of it */
 } TapKafkaTable;
 
@@ -211,6 +217,15 @@ extern void tap_kafka_read_settings(TapSession *session);
  */
 extern List *tap_kafka_connection_properties(const TapSessionArgs *args);
 extern List *tap_kafka_producer_properties(TapSession *session);
+
+/*
+ * A name in UTF-8, in the current context; in a transaction of its own when
+ * there is none and one is needed.
+ */
+extern char *tap_kafka_utf8(const char *name);
+
+/* The other way round, for what is kept in the hub; text itself if it can be. */
+extern char *tap_kafka_from_utf8(const char *text);
 
 /* Whether the value of a property of librdkafka must not be shown. */
 extern bool tap_kafka_property_is_secret(const char *name);

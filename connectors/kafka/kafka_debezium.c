@@ -103,6 +103,18 @@ tap_kafka_debezium_prepare(TapSession *session, TapKafkaTable *table)
 						   "\"connector\":\"postgresql\",\"name\":");
 	tap_json_append_cstring(source, session->settings.prefix);
 	appendStringInfoString(source, ",\"ts_ms\":");
+
+	initStringInfo(&table->source_names);
+	appendStringInfoString(&table->source_names, "\",\"db\":");
+	tap_json_append_cstring(&table->source_names, session->settings.database);
+	appendStringInfoString(&table->source_names, ",\"sequence\":");
+
+	initStringInfo(&table->source_tail);
+	appendStringInfoString(&table->source_tail, ",\"schema\":");
+	tap_json_append_cstring(&table->source_tail, table->schema_name);
+	appendStringInfoString(&table->source_tail, ",\"table\":");
+	tap_json_append_cstring(&table->source_tail, table->table_name);
+	appendStringInfoString(&table->source_tail, ",\"txId\":");
 }
 
 /* ---------------------------------------------------------------------
@@ -347,16 +359,10 @@ append_source(StringInfo out, TapSession *session, const TapKafkaTable *table,
 	tap_json_append_int(out, source->ts_us / 1000);
 	appendStringInfoString(out, ",\"snapshot\":\"");
 	appendStringInfoString(out, source->snapshot);
-	appendStringInfoString(out, "\",\"db\":");
-	tap_json_append_cstring(out, session->settings.database);
-	appendStringInfoString(out, ",\"sequence\":");
+	appendBinaryStringInfo(out, table->source_names.data, table->source_names.len);
 	tap_json_append_cstring(out, source->sequence);
 	append_fine_times(out, source->ts_us);
-	appendStringInfoString(out, ",\"schema\":");
-	tap_json_append_cstring(out, table->source.name.schema);
-	appendStringInfoString(out, ",\"table\":");
-	tap_json_append_cstring(out, table->source.name.name);
-	appendStringInfoString(out, ",\"txId\":");
+	appendBinaryStringInfo(out, table->source_tail.data, table->source_tail.len);
 	if (source->txid >= 0)
 		tap_json_append_int(out, source->txid);
 	else

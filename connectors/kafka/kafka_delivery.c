@@ -192,7 +192,7 @@ make_dead_letter(TapSession *session, TapKafkaFailure *failure)
 	appendStringInfo(&change, ", \"key\": %s, \"value\": %s}",
 					 failure->key ? failure->key : "null",
 					 failure->value ? failure->value : "null");
-	tap_kafka_core->dead_letter(topic ? topic->table : NULL, change.data,
+	tap_kafka_core->dead_letter(topic ? topic->table : NULL, tap_kafka_from_utf8(change.data),
 								batch_of(session, (intptr_t) failure->opaque)->lsn,
 								tap_kafka_sqlstate(&failure->error),
 								describe_failure(failure));

@@ -90,9 +90,21 @@ tap_kafka_sqlstate(const TapKafkaError *error)
 	return ERRCODE_CONNECTION_FAILURE;
 }
 
+/* librdkafka's SCRAM is one that Kafka 4 refuses, up to that version. */
+static bool
+refuses_scram(void)
+{
+	return rd_kafka_version() < 0x020601ff;
+}
+
 const char *
 tap_kafka_hint(const TapKafkaError *error)
 {
+	if ((error->code == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
+		 error->code == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED) &&
+		strstr(error->text, "SCRAM") != NULL && refuses_scram())
+		return psprintf("Check the user and password of the URI. Kafka 4 takes SCRAM from librdkafka 2.6.1 and later only, this is %s: then use PLAIN with TLS, or a newer librdkafka.",
+						rd_kafka_version_str());
 	for (int i = 0; i < lengthof(meanings); i++)
 	{
 		if (meanings[i].code == error->code)

@@ -82,7 +82,7 @@ append_collections(TapSession *session, StringInfo out)
 		TapKafkaTable *table = lfirst(cell);
 
 		appendStringInfo(out, "%s{\"data_collection\":", separator);
-		tap_json_append_cstring(out, table->full_name);
+		tap_json_append_cstring(out, table->collection);
 		appendStringInfo(out, ",\"event_count\":" INT64_FORMAT "}", table->order);
 		separator = ",";
 	}

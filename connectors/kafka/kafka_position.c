@@ -218,7 +218,7 @@ tap_kafka_write_position(TapSession *session, uint64 position)
 	resetStringInfo(value);
 	appendStringInfo(value, "{\"lsn\":\"%X/%X\",\"position\":" UINT64_FORMAT ",\"pipeline\":",
 					 LSN_FORMAT_ARGS(position), position);
-	tap_json_append_cstring(value, session->args.pipeline_name);
+	tap_json_append_cstring(value, session->settings.pipeline);
 	appendStringInfo(value, ",\"at_us\":" INT64_FORMAT "}",
 					 GetCurrentTimestamp() +
 					 (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);

@@ -155,6 +155,9 @@ prepare_table(TapSession *session, const TapSourceTable *source, const TapSource
 
 	table->source = *source;
 	table->full_name = psprintf("%s.%s", source->name.schema, source->name.name);
+	table->schema_name = tap_kafka_utf8(source->name.schema);
+	table->table_name = tap_kafka_utf8(source->name.name);
+	table->collection = psprintf("%s.%s", table->schema_name, table->table_name);
 	choose_key(session, table);
 	table->json = tap_row_json_prepare(&table->source);
 	table->topic = tap_kafka_topic(session, name, false);
@@ -237,7 +240,14 @@ advance(TapSession *session, bool idle)
 		return false;
 	if (!tap_kafka_send_pending(session))
 		return false;
-	if (session->txn_state != TAP_KAFKA_TXN_OPEN || session->in_hub_txn ||
+	if (!session->settings.exactly_once || session->in_hub_txn)
+		return true;
+
+	/* transactions of the hub that left no message still move the position */
+	if (idle && session->txn_state == TAP_KAFKA_TXN_NONE &&
+		session->written_lsn > session->durable_lsn)
+		tap_kafka_txn_begin(session);
+	if (session->txn_state != TAP_KAFKA_TXN_OPEN ||
 		!(idle || tap_kafka_txn_is_full(session)))
 		return true;
 	tap_kafka_txn_commit(session);

@@ -169,7 +169,7 @@ describe_change(const TapOutChange *change)
 
 	initStringInfo(&text);
 	appendStringInfo(&text, "{\"op\": \"%s\", \"table\": ", names[change->kind]);
-	tap_json_append_cstring(&text, table->full_name);
+	tap_json_append_cstring(&text, table->collection);
 	if (change->old_row.slot != NULL)
 	{
 		appendStringInfoString(&text, ", \"old\": ");
@@ -181,7 +181,7 @@ describe_change(const TapOutChange *change)
 		tap_row_json_append(table->json, &text, &change->new_row, TAP_ROW_JSON_ALL);
 	}
 	appendStringInfoChar(&text, '}');
-	return text.data;
+	return tap_kafka_from_utf8(text.data);
 }
 
 static void
@@ -280,7 +280,7 @@ make_headers(const Outgoing *out, char op, int wanted)
 	if (wanted & TAP_KAFKA_HEADER_OP)
 		add_header(headers, "op", op_text);
 	if (wanted & TAP_KAFKA_HEADER_TABLE)
-		add_header(headers, "table", out->table->full_name);
+		add_header(headers, "table", out->table->collection);
 	if (wanted & TAP_KAFKA_HEADER_LSN)
 		add_header(headers, "lsn", psprintf("%X/%X", LSN_FORMAT_ARGS(out->change->lsn)));
 	if ((wanted & TAP_KAFKA_HEADER_XID) && txn != NULL)
