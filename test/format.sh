@@ -27,7 +27,7 @@ header_files()
 {
 	find "$(${PG_CONFIG:-pg_config} --includedir-server)" -name '*.h'
 	find /usr/include/mariadb /usr/include/curl /usr/include/*/curl /usr/include/zlib.h \
-		/usr/include/zstd.h /usr/include/postgresql/libpq-fe.h -name '*.h' 2>/dev/null || true
+		/usr/include/zstd.h /usr/include/librdkafka/rdkafka.h /usr/include/postgresql/libpq-fe.h -name '*.h' 2>/dev/null || true
 }
 
 write_typedefs()

@@ -563,7 +563,7 @@ tap_row_json_append_plain(TapRowJson *json, StringInfo out, AttrNumber column, D
 	if (type->write == write_text || type->write == write_output)
 	{
 		char	   *plain = type->write == write_text ? TextDatumGetCString(value) :
-			OutputFunctionCall(&type->output, value);
+		OutputFunctionCall(&type->output, value);
 
 		length = strlen(plain);
 		utf8 = tap_json_utf8(plain, &length);

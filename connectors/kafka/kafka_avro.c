@@ -41,7 +41,7 @@ avro_name(const char *name, bool is_namespace)
 		bool		digit = *c >= '0' && *c <= '9';
 		bool		start = c == name || (is_namespace && c[-1] == '.');
 		bool		legal = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || *c == '_' ||
-			(is_namespace && *c == '.');
+		(is_namespace && *c == '.');
 
 		if (digit && start)
 			appendStringInfoChar(&out, '_');

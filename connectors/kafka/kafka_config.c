@@ -165,7 +165,7 @@ tap_kafka_connection_properties(const TapSessionArgs *args)
 {
 	const TapOptions *options = args->options;
 	bool		tls = strcmp(args->uri->scheme, "kafka+ssl") == 0 ||
-		tap_kafka_core->option_bool(options, "tls");
+	tap_kafka_core->option_bool(options, "tls");
 	const char *user = args->uri->user;
 	char	   *password = user ? tap_kafka_core->password(args->uri, options) : NULL;
 	List	   *list = NIL;

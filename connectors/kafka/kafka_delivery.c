@@ -204,7 +204,7 @@ tap_kafka_check_failures(TapSession *session)
 {
 	TapKafkaClient *client = session->client;
 	bool		texts = session->settings.format == TAP_KAFKA_FORMAT_JSON ||
-		session->settings.format == TAP_KAFKA_FORMAT_DEBEZIUM;
+	session->settings.format == TAP_KAFKA_FORMAT_DEBEZIUM;
 	ListCell   *cell;
 
 	foreach(cell, client->failures)

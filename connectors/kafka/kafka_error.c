@@ -129,7 +129,7 @@ void
 tap_kafka_explain(const TapKafkaClient *client, TapKafkaError *error)
 {
 	bool		silence = error->retriable || error->code == RD_KAFKA_RESP_ERR__TIMED_OUT ||
-		error->code == RD_KAFKA_RESP_ERR__TRANSPORT;
+	error->code == RD_KAFKA_RESP_ERR__TRANSPORT;
 
 	if (silence && client->last_error.code != RD_KAFKA_RESP_ERR_NO_ERROR)
 		*error = client->last_error;

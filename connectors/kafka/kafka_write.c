@@ -39,13 +39,13 @@ produce(TapSession *session, const TapKafkaPending *message)
 	rd_kafka_error_t *error;
 	rd_kafka_resp_err_t code;
 	rd_kafka_vu_t parts[] = {
-		{.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = message->topic->handle},
-		{.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = message->partition},
-		{.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-		{.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {message->key, message->key_bytes}},
-		{.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {message->value, message->value_bytes}},
-		{.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = message->opaque},
-		{.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = message->headers}
+		{.vtype = RD_KAFKA_VTYPE_RKT,.u.rkt = message->topic->handle},
+		{.vtype = RD_KAFKA_VTYPE_PARTITION,.u.i32 = message->partition},
+		{.vtype = RD_KAFKA_VTYPE_MSGFLAGS,.u.i = RD_KAFKA_MSG_F_COPY},
+		{.vtype = RD_KAFKA_VTYPE_KEY,.u.mem = {message->key, message->key_bytes}},
+		{.vtype = RD_KAFKA_VTYPE_VALUE,.u.mem = {message->value, message->value_bytes}},
+		{.vtype = RD_KAFKA_VTYPE_OPAQUE,.u.ptr = message->opaque},
+		{.vtype = RD_KAFKA_VTYPE_HEADERS,.u.headers = message->headers}
 	};
 
 	if (message->headers == NULL)
