@@ -36,7 +36,9 @@ foreach my $test (
 	['transactions are seen whole' => \&whole_transactions],
 	['a new column, a truncate' => \&schema],
 	['at least once' => \&at_least_once],
+	['heartbeats' => \&heartbeats],
 	['TLS and passwords' => \&secure],
+	['SCRAM' => \&scram],
 	['options are checked when they are given' => \&bad_options])
 {
 	my ($name, $check) = @$test;
@@ -289,6 +291,36 @@ sub secure
 		like($checks, qr/\|f\|/, '... and fails');
 		$hub->safe_psql('postgres', "SELECT tapdata.disconnect('refused')");
 	}
+	return;
+}
+
+# Debian 12's librdkafka is too old for SCRAM with Kafka 4: then that has to be said.
+sub scram
+{
+	my ($user, $port) = map { $kafka->{$_} } qw(user secure_port);
+	my $escaped = $kafka->{password} =~ s/([^A-Za-z0-9])/sprintf '%%%02X', ord $1/ger;
+
+	$hub->safe_psql('postgres', qq(SELECT tapdata.connect('scram', 'kafka+ssl://$user:$escaped\@127.0.0.1:$port',
+		'{"ssl_ca": "$kafka->{ca}", "sasl_mechanism": "SCRAM-SHA-256"}')));
+	my $checks = $hub->safe_psql('postgres', "SELECT ok, hint FROM tapdata.test_connection('scram') WHERE NOT ok");
+	ok($checks eq '' || $checks =~ /2\.6\.1/, 'it works, or says which librdkafka it needs') or diag $checks;
+	$hub->safe_psql('postgres', "SELECT tapdata.disconnect('scram')");
+	return;
+}
+
+sub heartbeats
+{
+	publish($hub, $kafka, 'quiet', ['shop."Odd Name"'],
+		{ topic => 'quiet', heartbeat_topic => 'quiet.heartbeat', heartbeat_ms => 1000 });
+	caught_up($hub, 'quiet');
+	my @beats = $kafka->wait_for_records('quiet.heartbeat', 2);
+	like($beats[0]{value}, qr/"ts_ms":\d{13}\b/, 'the time');
+
+	# nothing of the table changes, and yet the slot lets go of WAL
+	my $before = $hub->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
+	$hub->safe_psql('postgres', 'CREATE TABLE noise AS SELECT generate_series(1, 1000) AS n');
+	wait_for_sql($hub, "SELECT bool_and(confirmed_flush_lsn > '$before') FROM pg_replication_slots WHERE active");
+	drop('quiet');
 	return;
 }
 
