@@ -155,6 +155,7 @@ typedef struct TapMysqlSinkChange
 	TapMysqlSinkTable *table;
 	TapMysqlSinkOp op;
 	bool		whole;			/* UPDATE has all columns */
+	bool		merges;			/* INSERT may replace a row that is there */
 	Size		row;
 	Size		row_length;
 	Size		key;

@@ -101,6 +101,28 @@ insert_instead(TapMysqlSink *sink, const TapMysqlSinkBatch *batch,
 	return try_statement(sink, change, &sql, sqlstate, message);
 }
 
+/*
+ * An insert of a row whose key is there, into a table for which it cannot be
+ * an upsert: the old row gives way, unless another unique index is hurt.
+ */
+static bool
+replace_row(TapMysqlSink *sink, const TapMysqlSinkBatch *batch,
+			const TapMysqlSinkChange *change, StringInfo insert, int *sqlstate, char **message)
+{
+	TapMysqlSinkChange delete = *change;
+	StringInfoData sql;
+
+	delete.op = TAP_MYSQL_OP_DELETE;
+	initStringInfo(&sql);
+	tap_mysql_batch_single(batch, &delete, &sql);
+	tap_mysql_sink_run(sink, NULL, "SAVEPOINT tapdata_row", "set a savepoint");
+	if (try_statement(sink, change, &sql, sqlstate, message) &&
+		try_statement(sink, change, insert, sqlstate, message))
+		return true;
+	tap_mysql_sink_run(sink, NULL, "ROLLBACK TO SAVEPOINT tapdata_row", "roll back");
+	return false;
+}
+
 /* Whether the row of a change with a key is there. */
 static bool
 has_row(TapMysqlSink *sink, const TapMysqlSinkBatch *batch, const TapMysqlSinkChange *change)
@@ -137,6 +159,9 @@ do_change(TapMysqlSink *sink, const TapMysqlSinkBatch *batch, const TapMysqlSink
 		done = miss_row(&sqlstate, &message, "");
 	else
 		done = try_statement(sink, change, &sql, &sqlstate, &message);
+	if (!done && change->op == TAP_MYSQL_OP_INSERT && change->merges &&
+		sqlstate == ERRCODE_UNIQUE_VIOLATION)
+		done = replace_row(sink, batch, change, &sql, &sqlstate, &message);
 	if (done && change->op == TAP_MYSQL_OP_UPDATE && mysql_affected_rows(sink->mysql) == 0)
 		done = insert_instead(sink, batch, change, &sqlstate, &message);
 	if (done && change->op == TAP_MYSQL_OP_DELETE && !sink->overwrites &&

@@ -158,6 +158,13 @@ make_update(TapMysqlSink *sink, const TapOutChange *change, TapMysqlSinkChange *
 		append_assignments(table, &change->new_row, &sink->row);
 }
 
+/* Whether a row that is there already gives way to the one that is inserted. */
+static bool
+may_merge(const TapMysqlSink *sink, const TapOutChange *change)
+{
+	return change->kind == TAP_CHANGE_READ ? sink->keeps_existing : sink->overwrites;
+}
+
 void
 tap_mysql_sink_make_row(TapMysqlSink *sink, const TapOutChange *change,
 						TapMysqlSinkChange *made, bool *changes_key)
@@ -178,13 +185,12 @@ tap_mysql_sink_make_row(TapMysqlSink *sink, const TapOutChange *change,
 	{
 		case TAP_CHANGE_READ:
 		case TAP_CHANGE_INSERT:
-			made->op = change->kind == TAP_CHANGE_READ && sink->keeps_existing && table->nkeys > 0 ?
+			made->op = may_merge(sink, change) && table->upserts ?
 				TAP_MYSQL_OP_MERGE : TAP_MYSQL_OP_INSERT;
-			if (change->kind == TAP_CHANGE_INSERT && sink->overwrites && table->nkeys > 0)
-				made->op = TAP_MYSQL_OP_MERGE;
+			made->merges = may_merge(sink, change) && table->nkeys > 0;
 			append_tuple(table, change->new_row.slot, &sink->row);
-			if (!table->in_order)
-				append_key(table, change->new_row.slot, &sink->key);
+			if (table->nkeys > 0)
+				append_which(sink, table, &change->new_row, &sink->key);
 			break;
 		case TAP_CHANGE_UPDATE:
 			make_update(sink, change, made, changes_key);

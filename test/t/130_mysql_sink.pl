@@ -81,6 +81,7 @@ sub check_sink
 	check_types($hub, $target);
 	check_stream($hub, $target);
 	check_keys($hub, $target);
+	check_foreign_keys($hub, $target);
 	check_schema_changes($hub, $target);
 	check_names($hub, $target);
 	check_existing($hub, $target);
@@ -293,7 +294,49 @@ sub check_keys
 	caught_up($hub, 'keyed');
 	same($hub, $target, 'SELECT k, v, u FROM keyed.t ORDER BY k', 'a collation that does not mind case, another unique index');
 	is(target_rows($target, 'SELECT what FROM keyed.log ORDER BY id'), "1>100\n2>200", 'triggers see updates as such');
+	$target->sql(q{UPDATE keyed.t SET k = 'z' WHERE k = 'A'; INSERT INTO keyed.t VALUES ('e', 0, 50), ('f', 0, 60)});
+	$hub->safe_psql('postgres', q{
+		SELECT tapdata.alter_pipeline('keyed', '{"conflicts": "overwrite", "on_error": "dead_letter"}');
+		INSERT INTO keyed.t VALUES ('e', 5, 51);
+		INSERT INTO keyed.t VALUES ('g', 7, 60);
+		UPDATE keyed.t SET v = 11 WHERE k = 'A';});
+	caught_up($hub, 'keyed');
+	is(target_rows($target, 'SELECT k, v, u FROM keyed.t ORDER BY k'), "b|2|3\nd|4|2\ne|5|51\nf|0|60\nz|10|1",
+		'the hub wins by the key only, not by another unique index');
+	sql_ok($hub, q{SELECT change->'new'->>'k' FROM tapdata.dead_letters WHERE pipeline = 'keyed' ORDER BY 1}, "A\ng", 'what hurts another unique index is kept aside');
 	$hub->safe_psql('postgres', "SELECT tapdata.stop('keyed')");
+	return;
+}
+
+# The target checks foreign keys: changes go in their order.
+sub check_foreign_keys
+{
+	my ($hub, $target) = @_;
+
+	$target->sql(q{
+		CREATE DATABASE family;
+		CREATE TABLE family.parent (id int PRIMARY KEY, v int);
+		CREATE TABLE family.child (id int PRIMARY KEY, parent int, FOREIGN KEY (parent) REFERENCES family.parent (id));});
+	$hub->safe_psql('postgres', q{
+		CREATE SCHEMA family;
+		CREATE TABLE family.parent (id int PRIMARY KEY, v int);
+		CREATE TABLE family.child (id int PRIMARY KEY, parent int);
+		SELECT tapdata.publish('family', 't', ARRAY['family.*'], '{"foreign_key_checks": true, "on_error": "dead_letter"}');});
+	caught_up($hub, 'family');
+	$hub->safe_psql('postgres', q{
+		BEGIN;
+		INSERT INTO family.parent VALUES (1, 1), (2, 2);
+		INSERT INTO family.child VALUES (1, 1), (2, 2);
+		INSERT INTO family.parent VALUES (3, 3);
+		INSERT INTO family.child VALUES (3, 3), (4, 4);
+		DELETE FROM family.child WHERE id = 2;
+		DELETE FROM family.parent WHERE id = 2;
+		UPDATE family.parent SET v = 30 WHERE id = 3;
+		COMMIT;});
+	caught_up($hub, 'family');
+	is(target_rows($target, 'SELECT p.id, p.v, c.id FROM family.parent p JOIN family.child c ON c.parent = p.id ORDER BY 1'), "1|1|1\n3|30|3", 'changes in their order');
+	sql_ok($hub, q{SELECT sqlstate || ' ' || (change->'new'->>'id') FROM tapdata.dead_letters WHERE pipeline = 'family'}, '23503 4', 'a child without a parent is refused');
+	$hub->safe_psql('postgres', "SELECT tapdata.stop('family')");
 	return;
 }
 
@@ -342,7 +385,7 @@ sub check_names
 	$hub->safe_psql('postgres', q{UPDATE "o`dd sch""ema"."ta`b'le" SET "c`o'l" = $$\'; --$$, "select" = 2});
 	caught_up($hub, 'odd');
 	is(target_rows($target, q{SELECT `select`, `c``o'l`, `x;y` FROM app.`o``dd sch"ema-ta``b'le`}), q{2|\'; --|1}, 'names with quotes, a pattern of the target');
-	is($target->value('SELECT COUNT(*) FROM app.tapdata_progress WHERE position > 0'), 5, 'each pipeline has its position at the target');
+	is($target->value('SELECT COUNT(*) FROM app.tapdata_progress WHERE position > 0'), 6, 'each pipeline has its position at the target');
 	$hub->safe_psql('postgres', "SELECT tapdata.stop('odd')");
 	return;
 }

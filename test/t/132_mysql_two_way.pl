@@ -111,6 +111,21 @@ sub check_two_way
 		$hub->safe_psql('postgres', 'SELECT count(*), sum(amount) FROM shop.items'), 'both sides are the same after both were busy');
 	is(changes($hub, 'back'), 1 + 2 + 50 + 8 * 50, 'each change of the hub was published once');
 
+	# a new column: first the hub leads, then the server
+	$hub->safe_psql('postgres', q{SELECT tapdata.alter_pipeline('shop', '{"ddl": "ignore"}')});
+	$hub->safe_psql('postgres', q{ALTER TABLE shop.items ADD COLUMN hub_made int DEFAULT 5; INSERT INTO shop.items (id, name, hub_made) VALUES (30, 'x', 6)});
+	settle($hub, 'shop', 'back');
+	$hub->safe_psql('postgres', q{SELECT tapdata.alter_pipeline('shop', '{"ddl": "apply"}'), tapdata.alter_pipeline('back', '{"ddl": "ignore"}')});
+	$server->sql(q{ALTER TABLE shop.items ADD COLUMN server_made varchar(10) NOT NULL DEFAULT 'old'; INSERT INTO shop.items (id, name, server_made) VALUES (31, 'y', 'new')});
+	settle($hub, 'shop', 'back');
+	$hub->safe_psql('postgres', q{UPDATE shop.items SET name = 'X', server_made = 'hub' WHERE id = 30});
+	settle($hub, 'shop', 'back');
+	foreach my $sql ('SELECT id, name, hub_made, server_made FROM shop.items WHERE id IN (2, 30, 31) ORDER BY id')
+	{
+		is(rows($server, $sql), "2|changed|5|old\n30|X|6|hub\n31|y|5|new", 'new columns of both sides: the server');
+		sql_ok($hub, $sql, "2|changed|5|old\n30|X|6|hub\n31|y|5|new", 'and the hub');
+	}
+
 	# another hub: its changes are no echo of the first one's
 	pull($other, $server, 'shop', tables => ['shop.items'], options => '{"ignore_published": "own"}');
 	caught_up($other, 'shop');
