@@ -73,7 +73,10 @@ add_login(Parameters *parameters, TapSession *session, const char *password)
 		session->args.pipeline_name ?
 		psprintf("tapdata %s", session->args.pipeline_name) : "tapdata");
 	add(parameters, "client_encoding", GetDatabaseEncodingName());
+	if (session->replication)
+		add(parameters, "replication", "database");
 	add(parameters, "target_session_attrs",
+		session->replication && session->version < 140000 ? "any" :
 		tap_pg_core->option_text(session->args.options, "target_session_attrs"));
 	add(parameters, "keepalives_idle", "30");
 	add(parameters, "keepalives_interval", "10");
@@ -101,7 +104,7 @@ poll_login(PGconn *conn, int64 seconds)
 									 WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE, left) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-					 errmsg("connecting to the target took longer than " INT64_FORMAT " s", seconds),
+					 errmsg("connecting to the %s took longer than " INT64_FORMAT " s", tap_pg_peer, seconds),
 					 errhint("Check host and port, or raise the connection's option \"connect_timeout\".")));
 		status = PQconnectPoll(conn);
 	}
@@ -123,32 +126,34 @@ raise_login_error(PGconn *conn, const char *where)
 	else if (strstr(message, "database \"") && strstr(message, "does not exist"))
 	{
 		code = ERRCODE_UNDEFINED_DATABASE;
-		hint = "Check the name of the database behind the last slash of the URI, or create it at the target.";
+		hint = psprintf("Check the name of the database behind the last slash of the URI, or create it at the %s.", tap_pg_peer);
 	}
 	else if (strstr(message, "authentication failed") || strstr(message, "pg_hba.conf") ||
 			 strstr(message, "no password supplied") || (asked && strstr(message, "role \"")))
 	{
 		code = ERRCODE_INVALID_PASSWORD;
-		hint = "Check user and password of the connection (tapdata.alter_connection() changes them) and the target's pg_hba.conf.";
+		hint = psprintf("Check user and password of the connection (tapdata.alter_connection() changes them) and the %s's pg_hba.conf.", tap_pg_peer);
 	}
 	else if (strstr(message, "SSL") || strstr(message, "certificate"))
 	{
 		code = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
-		hint = "Check the options sslmode and sslrootcert of the connection, and the target's setting \"ssl\".";
+		hint = psprintf("Check the options sslmode and sslrootcert of the connection, and the %s's setting \"ssl\".", tap_pg_peer);
 	}
 	else if (strstr(message, "read-only") || strstr(message, "hot standby"))
 		code = ERRCODE_CANNOT_CONNECT_NOW;
 	ereport(ERROR,
 			(errcode(code),
-			 errmsg("could not connect to the target at %s", where),
+			 errmsg("could not connect to the %s at %s", tap_pg_peer, where),
 			 errdetail("%s", message),
 			 hint ? errhint("%s", hint) : 0));
 }
 
 /* Who asked for the connection is let in by what they know. */
 static void
-check_login(PGconn *conn, const TapOptions *options)
+check_login(TapSession *session)
 {
+	const TapOptions *options = session->args.options;
+	bool		given = tap_pg_core->password(session->args.uri, options) != NULL;
 	bool		in_transaction = IsTransactionState();
 	bool		is_superuser;
 
@@ -157,20 +162,29 @@ check_login(PGconn *conn, const TapOptions *options)
 	is_superuser = superuser();
 	if (!in_transaction)
 		CommitTransactionCommand();
-	if (is_superuser || PQconnectionUsedPassword(conn) ||
+	/* libpq may have found another password in the server's environment */
+	if (is_superuser || (given && PQconnectionUsedPassword(session->conn)) ||
 		tap_pg_core->option_text(options, "sslcert") != NULL)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_S_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED),
 			 errmsg("password is required"),
-			 errdetail("Only a superuser of the hub may use a connection whose target asks for no password."),
-			 errhint("Give the connection a password, and have the target's pg_hba.conf ask for it.")));
+			 errdetail("Only a superuser of the hub may use a connection whose %s asks for no password.", tap_pg_peer),
+			 errhint("Give the connection a password, and have the %s's pg_hba.conf ask for it.", tap_pg_peer)));
+}
+
+static void
+append_settings(StringInfo sql, const char *const *settings, int count)
+{
+	for (int i = 0; i < count; i++)
+		appendStringInfo(sql, "SET SESSION %s; ", settings[i]);
 }
 
 /*
- * Not what the target's database or role prefer, but what we were written
- * for.  The plans of our statements are the same whatever the target's
- * statistics say: each row is found by the key's index.
+ * Not what the other side's database or role prefer, but what we were written
+ * for.  The plans of a sink's statements are the same whatever the target's
+ * statistics say: each row is found by the key's index.  A source does not
+ * leave out rows by row-level security without a word.
  */
 static void
 prepare_connection(TapSession *session)
@@ -182,23 +196,31 @@ prepare_connection(TapSession *session)
 		"idle_in_transaction_session_timeout = 0",
 		"default_transaction_isolation = 'read committed'",
 		"default_transaction_read_only = off",
-		"row_security = on", "xmloption = 'content'",
-		"tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3",
-		"plan_cache_mode = 'force_generic_plan'", "jit = off",
+		"xmloption = 'content'",
+		"tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3"
+	};
+	static const char *const as_sink[] = {
+		"row_security = on", "plan_cache_mode = 'force_generic_plan'", "jit = off",
 		"enable_hashjoin = off", "enable_mergejoin = off", "enable_seqscan = off",
 		"enable_material = off", "enable_bitmapscan = off"
+	};
+	static const char *const as_source[] = {
+		"row_security = off", "wal_sender_timeout = '5min'"
 	};
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	for (int i = 0; i < lengthof(pinned); i++)
-		appendStringInfo(&sql, "SET SESSION %s; ", pinned[i]);
+	append_settings(&sql, pinned, lengthof(pinned));
+	if (session->args.purpose == TAP_PURPOSE_SINK)
+		append_settings(&sql, as_sink, lengthof(as_sink));
+	else
+		append_settings(&sql, as_source, lengthof(as_source));
 	if (PQserverVersion(session->conn) >= 140000)
 		appendStringInfoString(&sql, "SET SESSION idle_session_timeout = 0; ");
 	if (session->args.purpose == TAP_PURPOSE_SINK)
 		appendStringInfo(&sql, "SET SESSION synchronous_commit = '%s'; ",
 						 tap_pg_option(session, "synchronous_commit", "on"));
-	(void) tap_pg_query(session, "set up the session at the target", "%s", sql.data);
+	(void) tap_pg_query(session, psprintf("set up the session at the %s", tap_pg_peer), "%s", sql.data);
 	pfree(sql.data);
 }
 
@@ -290,7 +312,7 @@ tap_pg_connect(TapSession *session)
 	PG_TRY();
 	{
 		connect_any(session);
-		check_login(session->conn, session->args.options);
+		check_login(session);
 		PQsetNoticeReceiver(session->conn, ignore_notice, NULL);
 		if (PQsetnonblocking(session->conn, 1) != 0)
 			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));

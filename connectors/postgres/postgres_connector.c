@@ -7,11 +7,12 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "postgres_connector.h"
+#include "postgres_source.h"
 
 PG_MODULE_MAGIC;
 
 const TapCore *tap_pg_core;
+const char *tap_pg_peer = "target";
 
 static const char *const schemes[] = {"postgres", "postgresql", NULL};
 
@@ -26,6 +27,9 @@ static const char *const existing_values[] = {"error", "truncate", "keep", NULL}
 static const char *const conflicts_values[] = {"error", "overwrite", NULL};
 static const char *const auto_values[] = {"auto", "on", "off", NULL};
 static const char *const role_values[] = {"auto", "replica", "origin", NULL};
+static const char *const partitions_values[] = {"root", "leaf", NULL};
+static const char *const identity_values[] = {"error", "inserts", NULL};
+static const char *const source_origin_values[] = {"any", "none", NULL};
 static const char *const commit_values[] = {
 	"on", "local", "remote_write", "remote_apply", NULL
 };
@@ -55,6 +59,27 @@ static const TapOption options[] = {
 	{"target_session_attrs", TAP_OPTION_ENUM, TAP_SCOPE_CONNECTION, "read-write", 0, 0,
 		session_attrs, false, NULL,
 	"which of several hosts to use: the first that is read-write, primary, or any"},
+	{"publication", TAP_OPTION_TEXT, TAP_SCOPE_PULL, NULL, 0, 0,
+		NULL, false, NULL,
+	"publication of the source to use; made and dropped by itself unless given"},
+	{"slot", TAP_OPTION_TEXT, TAP_SCOPE_PULL, NULL, 0, 0,
+		NULL, false, NULL,
+	"replication slot of the source to use; made and dropped by itself unless given"},
+	{"failover", TAP_OPTION_BOOL, TAP_SCOPE_PULL, "false", 0, 0,
+		NULL, false, NULL,
+	"make the slot one that standbys of the source keep, too (PostgreSQL 17)"},
+	{"partitions", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "root", 0, 0,
+		partitions_values, false, NULL,
+	"partitioned tables as one table (root), or as one for each partition (leaf)"},
+	{"without_identity", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "error", 0, 0,
+		identity_values, false, NULL,
+	"tables without replica identity: error, or inserts to follow nothing but inserts"},
+	{"binary", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "auto", 0, 0,
+		auto_values, false, NULL,
+	"binary values in the stream: auto (where all types are known here), on or off"},
+	{"source_origin", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "any", 0, 0,
+		source_origin_values, false, NULL,
+	"changes that the source has from elsewhere by replication: any, or none to leave them out (PostgreSQL 16)"},
 	{"target_schema", TAP_OPTION_TEXT, TAP_SCOPE_PUBLISH, "{schema}", 0, 0,
 		NULL, false, NULL,
 	"pattern of the target tables' schema; {schema} and {table} are the hub table's"},
@@ -128,6 +153,7 @@ tap_pg_open(const TapSessionArgs *args)
 	TapSession *session = palloc0(sizeof(TapSession));
 
 	session->args = *args;
+	tap_pg_peer = args->purpose == TAP_PURPOSE_SINK ? "target" : "source";
 	MemoryContextSwitchTo(old);
 	session->conn = tap_pg_connect(session);
 	session->version = PQserverVersion(session->conn);
@@ -137,7 +163,10 @@ tap_pg_open(const TapSessionArgs *args)
 void
 tap_pg_close(TapSession *session)
 {
-	if (session == NULL || session->conn == NULL)
+	if (session == NULL)
+		return;
+	tap_pg_stream_close(session);
+	if (session->conn == NULL)
 		return;
 	PQfinish(session->conn);
 	session->conn = NULL;
@@ -152,12 +181,13 @@ static const TapConnector connector = {
 	.version = "0.1.0",
 	.uri_schemes = schemes,
 	.options = options,
-	.capabilities = TAP_HOLDS_POSITION,
+	.capabilities = TAP_CAN_SNAPSHOT | TAP_CAN_EXACT_COPY | TAP_CAN_STREAM |
+	TAP_ADDS_TABLES | TAP_HOLDS_POSITION,
 	.check_uri = check_uri,
 	.open = tap_pg_open,
 	.close = tap_pg_close,
 	.test = tap_pg_test,
-	.source = NULL,
+	.source = &tap_pg_source_callbacks,
 	.sink = &tap_pg_sink_callbacks,
 };
 

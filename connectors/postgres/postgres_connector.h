@@ -40,14 +40,20 @@
 /* What the core offers; set by tap_connector_init(). */
 extern const TapCore *tap_pg_core;
 
+/* What the other side is to us, for messages: "target" or "source". */
+extern const char *tap_pg_peer;
+
 typedef struct TapPgSink TapPgSink;
+typedef struct TapPgStream TapPgStream;
 
 struct TapSession
 {
 	TapSessionArgs args;
 	PGconn	   *conn;
 	int			version;		/* PQserverVersion() */
+	bool		replication;	/* conn speaks the replication protocol, too */
 	TapPgSink  *sink;			/* NULL before start() */
+	TapPgStream *stream;		/* NULL before stream_start() */
 };
 
 /* ---- postgres_connector.c ---- */

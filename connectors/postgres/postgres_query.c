@@ -81,8 +81,26 @@ tap_pg_is_data_error(const TapPgError *error)
 }
 
 static const char *
+hint_for_source(const TapPgError *error)
+{
+	switch (error->sqlstate)
+	{
+		case ERRCODE_INSUFFICIENT_PRIVILEGE:
+			return "tapdata.test_connection() lists the privileges that are needed.";
+		case ERRCODE_CONFIGURATION_LIMIT_EXCEEDED:
+			return "Raise max_replication_slots and max_wal_senders at the source, or drop replication slots that nobody uses.";
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+			return "Set wal_level = logical at the source, and restart it.";
+		default:
+			return NULL;
+	}
+}
+
+static const char *
 hint_for(const TapPgError *error)
 {
+	if (strcmp(tap_pg_peer, "source") == 0)
+		return hint_for_source(error);
 	switch (error->sqlstate)
 	{
 		case ERRCODE_UNIQUE_VIOLATION:
@@ -137,7 +155,7 @@ tap_pg_raise(const TapPgError *error, const char *doing, const char *table,
 			 errmsg("could not %s: %s", doing, error->message),
 			 error->detail ? errdetail("%s", error->detail) : 0,
 			 hint ? errhint("%s", hint) : 0,
-			 error->context ? errcontext("at the target: %s", error->context) : 0));
+			 error->context ? errcontext("at the %s: %s", tap_pg_peer, error->context) : 0));
 }
 
 static void
@@ -288,7 +306,7 @@ tap_pg_try_query(TapSession *session, TapPgError **error, const char *sql,...)
 	va_list		args;
 
 	va_start(args, sql);
-	rows = run_query(session, error, "query the target", format_sql(sql, args));
+	rows = run_query(session, error, psprintf("query the %s", tap_pg_peer), format_sql(sql, args));
 	va_end(args);
 	return rows;
 }

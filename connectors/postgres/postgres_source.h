@@ -232,7 +232,9 @@ typedef struct TapPgStreamTable
 
 	bool		asked;			/* table_followed() was */
 	void	   *table_data;		/* its answer */
-	bool		schema_due;		/* a SCHEMA event is to come first */
+	TapPgFormat *known;			/* format that the core has; in known_context */
+	MemoryContext known_context;
+	bool		schema_due;		/* a SCHEMA event is to come first, of source */
 	TapSchemaKind schema;
 	TapTableName old_name;
 	List	   *renames;
@@ -246,9 +248,10 @@ typedef struct TapPgStreamTable
 	TupleTableSlot *new_slot;
 	bool	   *old_present;
 	bool	   *new_present;
+	bool	   *is_key;
 } TapPgStreamTable;
 
-typedef struct TapPgStream
+struct TapPgStream
 {
 	TapSession *session;		/* of ordinary queries */
 	TapSession	replication;	/* holds the replication connection */
@@ -281,7 +284,7 @@ typedef struct TapPgStream
 	TimestampTz last_received;
 	TimestampTz last_status;	/* that we sent */
 	bool		asked_reply;
-} TapPgStream;
+};
 
 extern void tap_pg_stream_start(TapSession *session, const TapStreamArgs *args);
 extern void tap_pg_stream_close(TapSession *session);

@@ -46,7 +46,7 @@ tap_pg_reader_init(TapPgReader *reader, const TapPgSourceColumn *column,
 	reader->typmod = column->typmod;
 	getTypeInputInfo(column->type, &function, &reader->ioparam);
 	fmgr_info_cxt(function, &reader->input, context);
-	reader->has_receive = (column->binary_safe || column->as_text) &&
+	reader->has_receive = column->binary_safe &&
 		find_receive(column->type, &reader->receive, &reader->ioparam, context);
 	if (sent == column->source_type)
 		return;

@@ -8,7 +8,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "postgres_connector.h"
+#include "postgres_source.h"
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
@@ -214,7 +214,11 @@ tap_pg_test(const TapSessionArgs *args, List *tables)
 		add_check(&state, "connect", true, true,
 				  psprintf("connected to %s as %s", PQhost(state.session->conn),
 						   PQuser(state.session->conn)), NULL, 0);
-		run_checks(&state, tables);
+		if (args->purpose == TAP_PURPOSE_SINK || args->pipeline_options == NULL)
+			run_checks(&state, args->purpose == TAP_PURPOSE_SINK ? tables : NIL);
+		if (args->purpose != TAP_PURPOSE_SINK)
+			tap_pg_source_checks(state.session, tables, args->pipeline_options != NULL,
+								 &state.checks);
 	}
 	PG_FINALLY();
 	{

@@ -1,0 +1,642 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/postgres/postgres_source_table.c
+ *	  Formats of source tables: read from the catalog, as text and back.
+ *
+ * NOTES
+ *	  The text of a format is lines of fields divided by tabs, with COPY's
+ *	  escapes: one "T" for the table, a "C" for each column, a "K" for the
+ *	  key, an "I" for each index.
+ *
+ *	  Generated columns are not in the log before PostgreSQL 18, so they are
+ *	  left out; the hub can compute them by itself.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_source.h"
+
+#include "access/xact.h"
+#include "parser/parse_type.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#define MAX_FIELDS	16
+
+bool
+tap_pg_begin_lookups(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (IsTransactionState())
+		return false;
+	StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return true;
+}
+
+void
+tap_pg_end_lookups(bool begun)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	if (!begun)
+		return;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+}
+
+char *
+tap_pg_quote_table(const TapTableName *name)
+{
+	return psprintf("%s.%s", tap_pg_quote(name->schema), tap_pg_quote(name->name));
+}
+
+int
+tap_pg_format_column(const TapPgFormat *format, const char *name)
+{
+	for (int i = 0; i < format->ncolumns; i++)
+		if (strcmp(format->columns[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+/* ---------------------------------------------------------------------
+ * Reading the catalog
+ * ---------------------------------------------------------------------
+ */
+
+/* What of pg_class are tables to us: partitions as their root, or as leaves. */
+static const char *
+table_condition(const TapSession *session)
+{
+	if (strcmp(tap_pg_option(session, "partitions", "root"), "leaf") == 0)
+		return "c.relkind = 'r' AND c.relpersistence = 'p'";
+	return "c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'";
+}
+
+List *
+tap_pg_list_tables(TapSession *session)
+{
+	TapPgRows  *rows;
+	List	   *result = NIL;
+
+	rows = tap_pg_query(session, "list the source's tables",
+						"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+						"WHERE %s AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
+						"AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') "
+						"ORDER BY 1, 2", table_condition(session));
+	for (int i = 0; i < rows->nrows; i++)
+	{
+		TapTableName *name = palloc(sizeof(TapTableName));
+
+		name->schema = tap_pg_value(rows, i, 0);
+		name->name = tap_pg_value(rows, i, 1);
+		result = lappend(result, name);
+	}
+	return result;
+}
+
+/* The index whose columns a row is known by, for a pg_class c. */
+#define KEY_INDEX \
+	"(SELECT x.indexrelid FROM pg_index x WHERE x.indrelid = c.oid AND x.indisvalid AND x.indimmediate " \
+	"AND x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL " \
+	"AND CASE c.relreplident WHEN 'i' THEN x.indisreplident WHEN 'f' THEN x.indisprimary OR NOT EXISTS " \
+	"(SELECT FROM pg_index y WHERE y.indrelid = c.oid AND y.indisprimary) AND NOT EXISTS " \
+	"(SELECT FROM unnest(x.indkey::int2[]) k JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k AND NOT a.attnotnull) " \
+	"ELSE x.indisprimary END ORDER BY x.indisprimary DESC, x.indexrelid LIMIT 1)"
+
+#define KEY_COLUMNS(index) \
+	"(SELECT string_agg(k.n::text, ',' ORDER BY k.o) FROM unnest(" index ".indkey::int2[]) WITH ORDINALITY k (n, o) " \
+	"WHERE k.o <= " index ".indnkeyatts)"
+
+static TapPgRows *
+read_tables(TapSession *session, List *names)
+{
+	StringInfoData list;
+	ListCell   *cell;
+
+	initStringInfo(&list);
+	foreach(cell, names)
+	{
+		const TapTableName *name = lfirst(cell);
+
+		appendStringInfo(&list, "%s(%s, %s)", list.len ? ", " : "",
+						 quote_literal_cstr(name->schema), quote_literal_cstr(name->name));
+	}
+	return tap_pg_query(session, "describe the source's tables",
+						"SELECT n.nspname, c.relname, c.oid, c.relkind, c.relreplident, obj_description(c.oid, 'pg_class'), "
+						KEY_COLUMNS("i") ", CASE c.relkind WHEN 'p' THEN (SELECT sum(l.reltuples) FROM pg_partition_tree(c.oid) p "
+						"JOIN pg_class l ON l.oid = p.relid WHERE p.isleaf AND l.reltuples >= 0) ELSE c.reltuples END, "
+						"CASE c.relkind WHEN 'p' THEN (SELECT sum(pg_table_size(p.relid)) FROM pg_partition_tree(c.oid) p WHERE p.isleaf) "
+						"ELSE pg_table_size(c.oid) END, pg_get_replica_identity_index(c.oid) IS NOT NULL "
+						"FROM (VALUES %s) v (s, t) JOIN pg_namespace n ON n.nspname = v.s "
+						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t AND c.relkind IN ('r', 'p') "
+						"LEFT JOIN pg_index i ON i.indexrelid = " KEY_INDEX " ORDER BY 1, 2",
+						list.data);
+}
+
+static TapPgRows *
+read_columns(TapSession *session, const char *relids)
+{
+	return tap_pg_query(session, "describe the source's tables",
+						"SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), "
+						"a.attnotnull, col_description(a.attrelid, a.attnum), "
+						"CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END "
+						"FROM pg_attribute a WHERE a.attrelid IN (%s) AND a.attnum > 0 AND NOT a.attisdropped AND %s "
+						"ORDER BY a.attrelid, a.attnum", relids,
+						session->version >= 180000 &&
+						tap_pg_option(session, "publication", NULL) == NULL ?
+						"a.attgenerated <> 'v'" : "a.attgenerated = ''");
+}
+
+static TapPgRows *
+read_indexes(TapSession *session, const char *relids)
+{
+	return tap_pg_query(session, "describe the source's tables",
+						"SELECT i.indrelid, x.relname, i.indisunique, " KEY_COLUMNS("i")
+						" FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam "
+						"WHERE i.indrelid IN (%s) AND NOT i.indisprimary AND i.indisvalid AND i.indpred IS NULL "
+						"AND i.indexprs IS NULL AND i.indimmediate AND m.amname = 'btree' ORDER BY 1, 2", relids);
+}
+
+static void
+set_columns(TapPgFormat *format, const TapPgRows *rows)
+{
+	int			count = 0;
+
+	format->columns = palloc0(sizeof(TapPgSourceColumn) * Max(rows->nrows, 1));
+	for (int i = 0; i < rows->nrows; i++)
+	{
+		TapPgSourceColumn *column = &format->columns[count];
+
+		if (strtoul(tap_pg_value(rows, i, 0), NULL, 10) != format->relid)
+			continue;
+		column->number = atoi(tap_pg_value(rows, i, 1));
+		column->name = tap_pg_value(rows, i, 2);
+		column->source_type = strtoul(tap_pg_value(rows, i, 3), NULL, 10);
+		column->source_typmod = atoi(tap_pg_value(rows, i, 4));
+		column->shown = tap_pg_value(rows, i, 5);
+		column->not_null = tap_pg_is_true(rows, i, 6);
+		column->comment = tap_pg_value(rows, i, 7);
+		column->missing = tap_pg_value(rows, i, 8);
+		count++;
+	}
+	format->ncolumns = count;
+}
+
+/* "3,1" as positions in the columns; NULL when one of them is left out. */
+static AttrNumber *
+find_numbers(const TapPgFormat *format, const char *text, int *count)
+{
+	AttrNumber *result = palloc(sizeof(AttrNumber) * (strlen(text) + 1));
+
+	*count = 0;
+	for (const char *p = text; p != NULL; p = strchr(p, ','))
+	{
+		int			number;
+		int			found = 0;
+
+		if (*p == ',')
+			p++;
+		number = atoi(p);
+		for (int i = 0; i < format->ncolumns; i++)
+			if (format->columns[i].number == number)
+				found = i + 1;
+		if (found == 0)
+			return NULL;
+		result[(*count)++] = found;
+	}
+	return result;
+}
+
+static void
+set_indexes(TapPgFormat *format, const TapPgRows *rows)
+{
+	format->indexes = palloc0(sizeof(TapPgSourceIndex) * Max(rows->nrows, 1));
+	for (int i = 0; i < rows->nrows; i++)
+	{
+		TapPgSourceIndex *index = &format->indexes[format->nindexes];
+
+		if (strtoul(tap_pg_value(rows, i, 0), NULL, 10) != format->relid)
+			continue;
+		index->name = tap_pg_value(rows, i, 1);
+		index->unique = tap_pg_is_true(rows, i, 2);
+		index->columns = find_numbers(format, tap_pg_value(rows, i, 3), &index->ncolumns);
+		if (index->columns != NULL)
+			format->nindexes++;
+	}
+}
+
+static void
+set_types(TapSession *session, TapPgFormat *format)
+{
+	Oid		   *oids = palloc(sizeof(Oid) * Max(format->ncolumns, 1));
+	TapPgSourceType *types;
+	bool		begun = tap_pg_begin_lookups();
+
+	for (int i = 0; i < format->ncolumns; i++)
+		oids[i] = format->columns[i].source_type;
+	types = tap_pg_source_types(session, oids, format->ncolumns);
+	for (int i = 0; i < format->ncolumns; i++)
+	{
+		TapPgSourceColumn *column = &format->columns[i];
+
+		column->type = types[i].hub_type;
+		column->typmod = types[i].keeps_typmod ? column->source_typmod : types[i].typmod;
+		column->as_text = types[i].as_text;
+		column->binary_safe = types[i].binary_safe;
+	}
+	tap_pg_end_lookups(begun);
+}
+
+static TapPgFormat *
+make_format(const TapPgRows *tables, int row)
+{
+	TapPgFormat *format = palloc0(sizeof(TapPgFormat));
+	const char *estimate = tap_pg_value(tables, row, 7);
+	const char *bytes = tap_pg_value(tables, row, 8);
+
+	format->name.schema = tap_pg_value(tables, row, 0);
+	format->name.name = tap_pg_value(tables, row, 1);
+	format->relid = strtoul(tap_pg_value(tables, row, 2), NULL, 10);
+	format->kind = tap_pg_value(tables, row, 3)[0];
+	format->identity = tap_pg_value(tables, row, 4)[0];
+	format->comment = tap_pg_value(tables, row, 5);
+	format->estimated_rows = estimate ? strtod(estimate, NULL) : -1;
+	format->estimated_bytes = bytes ? strtod(bytes, NULL) : -1;
+	format->identified = format->identity == 'f' || tap_pg_is_true(tables, row, 9);
+	return format;
+}
+
+List *
+tap_pg_read_formats(TapSession *session, List *names)
+{
+	TapPgRows  *tables;
+	TapPgRows  *columns;
+	TapPgRows  *indexes;
+	StringInfoData relids;
+	List	   *result = NIL;
+
+	if (names == NIL)
+		return NIL;
+	tables = read_tables(session, names);
+	if (tables->nrows == 0)
+		return NIL;
+	initStringInfo(&relids);
+	for (int i = 0; i < tables->nrows; i++)
+		appendStringInfo(&relids, "%s%s", i ? "," : "", tap_pg_value(tables, i, 2));
+	columns = read_columns(session, relids.data);
+	indexes = read_indexes(session, relids.data);
+	for (int i = 0; i < tables->nrows; i++)
+	{
+		TapPgFormat *format = make_format(tables, i);
+		const char *key = tap_pg_value(tables, i, 6);
+
+		set_columns(format, columns);
+		set_types(session, format);
+		if (key != NULL)
+			format->keys = find_numbers(format, key, &format->nkeys);
+		if (format->keys == NULL)
+			format->nkeys = 0;
+		set_indexes(format, indexes);
+		result = lappend(result, format);
+	}
+	return result;
+}
+
+List *
+tap_pg_describe_tables(TapSession *session, List *names)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, tap_pg_read_formats(session, names))
+		result = lappend(result, tap_pg_source_table(lfirst(cell)));
+	return result;
+}
+
+/* ---------------------------------------------------------------------
+ * As text
+ * ---------------------------------------------------------------------
+ */
+
+static void
+append_field(StringInfo out, const char *text)
+{
+	appendStringInfoChar(out, '\t');
+	if (text == NULL)
+	{
+		appendStringInfoString(out, "\\N");
+		return;
+	}
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		switch (*c)
+		{
+			case '\\':
+				appendStringInfoString(out, "\\\\");
+				break;
+			case '\t':
+				appendStringInfoString(out, "\\t");
+				break;
+			case '\n':
+				appendStringInfoString(out, "\\n");
+				break;
+			default:
+				appendStringInfoChar(out, *c);
+		}
+	}
+}
+
+static void
+append_numbers(StringInfo out, const AttrNumber *numbers, int count)
+{
+	appendStringInfoChar(out, '\t');
+	for (int i = 0; i < count; i++)
+		appendStringInfo(out, "%s%d", i ? "," : "", numbers[i]);
+}
+
+/* The hub's type by its name: its number need not survive a dump. */
+static char *
+type_name(const TapPgSourceColumn *column)
+{
+	return format_type_extended(column->type, -1, FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+static void
+append_column(StringInfo out, const TapPgSourceColumn *column)
+{
+	appendStringInfoChar(out, 'C');
+	append_field(out, column->name);
+	appendStringInfo(out, "\t%d\t%u\t%d", column->number, column->source_type,
+					 column->source_typmod);
+	append_field(out, column->shown);
+	append_field(out, type_name(column));
+	appendStringInfo(out, "\t%d\t%s%s%s-", column->typmod, column->not_null ? "n" : "",
+					 column->as_text ? "t" : "", column->binary_safe ? "b" : "");
+	append_field(out, column->comment);
+	append_field(out, column->missing);
+	appendStringInfoChar(out, '\n');
+}
+
+char *
+tap_pg_format_text(const TapPgFormat *format)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfo(&out, "T\t%u\t%c\t%c\t%c", format->relid, format->kind,
+					 format->identity, format->identified ? 'y' : 'n');
+	append_field(&out, format->comment);
+	appendStringInfoChar(&out, '\n');
+	for (int i = 0; i < format->ncolumns; i++)
+		append_column(&out, &format->columns[i]);
+	appendStringInfoChar(&out, 'K');
+	append_numbers(&out, format->keys, format->nkeys);
+	appendStringInfoChar(&out, '\n');
+	for (int i = 0; i < format->nindexes; i++)
+	{
+		appendStringInfoChar(&out, 'I');
+		append_field(&out, format->indexes[i].name);
+		appendStringInfo(&out, "\t%c", format->indexes[i].unique ? 'u' : '-');
+		append_numbers(&out, format->indexes[i].columns, format->indexes[i].ncolumns);
+		appendStringInfoChar(&out, '\n');
+	}
+	return out.data;
+}
+
+/* ---------------------------------------------------------------------
+ * And back
+ * ---------------------------------------------------------------------
+ */
+
+/* Undo the escapes, in place; NULL for \N. */
+static char *
+unescape(char *field)
+{
+	char	   *to = field;
+
+	if (strcmp(field, "\\N") == 0)
+		return NULL;
+	for (const char *from = field; *from != '\0'; from++)
+	{
+		if (*from == '\\' && from[1] != '\0')
+		{
+			from++;
+			*to++ = *from == 't' ? '\t' : *from == 'n' ? '\n' : *from;
+		}
+		else
+			*to++ = *from;
+	}
+	*to = '\0';
+	return field;
+}
+
+static int
+split_line(char *line, char **fields)
+{
+	int			count = 0;
+
+	for (char *p = line; p != NULL && count < MAX_FIELDS;)
+	{
+		char	   *tab = strchr(p, '\t');
+
+		if (tab != NULL)
+			*tab = '\0';
+		fields[count++] = p;
+		p = tab ? tab + 1 : NULL;
+	}
+	for (int i = 1; i < count; i++)
+		fields[i] = unescape(fields[i]);
+	return count;
+}
+
+static void raise_bad_definition(const TapTableName *name) __attribute__((noreturn));
+
+static void
+raise_bad_definition(const TapTableName *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("the stored definition of table \"%s\" cannot be read", tap_pg_table_text(name)),
+			 errhint("Copy the table again with tapdata.resync().")));
+}
+
+static void
+parse_column(TapPgFormat *format, char **fields, int count)
+{
+	TapPgSourceColumn *column;
+
+	if (count != 11 || fields[1] == NULL || fields[6] == NULL || fields[8] == NULL)
+		raise_bad_definition(&format->name);
+	column = &format->columns[format->ncolumns++];
+	column->name = fields[1];
+	column->number = atoi(fields[2]);
+	column->source_type = strtoul(fields[3], NULL, 10);
+	column->source_typmod = atoi(fields[4]);
+	column->shown = fields[5];
+	parseTypeString(fields[6], &column->type, &column->typmod, false);
+	column->typmod = atoi(fields[7]);
+	column->not_null = strchr(fields[8], 'n') != NULL;
+	column->as_text = strchr(fields[8], 't') != NULL;
+	column->binary_safe = strchr(fields[8], 'b') != NULL;
+	column->comment = fields[9];
+	column->missing = fields[10];
+}
+
+static AttrNumber *
+parse_numbers(const TapPgFormat *format, const char *text, int *count)
+{
+	AttrNumber *result = palloc0(sizeof(AttrNumber) * (strlen(text) + 1));
+
+	*count = 0;
+	for (const char *p = text; p != NULL && *p != '\0'; p = strchr(p, ','))
+	{
+		int			number;
+
+		if (*p == ',')
+			p++;
+		number = atoi(p);
+		if (number < 1 || number > format->ncolumns)
+			raise_bad_definition(&format->name);
+		result[(*count)++] = number;
+	}
+	return result;
+}
+
+static void
+parse_line(TapPgFormat *format, char *line)
+{
+	char	   *fields[MAX_FIELDS];
+	int			count = split_line(line, fields);
+
+	switch (line[0])
+	{
+		case 'T':
+			if (count != 6)
+				raise_bad_definition(&format->name);
+			format->relid = strtoul(fields[1], NULL, 10);
+			format->kind = fields[2][0];
+			format->identity = fields[3][0];
+			format->identified = fields[4][0] == 'y';
+			format->comment = fields[5];
+			break;
+		case 'C':
+			parse_column(format, fields, count);
+			break;
+		case 'K':
+			if (count != 2)
+				raise_bad_definition(&format->name);
+			format->keys = parse_numbers(format, fields[1], &format->nkeys);
+			break;
+		case 'I':
+			if (count != 4)
+				raise_bad_definition(&format->name);
+			format->indexes[format->nindexes].name = fields[1];
+			format->indexes[format->nindexes].unique = fields[2][0] == 'u';
+			format->indexes[format->nindexes].columns =
+				parse_numbers(format, fields[3], &format->indexes[format->nindexes].ncolumns);
+			format->nindexes++;
+			break;
+		default:
+			raise_bad_definition(&format->name);
+	}
+}
+
+TapPgFormat *
+tap_pg_format_parse(const TapTableName *name, const char *text)
+{
+	TapPgFormat *format = palloc0(sizeof(TapPgFormat));
+	char	   *copy = pstrdup(text);
+	int			lines = 0;
+	bool		begun = tap_pg_begin_lookups();
+
+	format->name.schema = pstrdup(name->schema);
+	format->name.name = pstrdup(name->name);
+	format->estimated_rows = -1;
+	format->estimated_bytes = -1;
+	for (const char *p = text; *p != '\0'; p++)
+		lines += *p == '\n';
+	format->columns = palloc0(sizeof(TapPgSourceColumn) * Max(lines, 1));
+	format->indexes = palloc0(sizeof(TapPgSourceIndex) * Max(lines, 1));
+	for (char *line = copy; *line != '\0';)
+	{
+		char	   *end = strchr(line, '\n');
+
+		if (end == NULL)
+			raise_bad_definition(name);
+		*end = '\0';
+		parse_line(format, line);
+		line = end + 1;
+	}
+	tap_pg_end_lookups(begun);
+	return format;
+}
+
+/* ---------------------------------------------------------------------
+ * For the core
+ * ---------------------------------------------------------------------
+ */
+
+static TupleDesc
+make_descriptor(const TapPgFormat *format)
+{
+	TupleDesc	descriptor = CreateTemplateTupleDesc(format->ncolumns);
+
+	for (int i = 0; i < format->ncolumns; i++)
+	{
+		const TapPgSourceColumn *column = &format->columns[i];
+
+		TupleDescInitEntry(descriptor, i + 1, column->name, column->type, column->typmod, 0);
+		TupleDescAttr(descriptor, i)->attnotnull = column->not_null;
+	}
+	return descriptor;
+}
+
+TapSourceTable *
+tap_pg_source_table(TapPgFormat *format)
+{
+	TapSourceTable *table = palloc0(sizeof(TapSourceTable));
+	bool		begun = tap_pg_begin_lookups();
+
+	table->name = format->name;
+	table->descriptor = make_descriptor(format);
+	table->nkeys = format->nkeys;
+	table->keys = format->keys;
+	table->nindexes = format->nindexes;
+	table->indexes = palloc0(sizeof(TapSourceIndex) * Max(format->nindexes, 1));
+	for (int i = 0; i < format->nindexes; i++)
+	{
+		table->indexes[i].name = format->indexes[i].name;
+		table->indexes[i].unique = format->indexes[i].unique;
+		table->indexes[i].ncolumns = format->indexes[i].ncolumns;
+		table->indexes[i].columns = format->indexes[i].columns;
+	}
+	table->comment = format->comment;
+	table->column_comments = palloc0(sizeof(char *) * Max(format->ncolumns, 1));
+	table->column_types = palloc0(sizeof(char *) * Max(format->ncolumns, 1));
+	table->column_defaults = palloc0(sizeof(char *) * Max(format->ncolumns, 1));
+	for (int i = 0; i < format->ncolumns; i++)
+	{
+		table->column_comments[i] = format->columns[i].comment;
+		table->column_types[i] = format->columns[i].shown;
+		table->column_defaults[i] = format->columns[i].missing;
+	}
+	table->estimated_rows = format->estimated_rows;
+	table->estimated_bytes = format->estimated_bytes;
+	table->definition = tap_pg_format_text(format);
+	table->connector_data = format;
+	tap_pg_end_lookups(begun);
+	return table;
+}
+
+TapPgFormat *
+tap_pg_format_of(TapSourceTable *table)
+{
+	if (table->connector_data == NULL)
+		table->connector_data = tap_pg_format_parse(&table->name, table->definition);
+	return table->connector_data;
+}

@@ -1,0 +1,181 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/postgres/postgres_source_test.c
+ *	  What a source needs, and how to mend what is not so.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_source.h"
+
+#include "utils/builtins.h"
+
+typedef struct CheckState
+{
+	TapSession *session;
+	bool		required;
+	List	   *checks;
+} CheckState;
+
+static void
+add_check(CheckState *state, const char *name, bool ok, char *detail, char *hint, int sqlstate)
+{
+	TapCheck   *check = palloc0(sizeof(TapCheck));
+
+	check->name = name;
+	check->ok = ok;
+	check->required = state->required;
+	check->detail = detail;
+	check->hint = ok ? NULL : hint;
+	check->sqlstate = ok ? 0 : sqlstate;
+	state->checks = lappend(state->checks, check);
+}
+
+/* A check that a pipeline can do without. */
+static void
+add_advice(CheckState *state, const char *name, bool ok, char *detail, char *hint)
+{
+	bool		required = state->required;
+
+	state->required = false;
+	add_check(state, name, ok, detail, hint, 0);
+	state->required = required;
+}
+
+static void
+check_settings(CheckState *state)
+{
+	TapPgRows  *rows;
+
+	rows = tap_pg_query(state->session, "check the source",
+						"SELECT current_setting('wal_level'), current_setting('max_replication_slots')::int, "
+						"(SELECT count(*) FROM pg_replication_slots), current_setting('max_wal_senders')::int, "
+						"(SELECT count(*) FROM pg_stat_replication), current_setting('max_slot_wal_keep_size'), "
+						"pg_is_in_recovery()");
+	add_check(state, "source_version", state->session->version >= 130000,
+			  psprintf("PostgreSQL %s", PQparameterStatus(state->session->conn, "server_version")),
+			  "Upgrade the source to PostgreSQL 13 at least.", ERRCODE_FEATURE_NOT_SUPPORTED);
+	add_check(state, "source_wal_level", strcmp(tap_pg_value(rows, 0, 0), "logical") == 0,
+			  psprintf("wal_level is %s", tap_pg_value(rows, 0, 0)),
+			  "Run at the source: ALTER SYSTEM SET wal_level = 'logical'; and restart it.",
+			  ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+	add_check(state, "source_slots", atoi(tap_pg_value(rows, 0, 1)) > atoi(tap_pg_value(rows, 0, 2)),
+			  psprintf("%s of %s replication slots are in use", tap_pg_value(rows, 0, 2), tap_pg_value(rows, 0, 1)),
+			  "Raise max_replication_slots at the source and restart it, or drop slots that nobody uses.",
+			  ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
+	add_check(state, "source_senders", atoi(tap_pg_value(rows, 0, 3)) > atoi(tap_pg_value(rows, 0, 4)),
+			  psprintf("%s of %s WAL senders are in use", tap_pg_value(rows, 0, 4), tap_pg_value(rows, 0, 3)),
+			  "Raise max_wal_senders at the source and restart it.", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
+	add_advice(state, "source_retention", strcmp(tap_pg_value(rows, 0, 5), "-1") != 0,
+			   psprintf("max_slot_wal_keep_size is %s", tap_pg_value(rows, 0, 5)),
+			   "While a pipeline is stopped the source keeps its log without limit; max_slot_wal_keep_size sets one, at the price of a new copy when it is passed.");
+	add_check(state, "source_primary", !tap_pg_is_true(rows, 0, 6) || state->session->version >= 160000,
+			  tap_pg_is_true(rows, 0, 6) ? "the server is a standby" : "the server is no standby",
+			  "Before PostgreSQL 16 only the primary has logical replication: connect to that.",
+			  ERRCODE_FEATURE_NOT_SUPPORTED);
+}
+
+static void
+check_role(CheckState *state)
+{
+	char	   *user = tap_pg_quote(PQuser(state->session->conn));
+	TapPgRows  *rows;
+	bool		made = tap_pg_option(state->session, "publication", NULL) == NULL;
+
+	rows = tap_pg_query(state->session, "check the source",
+						"SELECT rolreplication OR rolsuper, has_database_privilege(current_database(), 'CREATE'), "
+						"current_database() FROM pg_roles WHERE rolname = current_user");
+	add_check(state, "source_replication", tap_pg_is_true(rows, 0, 0),
+			  psprintf("user %s has %sthe attribute REPLICATION", user, tap_pg_is_true(rows, 0, 0) ? "" : "not "),
+			  psprintf("Run at the source as superuser: ALTER ROLE %s REPLICATION; (on managed services, grant the role that stands for it, such as rds_replication).", user),
+			  ERRCODE_INSUFFICIENT_PRIVILEGE);
+	if (made)
+		add_check(state, "source_publication", tap_pg_is_true(rows, 0, 1),
+				  tap_pg_is_true(rows, 0, 1) ? "a publication can be made" : "no publication can be made",
+				  psprintf("Run at the source: GRANT CREATE ON DATABASE %s TO %s; or create a publication of the tables and name it by the option \"publication\".",
+						   tap_pg_quote(tap_pg_value(rows, 0, 2)), user),
+				  ERRCODE_INSUFFICIENT_PRIVILEGE);
+}
+
+/* Whether the server lets us in for replication, as pg_hba.conf may not. */
+static void
+check_replication(CheckState *state)
+{
+	MemoryContext context = CurrentMemoryContext;
+	TapSession	replication = {0};
+	ErrorData  *volatile edata = NULL;
+
+	PG_TRY();
+	{
+		tap_pg_open_replication(state->session, &replication);
+		tap_pg_close(&replication);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED || edata->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	add_check(state, "source_stream", edata == NULL,
+			  edata == NULL ? "a replication connection can be made" :
+			  edata->detail ? edata->detail : edata->message,
+			  "Check the attribute REPLICATION, max_wal_senders and pg_hba.conf of the source.",
+			  edata ? edata->sqlerrcode : 0);
+}
+
+/* Row-level security would hide rows from the copy; a key is what changes go by. */
+static void
+check_table(CheckState *state, const TapPgFormat *format)
+{
+	bool		inserts = strcmp(tap_pg_option(state->session, "without_identity", "error"), "inserts") == 0;
+	bool		made = tap_pg_option(state->session, "publication", NULL) == NULL;
+	const char *shown = tap_pg_table_text(&format->name);
+	char	   *quoted = tap_pg_quote_table(&format->name);
+	char	   *user = tap_pg_quote(PQuser(state->session->conn));
+	TapPgRows  *rows;
+
+	rows = tap_pg_query(state->session, "check the source",
+						"SELECT has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid), "
+						"pg_has_role(c.relowner, 'USAGE'), pg_get_userbyid(c.relowner) FROM pg_class c WHERE c.oid = %u",
+						format->relid);
+	if (rows->nrows == 0)
+		return;
+	add_check(state, "source_identity", format->identified || inserts,
+			  format->identified ? psprintf("table \"%s\" has a replica identity", shown) :
+			  psprintf("table \"%s\" has no replica identity", shown),
+			  psprintf("Give it a primary key, or run at the source: ALTER TABLE %s REPLICA IDENTITY FULL; or follow only its inserts by the option without_identity = inserts.", quoted),
+			  ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+	add_check(state, "source_select", tap_pg_is_true(rows, 0, 0),
+			  psprintf("table \"%s\" can%s be read", shown, tap_pg_is_true(rows, 0, 0) ? "" : "not"),
+			  psprintf("Run at the source: GRANT SELECT ON %s TO %s;", quoted, user),
+			  ERRCODE_INSUFFICIENT_PRIVILEGE);
+	add_check(state, "source_row_security", !tap_pg_is_true(rows, 0, 1),
+			  psprintf("table \"%s\" %s", shown, tap_pg_is_true(rows, 0, 1) ?
+					   "hides rows by row-level security" : "shows all of its rows"),
+			  psprintf("Run at the source as superuser: ALTER ROLE %s BYPASSRLS;", user),
+			  ERRCODE_INSUFFICIENT_PRIVILEGE);
+	if (made)
+		add_check(state, "source_owner", tap_pg_is_true(rows, 0, 2),
+				  psprintf("table \"%s\" is owned by %s", shown, tap_pg_value(rows, 0, 3)),
+				  psprintf("Only an owner can publish a table. Run at the source: GRANT %s TO %s; or create a publication and name it by the option \"publication\".",
+						   tap_pg_quote(tap_pg_value(rows, 0, 3)), user),
+				  ERRCODE_INSUFFICIENT_PRIVILEGE);
+}
+
+void
+tap_pg_source_checks(TapSession *session, List *tables, bool required, List **checks)
+{
+	CheckState	state = {.session = session,.required = required,.checks = *checks};
+	ListCell   *cell;
+
+	check_settings(&state);
+	check_role(&state);
+	check_replication(&state);
+	foreach(cell, tap_pg_read_formats(session, tables))
+		check_table(&state, lfirst(cell));
+	*checks = state.checks;
+}

@@ -1,0 +1,723 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/postgres/postgres_stream.c
+ *	  The stream: the replication connection, and transactions.
+ *
+ * NOTES
+ *	  BEGIN is told to the core at the first change that it wants, so that it
+ *	  sees no other transactions.  The message of that change stays pending
+ *	  meanwhile, and while a SCHEMA event goes before it.
+ *
+ *	  The position is behind the last transaction, or, between transactions,
+ *	  where the server says that it has read to: a keepalive tells that all
+ *	  which was committed before has been sent.  What the hub has on disk is
+ *	  confirmed to the server, which may remove the log before it.
+ *
+ *	  At the start the position is held against the source's identifier,
+ *	  timeline and slot: see check_history() and check_slot().
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_source.h"
+
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* We tell the server so often where we are, and ask it for an answer. */
+#define STATUS_MS			10000
+
+/* Without any answer for so long it is taken for dead. */
+#define SILENCE_MS			60000
+
+/* While only others' transactions come, the position is told so often. */
+#define POSITION_MS			1000
+
+/* How long the slot may still be held by the process of a former session. */
+#define RELEASE_MS			20000
+#define LOOK_AGAIN_MS		100
+
+/* Kind, two positions and a time before what the plugin wrote. */
+#define DATA_HEADER_BYTES	25
+#define KEEPALIVE_BYTES		18
+
+/* ---------------------------------------------------------------------
+ * Starting and ending
+ * ---------------------------------------------------------------------
+ */
+
+void
+tap_pg_open_replication(TapSession *session, TapSession *copy)
+{
+	TapUri	   *uri = palloc(sizeof(TapUri));
+	TapUriHost *host = palloc(sizeof(TapUriHost));
+
+	/* of several hosts the very one that the session has chosen */
+	host->host = pstrdup(PQhost(session->conn));
+	host->port = atoi(PQport(session->conn));
+	*uri = *session->args.uri;
+	uri->nhosts = 1;
+	uri->hosts = host;
+	memset(copy, 0, sizeof(*copy));
+	copy->args = session->args;
+	copy->args.uri = uri;
+	copy->replication = true;
+	copy->conn = tap_pg_connect(copy);
+	copy->version = PQserverVersion(copy->conn);
+}
+
+static TapPgStream *
+create_stream(TapSession *session, const TapStreamArgs *args)
+{
+	MemoryContext context = AllocSetContextCreate(session->args.context,
+												  "tapdata postgres stream",
+												  ALLOCSET_DEFAULT_SIZES);
+	TapPgStream *stream = MemoryContextAllocZero(context, sizeof(TapPgStream));
+	HASHCTL		control = {0};
+
+	stream->context = context;
+	stream->event_context = AllocSetContextCreate(context, "tapdata postgres event",
+												  ALLOCSET_DEFAULT_SIZES);
+	stream->session = session;
+	stream->args = *args;
+	stream->args.position = NULL;
+	tap_pg_position_parse(args->position, &stream->position);
+	stream->confirmed = stream->received = stream->position.lsn;
+	control.keysize = sizeof(Oid);
+	control.entrysize = sizeof(TapPgStreamTable);
+	control.hcxt = context;
+	stream->tables = hash_create("tapdata postgres tables", 128, &control,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	stream->decoder = tap_pgoutput_create();
+	if (stream->decoder == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	return stream;
+}
+
+void
+tap_pg_stream_close(TapSession *session)
+{
+	TapPgStream *stream = session->stream;
+
+	if (stream == NULL)
+		return;
+	session->stream = NULL;
+	if (stream->buffer != NULL)
+		PQfreemem(stream->buffer);
+	stream->buffer = NULL;
+	tap_pgoutput_free(stream->decoder);
+	if (stream->replication.conn != NULL)
+		PQfinish(stream->replication.conn);
+	stream->replication.conn = NULL;
+}
+
+/* What begins anew, and how. */
+static char *
+copy_again_hint(const TapSession *session)
+{
+	return psprintf("Call tapdata.resync('%s') to copy all tables again.",
+					session->args.pipeline_name);
+}
+
+/* ---------------------------------------------------------------------
+ * Whether the source still is what the position is of
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * The source goes on in a newer timeline: it was promoted, or restored to a
+ * point in time.  Returns where our timeline ended; PG_UINT64_MAX: the newer
+ * one does not come of it at all.
+ */
+static uint64
+timeline_end(TapPgStream *stream, uint32 now)
+{
+	TapPgRows  *rows = tap_pg_query(&stream->replication, "read the source's history",
+									"TIMELINE_HISTORY %u", now);
+	char	   *line = rows->nrows > 0 ? tap_pg_value(rows, 0, 1) : NULL;
+
+	while (line != NULL && *line != '\0')
+	{
+		unsigned int timeline;
+		unsigned int high;
+		unsigned int low;
+		char	   *end = strchr(line, '\n');
+
+		if (sscanf(line, "%u %X/%X", &timeline, &high, &low) == 3 &&
+			timeline == stream->position.timeline)
+			return (uint64) high << 32 | low;
+		line = end ? end + 1 : NULL;
+	}
+	return PG_UINT64_MAX;
+}
+
+static void
+check_timeline(TapPgStream *stream, uint32 now, uint64 written)
+{
+	TapPgPosition *position = &stream->position;
+	uint64		end = position->lsn;
+
+	if (now > position->timeline)
+		end = timeline_end(stream, now);
+	if (now < position->timeline || end == PG_UINT64_MAX || position->lsn > end)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source's history is not the one that this pipeline has followed"),
+				 errdetail("The hub has everything up to %s of timeline %u; the source is in timeline %u, which %s.",
+						   tap_pg_lsn_text(position->lsn), position->timeline, now,
+						   now < position->timeline || end == PG_UINT64_MAX ?
+						   "does not come of it" :
+						   psprintf("left that one at %s, before", tap_pg_lsn_text(end))),
+				 errhint("%s", copy_again_hint(stream->session))));
+	if (position->lsn > written)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source's log ends before the position of this pipeline"),
+				 errdetail("The hub has everything up to %s, the source's log ends at %s: it was set back, or has lost transactions in a crash.",
+						   tap_pg_lsn_text(position->lsn), tap_pg_lsn_text(written)),
+				 errhint("%s", copy_again_hint(stream->session))));
+	position->timeline = now;
+}
+
+static void
+check_history(TapPgStream *stream)
+{
+	TapPgRows  *rows = tap_pg_query(&stream->replication, "ask the source who it is",
+									"IDENTIFY_SYSTEM");
+
+	if (strcmp(tap_pg_value(rows, 0, 0), stream->position.system) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source is not the cluster that this pipeline has followed"),
+				 errdetail("Its system identifier is %s, that of the pipeline's position %s.",
+						   tap_pg_value(rows, 0, 0), stream->position.system),
+				 errhint("Check host and port of the connection. After a move to another cluster: %s",
+						 copy_again_hint(stream->session))));
+	check_timeline(stream, (uint32) strtoul(tap_pg_value(rows, 0, 1), NULL, 10),
+				   tap_pg_lsn_parse(tap_pg_value(rows, 0, 2)));
+}
+
+/* The slot must hold all of the log from our position on, and be free. */
+static void
+check_slot(TapPgStream *stream, const char *name)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RELEASE_MS);
+	TapPgSlot  *slot;
+
+	while ((slot = tap_pg_slot_find(stream->session, name)) != NULL && slot->active)
+	{
+		if (GetCurrentTimestamp() > end)
+			ereport(ERROR,
+					(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+					 errmsg("replication slot \"%s\" of the source is in use by another session", name)));
+		(void) tap_pg_core->wait_socket(PGINVALID_SOCKET, 0, LOOK_AGAIN_MS);
+	}
+	if (slot == NULL || slot->lost)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 slot == NULL ? errmsg("replication slot \"%s\" is gone from the source", name) :
+				 errmsg("the source has invalidated replication slot \"%s\": %s", name,
+						slot->why ? slot->why : "its log was removed"),
+				 errdetail("The log behind %s may be gone with it.", tap_pg_lsn_text(stream->position.lsn)),
+				 errhint("%s A larger max_slot_wal_keep_size at the source lets it keep more; from PostgreSQL 17 on the option failover = true keeps the slot across a promotion.",
+						 copy_again_hint(stream->session))));
+	if (slot->confirmed > stream->position.lsn)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" of the source is ahead of this pipeline", name),
+				 errdetail("The hub has everything up to %s, the slot gives out what is behind %s: it was made anew, or the hub was restored from an older backup.",
+						   tap_pg_lsn_text(stream->position.lsn), tap_pg_lsn_text(slot->confirmed)),
+				 errhint("%s", copy_again_hint(stream->session))));
+}
+
+/* ---------------------------------------------------------------------
+ * The replication connection
+ * ---------------------------------------------------------------------
+ */
+
+/* Whether all published columns are of types whose binary form is known here. */
+static bool
+can_be_binary(TapPgStream *stream)
+{
+	TapSession *session = stream->session;
+	const char *option = tap_pg_option(session, "binary", "auto");
+
+	if (session->version < 140000 || strcmp(option, "off") == 0)
+		return false;
+	if (strcmp(option, "on") == 0)
+		return true;
+	return tap_pg_query(session, "look at the publication's types",
+						"WITH RECURSIVE w (oid) AS (SELECT a.atttypid FROM pg_publication p "
+						"CROSS JOIN LATERAL pg_get_publication_tables(p.pubname) t JOIN pg_attribute a ON a.attrelid = t.relid "
+						"WHERE p.pubname IN (%s, %s) AND a.attnum > 0 AND NOT a.attisdropped UNION "
+						"SELECT t.typbasetype FROM w JOIN pg_type t USING (oid) WHERE t.typtype = 'd') "
+						"SELECT FROM w JOIN pg_type t USING (oid) WHERE t.typtype NOT IN ('d', 'e') "
+						"AND (t.oid >= 10000 OR t.typname LIKE 'reg%%' OR t.typname LIKE '\\_reg%%') LIMIT 1",
+						quote_literal_cstr(tap_pg_publication_name(session)),
+						quote_literal_cstr(tap_pg_insert_publication_name(session)))->nrows == 0;
+}
+
+static char *
+quote_publications(TapSession *session)
+{
+	char	   *first = tap_pg_publication_name(session);
+	char	   *second = tap_pg_insert_publication_name(session);
+	TapPgRows  *rows;
+	StringInfoData out;
+
+	rows = tap_pg_query(session, "look for the publication",
+						"SELECT pubname FROM pg_publication WHERE pubname IN (%s, %s) ORDER BY pubname",
+						quote_literal_cstr(first), quote_literal_cstr(second));
+	if (rows->nrows == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("publication \"%s\" does not exist at the source", first),
+				 errdetail("It was there when the pipeline began."),
+				 errhint("%s", copy_again_hint(session))));
+	initStringInfo(&out);
+	for (int i = 0; i < rows->nrows; i++)
+		appendStringInfo(&out, "%s%s", i ? "," : "", tap_pg_quote(tap_pg_value(rows, i, 0)));
+	return out.data;
+}
+
+static void
+start_replication(TapPgStream *stream, const char *slot)
+{
+	TapSession *session = stream->session;
+	StringInfoData sql;
+	PGresult   *result;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "START_REPLICATION SLOT %s LOGICAL %s (proto_version '%d', publication_names %s",
+					 tap_pg_quote(slot), tap_pg_lsn_text(stream->position.lsn),
+					 session->version >= 140000 ? 2 : 1,
+					 quote_literal_cstr(quote_publications(session)));
+	if (stream->binary)
+		appendStringInfoString(&sql, ", binary 'true'");
+	if (session->version >= 160000)
+		appendStringInfo(&sql, ", origin '%s'", tap_pg_option(session, "source_origin", "any"));
+	appendStringInfoChar(&sql, ')');
+	if (!PQsendQuery(stream->replication.conn, sql.data))
+		tap_pg_raise(tap_pg_error(stream->replication.conn, NULL), "start the stream", NULL, NULL);
+	result = tap_pg_next_result(&stream->replication, "start the stream");
+	if (PQresultStatus(result) != PGRES_COPY_BOTH)
+	{
+		TapPgError *error = tap_pg_error(stream->replication.conn, result);
+
+		PQclear(result);
+		if (error->sqlstate == ERRCODE_OBJECT_IN_USE)
+			error->sqlstate = ERRCODE_CANNOT_CONNECT_NOW;
+		tap_pg_raise(error, "start the stream", NULL, NULL);
+	}
+	PQclear(result);
+}
+
+void
+tap_pg_stream_start(TapSession *session, const TapStreamArgs *args)
+{
+	TapPgStream *stream = create_stream(session, args);
+	char	   *slot = tap_pg_slot_name(session);
+
+	session->stream = stream;
+	tap_pg_open_replication(session, &stream->replication);
+	check_history(stream);
+	check_slot(stream, slot);
+	stream->binary = can_be_binary(stream);
+	start_replication(stream, slot);
+	stream->last_received = stream->last_status = stream->told_at = GetCurrentTimestamp();
+}
+
+static void
+append_lsn(StringInfo out, uint64 number)
+{
+	uint64		sent = pg_hton64(number);
+
+	appendBinaryStringInfo(out, (char *) &sent, sizeof(sent));
+}
+
+/* Tell the server what it may discard; what cannot be sent at once stays with libpq. */
+static void
+send_status(TapPgStream *stream, bool ask)
+{
+	PGconn	   *conn = stream->replication.conn;
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfoChar(&out, 'r');
+	append_lsn(&out, Max(stream->received, stream->confirmed));
+	append_lsn(&out, stream->confirmed);
+	append_lsn(&out, stream->confirmed);
+	append_lsn(&out, (uint64) GetCurrentTimestamp());
+	appendStringInfoChar(&out, ask ? 1 : 0);
+	if (PQputCopyData(conn, out.data, out.len) < 0 || PQflush(conn) < 0)
+		tap_pg_raise(tap_pg_error(conn, NULL), "send the position to the source", NULL, NULL);
+	pfree(out.data);
+	stream->last_status = GetCurrentTimestamp();
+	stream->asked_reply |= ask;
+}
+
+void
+tap_pg_acknowledge(TapSession *session, const char *text)
+{
+	TapPgStream *stream = session->stream;
+	TapPgPosition position;
+
+	tap_pg_position_parse(text, &position);
+	if (position.lsn <= stream->confirmed)
+		return;
+	stream->confirmed = position.lsn;
+	send_status(stream, false);
+}
+
+static void
+on_keepalive(TapPgStream *stream, const char *data, int bytes)
+{
+	uint64		end;
+
+	if (bytes < KEEPALIVE_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the source sent a keepalive that is too short")));
+	memcpy(&end, data + 1, 8);
+	end = pg_ntoh64(end);
+	stream->received = Max(stream->received, end);
+	stream->asked_reply = false;
+	if (!stream->in_txn && end > stream->position.lsn)
+	{
+		stream->position.lsn = end;
+		stream->moved = true;
+	}
+	if (data[17] != 0)
+		send_status(stream, false);
+}
+
+static void raise_end(TapPgStream *stream) __attribute__((noreturn));
+
+/* The server has ended the stream: it says why. */
+static void
+raise_end(TapPgStream *stream)
+{
+	PGconn	   *conn = stream->replication.conn;
+	PGresult   *result = PQgetResult(conn);
+	TapPgError *error;
+
+	if (result != NULL && PQresultStatus(result) != PGRES_FATAL_ERROR)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("the source has ended the stream of its log")));
+	error = tap_pg_error(conn, result);
+	PQclear(result);
+	tap_pg_raise(error, "read the source's log", NULL, NULL);
+}
+
+/* The next message of the server, in stream->buffer; 0: none is there. */
+static int
+receive(TapPgStream *stream)
+{
+	PGconn	   *conn = stream->replication.conn;
+	int			bytes;
+
+	if (stream->buffer != NULL)
+		PQfreemem(stream->buffer);
+	stream->buffer = NULL;
+	bytes = PQgetCopyData(conn, &stream->buffer, true);
+	if (bytes == 0)
+	{
+		if (!PQconsumeInput(conn))
+			tap_pg_raise(tap_pg_error(conn, NULL), "read the source's log", NULL, NULL);
+		bytes = PQgetCopyData(conn, &stream->buffer, true);
+		if (bytes > 0)
+			stream->last_received = GetCurrentTimestamp();
+	}
+	if (bytes < 0)
+		raise_end(stream);
+	return bytes;
+}
+
+static void
+decode(TapPgStream *stream, int bytes)
+{
+	const char *error;
+
+	if (bytes < DATA_HEADER_BYTES || stream->buffer[0] != 'w')
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the source sent a message of unknown kind %d", stream->buffer[0])));
+	if (!tap_pgoutput_decode(stream->decoder, stream->buffer + DATA_HEADER_BYTES,
+							 bytes - DATA_HEADER_BYTES, &stream->message, &error))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("could not read the source's log: %s", error),
+				 errdetail("The message is of kind %d, behind %s.", stream->buffer[DATA_HEADER_BYTES],
+						   tap_pg_lsn_text(stream->position.lsn))));
+	stream->message_bytes = bytes;
+	stream->bytes += bytes;
+	stream->next_truncated = 0;
+	stream->pending = true;
+}
+
+/* Read until a message of the log is pending; false: none is there. */
+static bool
+next_message(TapPgStream *stream)
+{
+	int			bytes;
+
+	while ((bytes = receive(stream)) > 0)
+	{
+		if (stream->buffer[0] != 'k')
+		{
+			decode(stream, bytes);
+			return true;
+		}
+		on_keepalive(stream, stream->buffer, bytes);
+	}
+	return false;
+}
+
+/* ---------------------------------------------------------------------
+ * Events
+ * ---------------------------------------------------------------------
+ */
+
+static TapEventKind
+tell(TapPgStream *stream, TapEvent *event, TapEventKind kind)
+{
+	event->kind = kind;
+	event->commit_time = stream->commit_time;
+	event->bytes = stream->bytes;
+	stream->bytes = 0;
+	if (kind == TAP_EVENT_COMMIT || kind == TAP_EVENT_HEARTBEAT)
+	{
+		stream->moved = false;
+		stream->told_at = GetCurrentTimestamp();
+	}
+	return kind;
+}
+
+static TapEventKind
+tell_schema(TapPgStream *stream, TapPgStreamTable *table, TapEvent *event)
+{
+	table->schema_due = false;
+	event->schema = table->schema;
+	event->table = table->source;
+	event->table_data = table->table_data;
+	event->old_name = table->old_name;
+	event->renames = table->renames;
+	return tell(stream, event, TAP_EVENT_SCHEMA);
+}
+
+/* A change of a table; NONE: it is not followed. */
+static TapEventKind
+take_change(TapPgStream *stream, Oid relid, TapEvent *event)
+{
+	TapPgStreamTable *table = tap_pg_stream_table(stream, relid);
+
+	if (table == NULL)
+		return TAP_EVENT_NONE;
+	if (!stream->begun)
+	{
+		stream->begun = true;
+		return tell(stream, event, TAP_EVENT_BEGIN);
+	}
+	tap_pg_stream_need_format(stream, table);
+	if (table->schema_due)
+		return tell_schema(stream, table, event);
+	stream->last_table = table;
+	event->table = table->source;
+	event->table_data = table->table_data;
+	if (stream->message.kind == TAP_PGOUTPUT_TRUNCATE)
+	{
+		stream->next_truncated++;
+		event->change = TAP_CHANGE_TRUNCATE;
+		return tell(stream, event, TAP_EVENT_CHANGE);
+	}
+	stream->pending = false;	/* also when it cannot be read */
+	tap_pg_stream_change(stream, table, event);
+	return tell(stream, event, TAP_EVENT_CHANGE);
+}
+
+static TapEventKind
+take_truncate(TapPgStream *stream, TapEvent *event)
+{
+	while (stream->next_truncated < stream->message.nrelations)
+	{
+		TapEventKind kind;
+
+		kind = take_change(stream, stream->message.relations[stream->next_truncated], event);
+		if (kind != TAP_EVENT_NONE)
+			return kind;
+		stream->next_truncated++;
+	}
+	stream->pending = false;
+	return TAP_EVENT_NONE;
+}
+
+static TapEventKind
+take_commit(TapPgStream *stream, TapEvent *event)
+{
+	bool		begun = stream->begun;
+
+	stream->in_txn = false;
+	stream->begun = false;
+	stream->position.lsn = stream->message.end_lsn;
+	stream->commit_time = stream->message.time_us;
+	stream->moved = true;
+	return begun ? tell(stream, event, TAP_EVENT_COMMIT) : TAP_EVENT_NONE;
+}
+
+/* Handle the pending message, or a part of it; NONE: nothing to tell. */
+static TapEventKind
+take_message(TapPgStream *stream, TapEvent *event)
+{
+	const TapPgoutputMessage *message = &stream->message;
+	TapEventKind kind = TAP_EVENT_NONE;
+
+	switch (message->kind)
+	{
+		case TAP_PGOUTPUT_INSERT:
+		case TAP_PGOUTPUT_UPDATE:
+		case TAP_PGOUTPUT_DELETE:
+			kind = take_change(stream, message->relation, event);
+			if (kind == TAP_EVENT_NONE)
+				stream->pending = false;
+			return kind;
+		case TAP_PGOUTPUT_TRUNCATE:
+			return take_truncate(stream, event);
+		case TAP_PGOUTPUT_BEGIN:
+			stream->in_txn = true;
+			stream->begun = false;
+			stream->commit_lsn = message->lsn;
+			stream->commit_time = message->time_us;
+			break;
+		case TAP_PGOUTPUT_COMMIT:
+			kind = take_commit(stream, event);
+			break;
+		case TAP_PGOUTPUT_RELATION:
+			tap_pg_stream_relation(stream);
+			break;
+		case TAP_PGOUTPUT_TYPE:
+		case TAP_PGOUTPUT_ORIGIN:
+		case TAP_PGOUTPUT_LOGICAL:
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("the source sent a message of kind %d, which was not asked for",
+							message->kind)));
+	}
+	stream->pending = false;
+	return kind;
+}
+
+/* Nothing came: is the server still there? */
+static void
+check_silence(TapPgStream *stream)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (stream->asked_reply &&
+		TimestampDifferenceExceeds(stream->last_received, now, SILENCE_MS))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("the source has sent nothing for %d seconds", SILENCE_MS / 1000)));
+	if (TimestampDifferenceExceeds(stream->last_status, now, STATUS_MS))
+		send_status(stream, TimestampDifferenceExceeds(stream->last_received, now, STATUS_MS));
+}
+
+static bool
+position_is_due(TapPgStream *stream)
+{
+	return stream->moved && !stream->in_txn &&
+		TimestampDifferenceExceeds(stream->told_at, stream->last_received, POSITION_MS);
+}
+
+static TapEventKind
+next_event(TapPgStream *stream, TapEvent *event)
+{
+	TapEventKind kind;
+	int			steps = 0;
+
+	memset(event, 0, sizeof(*event));
+	for (;;)
+	{
+		if (!stream->pending && !next_message(stream))
+			break;
+		kind = take_message(stream, event);
+		if (kind != TAP_EVENT_NONE)
+			return kind;
+		if (position_is_due(stream))
+			return tell(stream, event, TAP_EVENT_HEARTBEAT);
+		if ((++steps & 0xFF) == 0)
+		{
+			CHECK_FOR_INTERRUPTS();
+			check_silence(stream);
+		}
+	}
+	check_silence(stream);
+	if (stream->moved && !stream->in_txn)
+		return tell(stream, event, TAP_EVENT_HEARTBEAT);
+	return TAP_EVENT_NONE;
+}
+
+TapEventKind
+tap_pg_stream_next(TapSession *session, TapEvent *event)
+{
+	TapPgStream *stream = session->stream;
+	MemoryContext old;
+	TapEventKind kind;
+
+	MemoryContextReset(stream->event_context);
+	old = MemoryContextSwitchTo(stream->event_context);
+	kind = next_event(stream, event);
+	MemoryContextSwitchTo(old);
+	return kind;
+}
+
+void
+tap_pg_stream_refollow(TapSession *session)
+{
+	TapPgStream *stream = session->stream;
+	HASH_SEQ_STATUS status;
+	TapPgStreamTable *table;
+
+	if (stream == NULL)
+		return;
+	hash_seq_init(&status, stream->tables);
+	while ((table = hash_seq_search(&status)) != NULL)
+		tap_pg_stream_forget(table);
+}
+
+void
+tap_pg_stream_wait(TapSession *session, TapWait *wait)
+{
+	TapPgStream *stream = session->stream;
+	PGconn	   *conn = stream->replication.conn;
+	long		left = STATUS_MS - TimestampDifferenceMilliseconds(stream->last_status,
+																   GetCurrentTimestamp());
+
+	wait->socket = PQsocket(conn);
+	wait->events = WL_SOCKET_READABLE;
+	if (PQflush(conn) > 0)
+		wait->events |= WL_SOCKET_WRITEABLE;
+	wait->timeout_ms = Max(left, 0) + 100;
+}
+
+char *
+tap_pg_stream_position(TapSession *session)
+{
+	return tap_pg_position_text(&session->stream->position);
+}
+
+bool
+tap_pg_txn_covered(TapSession *session, const char *text)
+{
+	TapPgPosition position;
+
+	tap_pg_position_parse(text, &position);
+	return session->stream->commit_lsn < position.lsn;
+}

@@ -1,0 +1,113 @@
+# test/lib/Tapdata/PostgresSource.pm
+#	  A second PostgreSQL as a source.
+
+=pod
+
+=head1 NAME
+
+Tapdata::PostgresSource - a source cluster, and checks that the hub is like it
+
+=head1 SYNOPSIS
+
+  my $hub = new_hub('hub');
+  my $source = new_source('source');
+  connect_source($hub, $source, 'src');
+  pull_from($hub, 'p', 'src', ['s.*'], 'h', '{"workers": 2}');
+  caught_up($hub, 'p');
+  same_as_source($hub, $source, 's.t', 'h.t', 'rows are the same');
+
+=cut
+
+package Tapdata::PostgresSource;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use Tapdata::Postgres ();
+use Test::More;
+
+our @EXPORT = qw(
+  new_source
+  connect_source
+  pull_from
+  same_as_source
+);
+
+=pod
+
+=head2 new_source($name, $config)
+
+A running cluster with wal_level = logical, without tapdata.
+
+=cut
+
+sub new_source
+{
+	my ($name, $config) = @_;
+
+	return Tapdata::Postgres::new_target($name || 'source',
+		"wal_level = logical\nmax_wal_senders = 20\nmax_replication_slots = 20\n" . ($config || ''));
+}
+
+=pod
+
+=head2 connect_source($hub, $source, $name, %arguments)
+
+As connect_target() of Tapdata::Postgres.
+
+=cut
+
+sub connect_source
+{
+	return Tapdata::Postgres::connect_target(@_);
+}
+
+=pod
+
+=head2 pull_from($hub, $pipeline, $connection, \@tables, $schema, $options)
+
+=cut
+
+sub pull_from
+{
+	my ($hub, $pipeline, $connection, $tables, $schema, $options) = @_;
+	my $list = join ',', map { "'$_'" } @$tables;
+
+	$options ||= '{}';
+	$hub->safe_psql('postgres',
+		"SELECT tapdata.pull('$pipeline', '$connection', ARRAY[$list], '$schema', \$options\$$options\$options\$)");
+	return;
+}
+
+=pod
+
+=head2 same_as_source($hub, $source, $table, $hub_table, $name, $columns)
+
+The tables hold the same rows, whatever their order; columns (all) are compared.
+
+=cut
+
+sub same_as_source
+{
+	my ($hub, $source, $table, $hub_table, $name, $columns) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $there = Tapdata::Postgres::rows_of($source, $table, $columns);
+	my $here = Tapdata::Postgres::rows_of($hub, $hub_table, $columns);
+
+	return pass($name) if $here eq $there;
+	my (%count, @shown);
+	$count{$_}++ for split /\n/, $there;
+	$count{$_}-- for split /\n/, $here;
+	for my $row (sort grep { $count{$_} != 0 } keys %count)
+	{
+		push @shown, ($count{$row} > 0 ? 'only in the source: ' : 'only in the hub: ') . substr($row, 0, 200);
+		last if @shown >= 10;
+	}
+	fail($name);
+	diag(join "\n", @shown);
+	return 0;
+}
+
+1;

@@ -1,0 +1,304 @@
+# PostgreSQL as a source: types, the first copy, every kind of change; at the end the
+# hub is what the source is.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Tapdata::PostgresSource;
+use Tapdata::Test;
+use Test::More;
+
+my $hub = new_hub('hub');
+my $source = new_source('source');
+
+# ---------------------------------------------------------------------
+# Types: a value reads the same after the copy and after the stream
+# ---------------------------------------------------------------------
+
+my %values = (
+	smallint => [ '-32768', '32767' ],
+	integer => [ '-2147483648', '2147483647' ],
+	bigint => [ '-9223372036854775808', '9223372036854775807' ],
+	numeric => [ '1e-50', '12345678901234567890.123456789', 'NaN', 'Infinity' ],
+	'numeric(10,3)' => [ '-1234567.891', '0.000' ],
+	real => [ '1.1', 'NaN', '-Infinity', '3.4028235e38' ],
+	'double precision' => [ '0.1', '5e-324', '1.7976931348623157e308' ],
+	money => [ '-92233720368547758.08', '12.34' ],
+	text => [ '', 'ünïcödé 漢字 😀', "tab\tnewline\nback\\slash \\N" ],
+	'varchar(5)' => [ 'abcde', '  x  ' ],
+	'character(4)' => [ 'ab', '' ],
+	'"char"' => ['x'],
+	name => ['some_name'],
+	bytea => [ '\x', '\x00ff5c27' ],
+	timestamp => [ '2000-01-01 00:00:00.000001', 'infinity', '0044-03-15 12:00:00 BC' ],
+	timestamptz => [ '1999-12-31 23:59:60+00', '-infinity' ],
+	'timestamp(0)' => ['2024-02-29 12:34:56'],
+	date => [ '0001-01-01', '5874897-12-31', 'infinity' ],
+	time => [ '24:00:00', '23:59:59.999999' ],
+	timetz => ['12:00:00+15:59'],
+	interval => [ '-1 year -2 mons +3 days -04:05:06.789', '178000000 years' ],
+	boolean => [ 't', 'f' ],
+	point => ['(1.1,-2.2)'],
+	line => ['{1,2,3}'],
+	lseg => ['[(1,2),(3,4)]'],
+	box => ['(3,4),(1,2)'],
+	path => [ '((1,2),(3,4))', '[(1,2),(3,4)]' ],
+	polygon => ['((1,2),(3,4),(5,6))'],
+	circle => ['<(1,2),3>'],
+	inet => [ '::1/128', '192.168.0.1/24' ],
+	cidr => ['10.0.0.0/8'],
+	macaddr => ['08:00:2b:01:02:03'],
+	macaddr8 => ['08:00:2b:01:02:03:04:05'],
+	'bit(3)' => ['101'],
+	'bit varying' => [ '', '1010101010101' ],
+	tsvector => [q('a':1A 'b c':2)],
+	tsquery => [q('a' & !'b')],
+	uuid => ['a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'],
+	xml => ['<a>&lt;</a>'],
+	json => [ '{"b": 1,  "a": [2, null]}', 'null' ],
+	jsonb => [ '{"a": [1, 2.50, "x"]}', '"\u00e9"' ],
+	jsonpath => ['$."a"[*]'],
+	pg_lsn => ['16/B374D848'],
+	int4range => [ '[1,5)', 'empty', '(,)' ],
+	numrange => ['(1.5,2.5]'],
+	tstzrange => ['["2024-01-01 00:00:00+00",)'],
+	'integer[]' => [ '{}', '{1,NULL,3}', '[2:3]={7,8}', '{{1,2},{3,4}}' ],
+	'text[]' => [ '{a,"b c",NULL,"NULL","\\\\"}' ],
+	'numeric(5,2)[]' => ['{1.10,2.20}'],
+	oid => ['4294967295'],
+	regclass => ['pg_class'],
+	'regtype[]' => ['{integer,text}'],
+	's.mood' => [ 'happy', 'so so' ],
+	's.mood[]' => ['{happy,"so so"}'],
+	's.positive' => ['42'],
+	's.short' => ['abc'],
+	's.short[]' => ['{abc,d}'],
+	's.pair' => [ '(1,"a b")', '(,)' ],
+	's.pair[]' => [ '{"(1,x)"}' ],
+	's.floats' => ['[1.5,2.5)'],
+	's."Odd type"' => ['x'],
+);
+my @types = sort keys %values;
+
+# Made alike in the source for the copy, and after it for the stream.
+sub create_types
+{
+	$source->safe_psql('postgres', q(
+		CREATE SCHEMA s;
+		CREATE TYPE s.mood AS ENUM ('happy', 'so so');
+		CREATE TYPE s."Odd type" AS ENUM ('x');
+		CREATE DOMAIN s.positive AS integer CHECK (VALUE > 0);
+		CREATE DOMAIN s.short AS varchar(3);
+		CREATE TYPE s.pair AS (a int, b text);
+		CREATE TYPE s.floats AS RANGE (subtype = float8);
+	));
+	for my $i (0 .. $#types)
+	{
+		$source->safe_psql('postgres', "CREATE TABLE s.t$i (id serial PRIMARY KEY, v $types[$i])");
+		insert_values($i);
+	}
+	return;
+}
+
+sub insert_values
+{
+	my ($i) = @_;
+	my $list = join ', ', map { my $v = $_; $v =~ s/'/''/g; "('$v'::$types[$i])" } @{ $values{ $types[$i] } };
+
+	$source->safe_psql('postgres', "INSERT INTO s.t$i (v) VALUES $list, (NULL)");
+	return;
+}
+
+create_types();
+connect_source($hub, $source, 'src');
+pull_from($hub, 'types', 'src', ['s.t*'], 'h');
+caught_up($hub, 'types');
+for my $i (0 .. $#types)
+{
+	same_as_source($hub, $source, "s.t$i", "h.t$i", "copy of $types[$i]", 'id, v::text');
+}
+is($hub->safe_psql('postgres', "SELECT binary FROM (SELECT 1) x, LATERAL (SELECT count(*) AS binary FROM tapdata.dead_letters) y"),
+	'0', 'nothing was refused');
+insert_values($_) for 0 .. $#types;
+$source->safe_psql('postgres', "UPDATE s.t$_ SET v = (SELECT v FROM s.t$_ ORDER BY id LIMIT 1) WHERE v IS NULL") for 0 .. $#types;
+caught_up($hub, 'types');
+for my $i (0 .. $#types)
+{
+	same_as_source($hub, $source, "s.t$i", "h.t$i", "stream of $types[$i]", 'id, v::text');
+}
+is($hub->safe_psql('postgres', "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'h.t$_->[0]'::regclass AND attname = 'v'"),
+	$_->[2], "$_->[1] becomes $_->[2]")
+  for map { my $i = $_; map { [ $i, $types[$i], $_->[1] ] } grep { $_->[0] eq $types[$i] } (
+		[ 'numeric(10,3)', 'numeric(10,3)' ], [ 's.mood', 'text' ], [ 's.mood[]', 'text[]' ],
+		[ 's.positive', 'integer' ], [ 's.short', 'character varying(3)' ],
+		[ 's.pair', 'text' ], [ 'int4range', 'int4range' ], [ 'regclass', 'text' ]) } 0 .. $#types;
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('types', true)");
+is($source->safe_psql('postgres', "SELECT (SELECT count(*) FROM pg_replication_slots) + (SELECT count(*) FROM pg_publication)"),
+	'0', 'a dropped pipeline leaves neither slot nor publication');
+
+# ---------------------------------------------------------------------
+# The first copy in many chunks, under load, and each kind of change
+# ---------------------------------------------------------------------
+
+$source->safe_psql('postgres', q(
+	CREATE SCHEMA d;
+	CREATE TABLE d.plain (id bigint PRIMARY KEY, a int, b text, c jsonb, d int[]);
+	CREATE TABLE d.two_keys (k1 text, k2 uuid, k3 date, v text, PRIMARY KEY (k3, k1, k2));
+	CREATE TABLE d.only_key (a int, b int, PRIMARY KEY (a, b));
+	CREATE TABLE d.quoted (k text COLLATE "C" PRIMARY KEY, v int);
+	CREATE TABLE d.no_key (a int, b text);
+	ALTER TABLE d.no_key REPLICA IDENTITY FULL;
+	CREATE TABLE d.full_row (id int PRIMARY KEY, big text, small int);
+	ALTER TABLE d.full_row REPLICA IDENTITY FULL;
+	CREATE TABLE d.by_index (id int PRIMARY KEY, k1 int NOT NULL, k2 text NOT NULL, v text);
+	CREATE UNIQUE INDEX by_index_k ON d.by_index (k2, k1);
+	ALTER TABLE d.by_index REPLICA IDENTITY USING INDEX by_index_k;
+	CREATE TABLE d.wide (id int PRIMARY KEY, big text, small int, other text);
+	ALTER TABLE d.wide ALTER big SET STORAGE EXTERNAL;
+	CREATE TABLE d.parted (id int, region text, v text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+	CREATE TABLE d.parted_a PARTITION OF d.parted FOR VALUES IN ('a');
+	CREATE TABLE d.parted_b PARTITION OF d.parted FOR VALUES IN ('b');
+	CREATE TABLE d.computed (id int PRIMARY KEY, a int, twice int GENERATED ALWAYS AS (a * 2) STORED);
+	CREATE TABLE d."Odd ""name" ("Key" int PRIMARY KEY, "select" text, "a\b" text);
+	CREATE TABLE d.unlogged (id int PRIMARY KEY);
+	ALTER TABLE d.unlogged SET UNLOGGED;
+	CREATE INDEX plain_b ON d.plain (b);
+	INSERT INTO d.plain SELECT i, i, 'name ' || i, jsonb_build_object('i', i), ARRAY[i, NULL] FROM generate_series(1, 20000) i;
+	INSERT INTO d.two_keys SELECT 'k' || i % 7, gen_random_uuid(), '2024-01-01'::date + i % 13, E'a\tb\\\\c\nd\re' FROM generate_series(1, 3000) i;
+	INSERT INTO d.quoted SELECT E'it''s \\ "' || i, i FROM generate_series(1, 2500) i;
+	INSERT INTO d.no_key SELECT i / 2, 'x' FROM generate_series(1, 2000) i;
+	INSERT INTO d.no_key SELECT NULL, NULL FROM generate_series(1, 3);
+	INSERT INTO d.by_index SELECT i, i, 'k' || i, 'v' FROM generate_series(1, 20) i;
+	INSERT INTO d.parted SELECT i, CASE i % 2 WHEN 0 THEN 'a' ELSE 'b' END, 'v' FROM generate_series(1, 5000) i;
+	INSERT INTO d.wide SELECT i, repeat(md5(i::text), 500), i, 'other' FROM generate_series(1, 20) i;
+	INSERT INTO d.full_row SELECT i, repeat(md5(i::text), 500), i FROM generate_series(1, 20) i;
+	INSERT INTO d.computed SELECT i, i FROM generate_series(1, 10) i;
+	INSERT INTO d."Odd ""name" VALUES (1, 'first', '\\');
+	ANALYZE;
+));
+my %columns = ('d.computed' => 'id, a');
+my @tables = (
+	'd.plain', 'd.two_keys', 'd.only_key', 'd.quoted', 'd.no_key', 'd.full_row', 'd.by_index',
+	'd.wide', 'd.parted', 'd.computed', 'd."Odd ""name"');
+
+sub all_same
+{
+	my ($what) = @_;
+
+	same_as_source($hub, $source, $_, $_, "$what of $_", $columns{$_}) for @tables;
+	return;
+}
+
+# rows that move between chunks while they are copied
+my $mover = $source->background_psql('postgres');
+$mover->query_until(qr/^started/m, qq(\\echo started\n));
+$mover->{stdin} .= "UPDATE d.plain SET id = -id - 100000, a = a + 1 WHERE id % 20 = $_ AND id > 0;\n" . "UPDATE d.plain SET id = -id - 100000 WHERE id % 20 = 0 AND id < 0;\n" for 1 .. 15;
+$mover->{run}->pump_nb;
+pull_from($hub, 'p', 'src', ['d.*'], 'd', '{"chunk_rows": 1000, "workers": 3}');
+$mover->quit;
+caught_up($hub, 'p');
+all_same('copy');
+is($hub->safe_psql('postgres', "SELECT count(*) FROM tapdata.tables WHERE source_table LIKE '%parted%'"), 1,
+	'a partitioned table is one table');
+is($hub->safe_psql('postgres', "SELECT count(*) FROM pg_indexes WHERE schemaname = 'd' AND tablename = 'plain'"), 2,
+	'indexes are built');
+
+$source->safe_psql('postgres', q(
+	BEGIN;
+	INSERT INTO d.plain VALUES (1000001, 1, 'one', '{}', '{}'), (1000002, NULL, NULL, NULL, NULL);
+	UPDATE d.plain SET a = a + 1, c = NULL WHERE a < 100;
+	SAVEPOINT x;
+	DELETE FROM d.plain;
+	ROLLBACK TO x;
+	DELETE FROM d.plain WHERE a BETWEEN 200 AND 300;
+	UPDATE d.plain SET id = id + 10000000 WHERE a BETWEEN 400 AND 450;
+	COMMIT;
+	UPDATE d.two_keys SET v = 'changed' WHERE k1 < 'k3';
+	UPDATE d.two_keys SET k1 = 'new' || k1 WHERE k1 > 'k5';
+	DELETE FROM d.two_keys WHERE k1 = 'k4';
+	INSERT INTO d.only_key VALUES (1, 1), (1, 2), (2, 1);
+	UPDATE d.only_key SET b = 3 WHERE b = 2;
+	DELETE FROM d.only_key WHERE a = 2;
+	UPDATE d.quoted SET k = k || '''', v = 0 WHERE v < 10;
+	UPDATE d.no_key SET b = 'y' WHERE a = 5;
+	DELETE FROM d.no_key WHERE ctid IN (SELECT ctid FROM d.no_key WHERE a = 7 OR a IS NULL LIMIT 2);
+	INSERT INTO d.no_key SELECT 7, 'x' FROM generate_series(1, 3);
+	UPDATE d.full_row SET small = 5 WHERE id = 1;
+	UPDATE d.full_row SET id = 200 WHERE id = 2;
+	DELETE FROM d.full_row WHERE id = 3;
+	UPDATE d.by_index SET id = id + 1000 WHERE id < 5;
+	UPDATE d.by_index SET k1 = k1 + 1000, v = 'w' WHERE id BETWEEN 5 AND 9;
+	DELETE FROM d.by_index WHERE id = 10;
+	UPDATE d.wide SET small = -1 WHERE id < 5;
+	UPDATE d.wide SET id = id + 100 WHERE id BETWEEN 5 AND 8;
+	UPDATE d.wide SET big = 'short' WHERE id = 9;
+	UPDATE d.parted SET region = 'b' WHERE id = 2;
+	UPDATE d.parted SET v = 'w' WHERE id < 20;
+	DELETE FROM d.parted WHERE id = 4;
+	UPDATE d.computed SET a = 100 WHERE id = 1;
+	UPDATE d."Odd ""name" SET "select" = 'second', "a\b" = NULL;
+));
+caught_up($hub, 'p');
+all_same('changes');
+is($hub->safe_psql('postgres', "SELECT state FROM tapdata.status WHERE name = 'p'"), 'streaming', 'it streams');
+
+# an idle pipeline lets go of the source's log
+$source->safe_psql('postgres', q(CREATE TABLE other (i int); INSERT INTO other SELECT generate_series(1, 1000)));
+my $lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
+ok($source->poll_query_until('postgres', "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots"),
+	'what others write is confirmed, so that no log piles up');
+
+# ---------------------------------------------------------------------
+# Tables that come later, are copied again, or go
+# ---------------------------------------------------------------------
+
+$source->safe_psql('postgres', q(
+	CREATE TABLE d.late (id int PRIMARY KEY, v text);
+	INSERT INTO d.late SELECT i, 'v' FROM generate_series(1, 5000) i;
+	CREATE TABLE d.late_no_key (v int);
+	ALTER TABLE d.late_no_key REPLICA IDENTITY FULL;
+	INSERT INTO d.late_no_key SELECT i % 3 FROM generate_series(1, 50) i;
+));
+$hub->safe_psql('postgres', "SELECT tapdata.add_tables('p', ARRAY['d.late', 'd.late_no_key'])");
+$source->safe_psql('postgres', "UPDATE d.late SET v = 'w' WHERE id % 3 = 0; DELETE FROM d.late WHERE id % 7 = 0; INSERT INTO d.late_no_key VALUES (1), (1)");
+caught_up($hub, 'p');
+push @tables, 'd.late', 'd.late_no_key';
+all_same('a table added later');
+ok($source->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_replication_slots"),
+	'slots of tables that joined are dropped');
+$hub->safe_psql('postgres', "DELETE FROM d.late; SELECT tapdata.resync('p', 'd.late')");
+$source->safe_psql('postgres', "UPDATE d.late SET v = 'x' WHERE id % 5 = 0");
+caught_up($hub, 'p');
+all_same('resync of one');
+$hub->safe_psql('postgres', "SELECT tapdata.resync('p')");
+$source->safe_psql('postgres', "UPDATE d.late SET v = 'y' WHERE id % 5 = 1");
+caught_up($hub, 'p');
+all_same('resync of all');
+
+# ---------------------------------------------------------------------
+# Sequences, discovery, checks
+# ---------------------------------------------------------------------
+
+$source->safe_psql('postgres', q(
+	CREATE TABLE d.numbered (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n serial);
+	INSERT INTO d.numbered SELECT FROM generate_series(1, 7);
+));
+$hub->safe_psql('postgres', "SELECT tapdata.add_tables('p', ARRAY['d.numbered'])");
+caught_up($hub, 'p');
+is($hub->safe_psql('postgres', "SELECT string_agg(column_name || ' ' || last_value, ', ' ORDER BY column_name) FROM tapdata.sync_sequences('p')"),
+	'id 7, n 7', 'sequences are brought along');
+is($hub->safe_psql('postgres', "SELECT key_columns FROM tapdata.discover('src', 'd.by_index')"), '{k2,k1}',
+	'discover() tells the key that changes go by');
+is($hub->safe_psql('postgres', "SELECT string_agg(check_name, ',') FROM tapdata.test_connection('src') WHERE NOT ok AND check_name LIKE 'source%' AND check_name <> 'source_retention'"),
+	'', 'test_connection() finds nothing missing');
+
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('p', true)");
+is($source->safe_psql('postgres', "SELECT (SELECT count(*) FROM pg_replication_slots) + (SELECT count(*) FROM pg_publication)"),
+	'0', 'nothing is left at the source');
+
+done_testing();
