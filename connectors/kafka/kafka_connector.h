@@ -16,7 +16,9 @@
  * kafka_write.c		a change becomes messages
  * kafka_format.c		the formats of messages
  * kafka_extra.c		messages about transactions, heartbeats
- * kafka_types.c		values by the type mapping of Kafka Connect
+ * kafka_types.c		the type mapping of Kafka Connect
+ * kafka_convert.c		values by it
+ * kafka_decimal.c		decimal numbers as Java has them
  * kafka_schema.c		schemas of Kafka Connect as JSON
  * kafka_debezium.c		Debezium's envelope
  * kafka_avro.c			Avro's schemas and binary encoding

@@ -83,6 +83,38 @@ extern TapKafkaColumn *tap_kafka_columns(const TapSourceTable *table, TapKafkaDe
 /* What stands for an unchanged value that the WAL does not hold. */
 #define TAP_KAFKA_UNAVAILABLE	"__debezium_unavailable_value"
 
+/* ---- kafka_convert.c ---- */
+
+/*
+ * One TapKafkaConvert for each kind of type.  bit is of bit(1), bits of
+ * longer ones; output goes by the output function, by_function by one to json.
+ */
+extern void tap_kafka_convert_bool(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_int2(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_int4(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_int8(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_oid(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_float4(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_float8(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_text(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_output(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_by_function(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_bytea(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_numeric(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_numeric_double(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_money(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_money_text(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_money_double(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_date(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_time(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_timestamp(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_timestamptz(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_timetz(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_interval(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_bit(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_bits(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+extern void tap_kafka_convert_point(TapKafkaType *type, Datum datum, TapKafkaValue *value);
+
 /* What stands for a required column of an old row that is not known. */
 extern void tap_kafka_zero_value(const TapKafkaType *type, TapKafkaValue *value);
 
