@@ -403,6 +403,7 @@ void
 tap_pull_tables_joined(TapPull *pull)
 {
 	bool		joining = false;
+	bool		stored = false;
 	ListCell   *cell;
 	MemoryContext old = CurrentMemoryContext;
 
@@ -417,6 +418,11 @@ tap_pull_tables_joined(TapPull *pull)
 			joining = true;
 			continue;
 		}
+
+		/* or a restart would read what the table has once more, and keep it */
+		if (!stored)
+			tap_pull_position_moved(pull, true);
+		stored = true;
 		tap_worker_begin();
 		if (tap_options_bool(pull->options, "indexes"))
 		{
