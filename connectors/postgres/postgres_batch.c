@@ -27,6 +27,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+/* Of a buffer for single rows. */
+#define KEPT_BYTES		(1024 * 1024)
+
 /* ---------------------------------------------------------------------
  * Batches and runs
  * ---------------------------------------------------------------------
@@ -238,7 +241,7 @@ index_inserts(TapSession *session, TapPgTable *table)
 	{
 		bool		found;
 		TapPgKeySlot *slot = tap_pg_keys_look_up(session, table, run->data.data + run->rows[i].offset,
-										 run->rows[i].key_bytes, &found);
+												 run->rows[i].key_bytes, &found);
 
 		tap_pg_keys_set(table, slot, run, i);
 	}
@@ -547,6 +550,18 @@ add_truncate(TapSession *session, TapPgTable *table)
 	end_epoch(table);
 }
 
+/* A row of many megabytes leaves no such buffer behind. */
+static void
+shrink(TapPgSink *sink, StringInfo buffer)
+{
+	if (buffer->maxlen <= KEPT_BYTES)
+		return;
+	pfree(buffer->data);
+	buffer->data = MemoryContextAlloc(sink->context, KEPT_BYTES);
+	buffer->maxlen = KEPT_BYTES;
+	resetStringInfo(buffer);
+}
+
 static void
 raise_missing_table(const TapPgTable *table)
 {
@@ -594,4 +609,7 @@ tap_pg_batch_add(TapSession *session, const TapOutChange *change)
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(sink->value_context);
+	shrink(sink, &sink->scratch);
+	shrink(sink, &sink->old_scratch);
+	shrink(sink, &sink->new_scratch);
 }

@@ -122,11 +122,19 @@ send_progress(TapSession *session, TapPgBatch *batch)
 char *
 tap_pg_truncate_statement(const TapPgRun *run)
 {
+	const TapPgTable *first = linitial(run->truncated);
 	StringInfoData sql;
 	ListCell   *cell;
 	const char *separator = "";
 
 	initStringInfo(&sql);
+
+	/* a table that others refer to cannot be truncated alone */
+	if (list_length(run->truncated) == 1 && first->referenced)
+	{
+		appendStringInfo(&sql, "DELETE FROM %s", first->quoted);
+		return sql.data;
+	}
 	appendStringInfoString(&sql, "TRUNCATE ");
 	foreach(cell, run->truncated)
 	{

@@ -185,4 +185,22 @@ is(join(', ', map { $_->[0] } @differing), '', scalar(@keys) . ' types as keys')
 is($hub->safe_psql('postgres', "SELECT count(*) FROM tapdata.status WHERE state <> 'streaming'"), 0,
 	'nothing failed');
 
+# ---------------------------------------------------------------------
+# Other encodings
+# ---------------------------------------------------------------------
+
+my $latin = new_hub('latin', '', extra => [ '--encoding=LATIN1', '--no-locale' ]);
+connect_target($latin, $target, 'copy');
+$latin->safe_psql('postgres', q(
+	CREATE SCHEMA latin;
+	CREATE TABLE latin.t (id int PRIMARY KEY, v text, c varchar(3), a text[], j jsonb, x xml);
+	INSERT INTO latin.t VALUES (1, chr(228) || chr(246), chr(252), ARRAY[chr(223)], to_jsonb(chr(233)), ('<a>' || chr(233) || '</a>')::xml);));
+publish($latin, 'latin', 'copy', ['latin.*']);
+delivered($latin, 'latin');
+$latin->safe_psql('postgres', 'INSERT INTO latin.t SELECT 2, v, c, a, j, x FROM latin.t; UPDATE latin.t SET v = v || chr(255) WHERE id = 1');
+delivered($latin, 'latin');
+is($target->safe_psql('postgres', q(
+		SELECT id, v = U&'\00e4\00f6' || CASE id WHEN 1 THEN U&'\00ff' ELSE '' END, c = U&'\00fc', a[1] = U&'\00df', j #>> '{}' = U&'\00e9', x::text = U&'<a>\00e9</a>'
+		FROM latin.t ORDER BY id)), "1|t|t|t|t|t\n2|t|t|t|t|t", 'a hub in LATIN1');
+
 done_testing();

@@ -201,6 +201,15 @@ delivered($hub, 'little');
 same_as_hub($hub, $target, 'd2.parent', name => 'a user without rights: parents');
 same_as_hub($hub, $target, 'd2.child', columns => 't.id, t.parent', name => 'and children in the right order');
 is($target->safe_psql('postgres', 'SELECT DISTINCT log FROM d2.child'), 'seen', 'triggers fire');
+
+# the target's foreign key is not the hub's
+$hub->safe_psql('postgres', 'DELETE FROM d2.child; TRUNCATE d2.parent; INSERT INTO d2.parent VALUES (50); TRUNCATE d2.child, d2.parent; INSERT INTO d2.parent VALUES (51)');
+delivered($hub, 'little');
+same_as_hub($hub, $target, $_, name => "truncate what others refer to, $_") for qw(d2.parent d2.child);
+$hub->safe_psql('postgres', 'INSERT INTO d2.child VALUES (1, 1000)');
+wait_for_state($hub, 'little', 'failed');
+like($hub->safe_psql('postgres', "SELECT last_error FROM tapdata.status WHERE name = 'little'"),
+	qr/violates foreign key constraint.*Publish the table that is referred to/, 'a row that refers to nothing is refused, with words that help');
 is($hub->safe_psql('postgres', "SELECT string_agg(check_name, ',' ORDER BY check_name) FROM tapdata.test_connection('little') WHERE NOT ok AND check_name NOT IN ('tls', 'progress') AND check_name NOT LIKE 'source%'"),
 	'origin,replication_role', 'test_connection() says what is not permitted');
 
