@@ -178,10 +178,11 @@ struct TapSession
 	/* where the stream of hub transactions stands */
 	bool		in_hub_txn;
 	uint64		written_lsn;	/* behind the last commit() */
-	uint64		durable_lsn;
+	uint64		durable_lsn;	/* in this session */
 	uint64		previous_commit_lsn;	/* for Debezium's "sequence" */
 	bool		down_reported;	/* an event says that no broker is there */
 	bool		snapshot_begun; /* a row of a copy was written */
+	bool		set_aside;		/* a dead letter is to be stored by the hub */
 
 	/* exactly_once */
 	TapKafkaTxnState txn_state;

@@ -64,8 +64,7 @@ start(TapSession *session)
 		return TAP_POSITION_NOT_HELD;
 	session->position_topic = tap_kafka_topic(session, session->settings.position_topic, true);
 	tap_kafka_txn_init(session);
-	session->durable_lsn = tap_kafka_read_position(session);
-	return session->durable_lsn;
+	return tap_kafka_read_position(session);
 }
 
 /* ---------------------------------------------------------------------
@@ -295,16 +294,17 @@ copy_end(TapSession *session, const TapSourceTable *table, void *table_data)
 	finish(session);
 }
 
+/* It may go back: the hub was restored, and its tables were copied again. */
 static void
 set_position(TapSession *session, uint64 position)
 {
-	session->written_lsn = Max(session->written_lsn, position);
-	if (session->settings.exactly_once && position > session->durable_lsn)
-	{
-		tap_kafka_txn_begin(session);
-		finish(session);
-	}
-	session->durable_lsn = Max(session->durable_lsn, position);
+	session->written_lsn = position;
+	session->durable_lsn = position;
+	if (!session->settings.exactly_once)
+		return;
+	session->durable_lsn = 0;
+	tap_kafka_txn_begin(session);
+	finish(session);
 }
 
 /* A heartbeat belongs to no hub transaction; the position goes with the next. */

@@ -204,6 +204,7 @@ refuse_large(TapSession *session, const TapKafkaPending *message, const TapOutCh
 		tap_kafka_core->dead_letter(&change->table->name, describe_change(change),
 									change->txn ? change->txn->end_lsn : change->lsn,
 									ERRCODE_PROGRAM_LIMIT_EXCEEDED, reason);
+		session->set_aside = true;
 		return;
 	}
 	ereport(ERROR,
@@ -446,6 +447,7 @@ tap_kafka_write_change(TapSession *session, const TapOutChange *change)
 	Outgoing	out = {session, change->table_data, change};
 	MemoryContext before = MemoryContextSwitchTo(session->row_context);
 	int			headers = session->settings.headers;
+	bool		flush;
 
 	switch (change->kind)
 	{
@@ -477,5 +479,9 @@ tap_kafka_write_change(TapSession *session, const TapOutChange *change)
 		session->unserved = 0;
 		tap_kafka_serve(session->client);
 	}
-	return session->pending != NIL || session->client->failures != NIL;
+
+	/* the hub stores dead letters at a flush: before our position passes them */
+	flush = session->set_aside || session->pending != NIL || session->client->failures != NIL;
+	session->set_aside = false;
+	return flush;
 }
