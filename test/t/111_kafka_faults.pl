@@ -33,6 +33,7 @@ foreach my $test (
 	['the broker is killed while it is written to' => \&broker_killed],
 	['the broker hangs' => \&broker_hangs],
 	['the worker and the hub are killed' => \&killed],
+	['memory through a transaction of 100 MB' => \&large_transaction],
 	['a row that is too large' => \&too_large],
 	['a topic that is not there and may not be made' => \&unknown_topic],
 	['the topic with the positions is lost' => \&lost_position],
@@ -158,6 +159,25 @@ sub killed
 		$hub->poll_query_until('postgres', 'SELECT true');
 	}
 	compare('after kill -9');
+	return;
+}
+
+sub large_transaction
+{
+	my $rows = 60_000;
+
+	$hub->safe_psql('postgres', 'CREATE TABLE shop.large (id int PRIMARY KEY, v text)');
+	publish($hub, $kafka, 'large', ['shop.large'], { topic => 'large' });
+	caught_up($hub, 'large');
+	$hub->safe_psql('postgres',
+		"INSERT INTO shop.large SELECT g, repeat(md5(g::text), 50) FROM generate_series(1, $rows) g");
+	caught_up($hub, 'large');
+	my $pid = $hub->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline' AND application_name LIKE '%large%'");
+	my ($peak) = slurp_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+) kB/m;
+	cmp_ok($peak, '<', 350_000, "the worker never had more than $peak kB");
+	is($kafka->count('large'), $rows, 'all rows are there');
+	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('large'); DROP TABLE shop.large");
 	return;
 }
 

@@ -306,6 +306,29 @@ sub settled_records
 	return $self->records($topic);
 }
 
+=pod
+
+=head2 $kafka->count($topic)
+
+How many records at read_committed there are, for topics that are too large to be looked at.
+
+=cut
+
+sub count
+{
+	my ($self, $topic) = @_;
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run(
+		[
+			'kcat', '-C', '-e', '-q', '-b', $self->bootstrap, '-t', $topic, '-o', 'beginning',
+			'-X', 'isolation.level=read_committed', '-f', '.'
+		],
+		'<', \undef, '>', \$out, '2>', \$err)
+	  or die "kcat: $err";
+	return length $out;
+}
+
 # The ends of all partitions, as kcat prints them.
 sub _end
 {
