@@ -142,6 +142,24 @@ is($target->safe_psql('postgres', 'SELECT a, c IS NULL, f2 IS NULL FROM d.t WHER
 cmp_ok($hub->safe_psql('postgres', "SELECT count(*) FROM tapdata.events WHERE pipeline = 'ddl' AND message ~ 'target \"d.t\"'"),
 	'>', 5, 'the changes are among the events');
 
+# what changed while the pipeline was stopped
+$hub->safe_psql('postgres', q(
+	SELECT tapdata.stop('ddl');
+	CREATE TABLE d.while_stopped (id int PRIMARY KEY, a int, b text, c int);
+	INSERT INTO d.while_stopped VALUES (1, 1, 'b', 1);
+	SELECT tapdata.start('ddl');));
+delivered($hub, 'ddl');
+$hub->safe_psql('postgres', q(
+	SELECT tapdata.stop('ddl');
+	INSERT INTO d.while_stopped VALUES (2, 2, 'b', 2);
+	ALTER TABLE d.while_stopped RENAME b TO b2;
+	ALTER TABLE d.while_stopped ALTER a TYPE text;
+	ALTER TABLE d.while_stopped ADD e int DEFAULT 9;
+	INSERT INTO d.while_stopped VALUES (3, 'text', 'b', 3, 3);
+	SELECT tapdata.start('ddl');));
+delivered($hub, 'ddl');
+same_as_hub($hub, $target, 'd.while_stopped', name => 'changes while the pipeline was stopped');
+
 # the table is published from its beginning
 $hub->safe_psql('postgres', 'CREATE TABLE d.new (id int PRIMARY KEY, v text); INSERT INTO d.new VALUES (1, \'x\')');
 wait_for_sql($target, "SELECT to_regclass('d.new') IS NOT NULL");
