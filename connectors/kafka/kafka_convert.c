@@ -10,6 +10,7 @@
 #include "kafka_types.h"
 
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/cash.h"
@@ -259,8 +260,17 @@ tap_kafka_convert_interval(TapKafkaType *type, Datum datum, TapKafkaValue *value
 {
 	Interval   *interval = DatumGetIntervalP(datum);
 
-	value->integer = interval->time + (int64) interval->day * USECS_PER_DAY +
-		(int64) (interval->month * USECS_PER_MONTH);
+	/* infinite ones, of PostgreSQL 17, have the extreme values in all parts */
+	if (interval->month == PG_INT32_MAX && interval->time == PG_INT64_MAX)
+		value->integer = PG_INT64_MAX;
+	else if (interval->month == PG_INT32_MIN && interval->time == PG_INT64_MIN)
+		value->integer = PG_INT64_MIN;
+	else if (pg_add_s64_overflow(interval->time,
+								 interval->day * USECS_PER_DAY +
+								 (int64) (interval->month * USECS_PER_MONTH), &value->integer))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERVAL_FIELD_OVERFLOW),
+				 errmsg("interval has more microseconds than a number of 64 bits holds")));
 }
 
 void
