@@ -58,7 +58,8 @@ prepare_session(TapMysqlSink *sink)
 	tap_mysql_sink_run(sink, NULL,
 					   psprintf("SET SESSION sql_mode = 'STRICT_TRANS_TABLES,STRICT_ALL_TABLES,"
 								"ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO', "
-								"foreign_key_checks = %d, wait_timeout = 31536000", sink->checks_foreign_keys ? 1 : 0),
+								"foreign_key_checks = %d, sql_safe_updates = 0, "
+								"wait_timeout = 31536000", sink->checks_foreign_keys ? 1 : 0),
 					   "set up the session");
 	tap_mysql_sink_run(sink, NULL, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 					   "set up the session");

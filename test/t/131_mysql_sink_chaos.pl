@@ -39,11 +39,15 @@ sub check_chaos
 
 	$target->sql("CREATE DATABASE app; GRANT ALL ON *.* TO '" . $target->user . "'\@'%'");
 	$hub->safe_psql('postgres', qq(
-		INSERT INTO ledger.entry (amount) SELECT 1 FROM generate_series(1, 20000);
+		INSERT INTO ledger.entry (amount) SELECT 1 FROM generate_series(1, 60000);
 		SELECT tapdata.connect('t', '${\ $target->uri('app') }');
 		SELECT tapdata.publish('ledger', 't', ARRAY['ledger.*'], '{"batch_bytes": 8192}');));
 	$ledger->open(clients => 2);
-	caught_up($hub, 'ledger');
+
+	# in the middle of the first copy
+	wait_until(sub { eval { $target->value('SELECT COUNT(*) FROM ledger.entry') } });
+	kill_it($hub, $target, 'worker');
+	wait_until(sub { position($target) > 0 });
 	for my $round (1 .. $rounds)
 	{
 		my $victim = $ENV{TAPDATA_CHAOS_VICTIM} || (qw(worker hub target))[ rand 3 ];
@@ -81,17 +85,25 @@ sub position
 	return eval { $target->value('SELECT position FROM app.tapdata_progress') } || 0;
 }
 
-sub wait_for_more
+sub wait_until
 {
-	my ($target) = @_;
-	my $before = position($target);
+	my ($condition) = @_;
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
-	while (position($target) == $before)
+	until ($condition->())
 	{
 		die 'the target does not move on' if time > $deadline;
 		Time::HiRes::sleep(0.05);
 	}
+	return;
+}
+
+sub wait_for_more
+{
+	my ($target) = @_;
+	my $before = position($target);
+
+	wait_until(sub { position($target) != $before });
 	return;
 }
 
