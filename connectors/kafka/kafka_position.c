@@ -117,7 +117,7 @@ find_ends(TapKafkaJob *job, rd_kafka_t *rk, int64_t *low, int64_t *high)
 	int64		until = now_ms() + READ_TIMEOUT_MS;
 	rd_kafka_resp_err_t code;
 
-	for (int round_ms = ROUND_MS;; round_ms *= 2)
+	for (int round_ms = ROUND_MS;; round_ms = Min(round_ms * 2, LAST_ROUND_MS))
 	{
 		code = rd_kafka_query_watermark_offsets(rk, job->topic, POSITION_PARTITION, low, high,
 												round_ms);

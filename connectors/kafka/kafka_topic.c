@@ -22,6 +22,7 @@
 /* How long one request may take, and the first round of waiting for it. */
 #define REQUEST_TIMEOUT_MS	5000
 #define FIRST_ROUND_MS		500
+#define LAST_ROUND_MS		2000
 
 /* Topics other than those of tables. */
 static const char *const compact_settings[][2] = {
@@ -162,7 +163,7 @@ request_metadata(TapKafkaJob *job, rd_kafka_t *rk, rd_kafka_topic_t *topic,
 	int64		until = now_ms() + REQUEST_TIMEOUT_MS;
 	rd_kafka_resp_err_t code;
 
-	for (int round_ms = FIRST_ROUND_MS;; round_ms *= 2)
+	for (int round_ms = FIRST_ROUND_MS;; round_ms = Min(round_ms * 2, LAST_ROUND_MS))
 	{
 		code = rd_kafka_metadata(rk, 0, topic, metadata, round_ms);
 		if ((code != RD_KAFKA_RESP_ERR__TIMED_OUT && code != RD_KAFKA_RESP_ERR__TRANSPORT) ||

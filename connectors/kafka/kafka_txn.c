@@ -128,5 +128,8 @@ tap_kafka_txn_finish(TapSession *session)
 		tap_kafka_report(&error, "could not commit a transaction of Kafka");
 	session->txn_state = TAP_KAFKA_TXN_NONE;
 	session->durable_lsn = Max(session->durable_lsn, session->txn_lsn);
+
+	/* the brokers answer: whatever was wrong is over */
+	session->client->last_error.code = RD_KAFKA_RESP_ERR_NO_ERROR;
 	return true;
 }
