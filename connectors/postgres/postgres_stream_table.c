@@ -341,8 +341,8 @@ follow_column(TapPgStream *stream, TapPgStreamTable *table, const TapPgFormat *n
 	{
 		TapColumnRename *rename = palloc(sizeof(TapColumnRename));
 
-		rename->from = known->name;
-		rename->to = same->name;
+		rename->from = pstrdup(known->name);
+		rename->to = pstrdup(same->name);
 		table->renames = lappend(table->renames, rename);
 		column->name = same->name;
 	}
@@ -524,21 +524,19 @@ tap_pg_stream_need_format(TapPgStream *stream, TapPgStreamTable *table)
 	table->format_context = AllocSetContextCreate(stream->context, "tapdata postgres format",
 												  ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(table->format_context);
-	if (is_known_format(table, table->known))
+	if (!is_known_format(table, table->known))
 	{
-		table->format = table->known;
-		table->source = tap_pg_source_table(table->format);
-	}
-	else
-	{
+		bool		begun = tap_pg_begin_lookups();
 		char	   *before = tap_pg_format_text(table->known);
+		char	   *after = tap_pg_format_text(follow_format(stream, table));
 
-		table->format = follow_format(stream, table);
-		table->source = tap_pg_source_table(table->format);
+		tap_pg_end_lookups(begun);
 		table->schema = TAP_SCHEMA_ALTERED;
-		table->schema_due = strcmp(before, table->source->definition) != 0;
-		set_known(stream, table, &table->name, table->source->definition);
+		table->schema_due = strcmp(before, after) != 0;
+		set_known(stream, table, &table->name, after);
 	}
+	table->format = table->known;
+	table->source = tap_pg_source_table(table->format);
 	prepare_rows(table);
 	MemoryContextSwitchTo(old);
 }

@@ -1,0 +1,202 @@
+# PostgreSQL as a source: tables that change, TRUNCATE, partitions as leaves, tables
+# without replica identity, prepared transactions, rows that the hub cannot take.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Tapdata::PostgresSource;
+use Tapdata::Test;
+use Test::More;
+
+my $hub = new_hub('hub');
+my $source = new_source('source', "max_prepared_transactions = 5\n");
+
+sub columns_of
+{
+	my ($node, $table) = @_;
+	return $node->safe_psql('postgres',
+		"SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attname) FROM pg_attribute WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped");
+}
+
+$source->safe_psql('postgres', q(
+	CREATE SCHEMA s;
+	CREATE TABLE s.t (id int PRIMARY KEY, a int, b text, c date);
+	INSERT INTO s.t SELECT i, i, 'b' || i, '2024-01-01' FROM generate_series(1, 100) i;
+	CREATE TABLE s.moved (id int PRIMARY KEY, v text);
+	INSERT INTO s.moved VALUES (1, 'one');
+	CREATE TABLE s.rekeyed (a int NOT NULL, b int NOT NULL, v text, CONSTRAINT k PRIMARY KEY (a));
+	INSERT INTO s.rekeyed VALUES (1, 10, 'x'), (2, 20, 'y');
+	CREATE TABLE s.parent (id int PRIMARY KEY);
+	CREATE TABLE s.child (id int PRIMARY KEY, parent int REFERENCES s.parent);
+	INSERT INTO s.parent VALUES (1), (2);
+	INSERT INTO s.child VALUES (1, 1), (2, 2);
+	CREATE TABLE s.wide (id int PRIMARY KEY, big text, n int);
+	ALTER TABLE s.wide ALTER big SET STORAGE EXTERNAL;
+	INSERT INTO s.wide SELECT i, repeat(md5(i::text), 300), i FROM generate_series(1, 5) i;
+));
+connect_source($hub, $source, 'src');
+pull_from($hub, 'p', 'src', ['s.*'], 's', '{"ddl_drop": true}');
+caught_up($hub, 'p');
+
+# ---------------------------------------------------------------------
+# Columns
+# ---------------------------------------------------------------------
+
+$source->safe_psql('postgres', q(
+	ALTER TABLE s.t ADD d numeric(8, 2), ADD e text DEFAULT 'was there';
+	UPDATE s.t SET d = 1.5 WHERE id = 1;
+	ALTER TABLE s.t DROP c;
+	UPDATE s.t SET a = a + 1 WHERE id = 2;
+	ALTER TABLE s.t RENAME b TO renamed;
+	INSERT INTO s.t VALUES (1000, 1, 'after');
+));
+caught_up($hub, 'p');
+
+# a rewrite of the table makes the source forget what old rows have in a new column
+$source->safe_psql('postgres', q(
+	ALTER TABLE s.t ALTER a TYPE bigint;
+	INSERT INTO s.t VALUES (1001, 5000000000, 'wide');
+));
+caught_up($hub, 'p');
+is(columns_of($hub, 's.t'), columns_of($source, 's.t'), 'columns that were added, dropped, renamed and widened');
+same_as_source($hub, $source, 's.t', 's.t', 'and their rows', 'id, a, renamed, d, e');
+
+$source->safe_psql('postgres', q(
+	ALTER TABLE s.moved RENAME TO was_moved;
+	UPDATE s.was_moved SET v = 'two';
+	INSERT INTO s.was_moved VALUES (2, 'new');
+));
+caught_up($hub, 'p');
+same_as_source($hub, $source, 's.was_moved', 's.was_moved', 'a renamed table');
+
+$source->safe_psql('postgres', q(
+	ALTER TABLE s.rekeyed DROP CONSTRAINT k, ADD CONSTRAINT k PRIMARY KEY (b);
+	UPDATE s.rekeyed SET a = 7 WHERE b = 10;
+	UPDATE s.rekeyed SET b = 21 WHERE b = 20;
+	DELETE FROM s.rekeyed WHERE b = 10;
+	INSERT INTO s.rekeyed VALUES (7, 30, 'z'), (7, 31, 'same a');
+));
+caught_up($hub, 'p');
+same_as_source($hub, $source, 's.rekeyed', 's.rekeyed', 'another primary key');
+
+# altered while the pipeline does not read, and before what it reads next
+$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
+$source->safe_psql('postgres', q(
+	INSERT INTO s.t (id, a) VALUES (1002, 1);
+	ALTER TABLE s.t ADD f int DEFAULT 3;
+	INSERT INTO s.t (id, a) VALUES (1003, 1);
+	ALTER TABLE s.t DROP COLUMN e;
+	INSERT INTO s.t (id, a) VALUES (1004, 1);
+));
+$hub->safe_psql('postgres', "SELECT tapdata.start('p')");
+caught_up($hub, 'p');
+same_as_source($hub, $source, 's.t', 's.t', 'changes of the format that were far behind', 'id, a, renamed, d, f');
+
+# ---------------------------------------------------------------------
+# TRUNCATE, long values, prepared transactions, subtransactions
+# ---------------------------------------------------------------------
+
+$source->safe_psql('postgres', q(
+	TRUNCATE s.parent CASCADE;
+	INSERT INTO s.parent VALUES (5);
+	UPDATE s.wide SET n = n + 10;
+	UPDATE s.wide SET id = id + 10 WHERE id < 3;
+	UPDATE s.wide SET big = big || 'x' WHERE id = 4;
+	BEGIN;
+	INSERT INTO s.child VALUES (7, 5);
+	PREPARE TRANSACTION 'one';
+	BEGIN;
+	INSERT INTO s.child VALUES (8, 5);
+	PREPARE TRANSACTION 'two';
+));
+caught_up($hub, 'p');
+same_as_source($hub, $source, "s.$_", "s.$_", "$_ after TRUNCATE ... CASCADE") for ('parent', 'child');
+same_as_source($hub, $source, 's.wide', 's.wide', 'long values that did not change');
+$source->safe_psql('postgres', q(COMMIT PREPARED 'one'; ROLLBACK PREPARED 'two'));
+caught_up($hub, 'p');
+same_as_source($hub, $source, 's.child', 's.child', 'prepared transactions');
+is($hub->safe_psql('postgres', 'SELECT string_agg(id::text, chr(44)) FROM s.child'), '7', 'the one that was committed');
+
+# a table that was dropped, and another one under its name
+$source->safe_psql('postgres', q(
+	DROP TABLE s.rekeyed;
+	CREATE TABLE s.rekeyed (id uuid PRIMARY KEY, n int);
+	INSERT INTO s.rekeyed SELECT gen_random_uuid(), i FROM generate_series(1, 10) i;
+));
+$hub->safe_psql('postgres', "SELECT tapdata.resync('p', 's.rekeyed')");
+caught_up($hub, 'p');
+same_as_source($hub, $source, 's.rekeyed', 's.rekeyed', 'a table that was made anew, after resync()', 'id, n');
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('p', true)");
+
+# ---------------------------------------------------------------------
+# Partitions as leaves; tables without replica identity
+# ---------------------------------------------------------------------
+
+$source->safe_psql('postgres', q(
+	CREATE SCHEMA q;
+	CREATE TABLE q.parted (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+	CREATE TABLE q.low PARTITION OF q.parted FOR VALUES FROM (0) TO (100);
+	CREATE TABLE q.high PARTITION OF q.parted FOR VALUES FROM (100) TO (200);
+	INSERT INTO q.parted SELECT i, 'v' FROM generate_series(0, 199) i;
+	CREATE TABLE q.log (at int, what text);
+	INSERT INTO q.log SELECT i, 'w' FROM generate_series(1, 10) i;
+));
+sql_fails($hub, q(SELECT tapdata.pull('q', 'src', ARRAY['q.*'], 'q')), '55000',
+	qr/no replica identity.*ALTER TABLE .*REPLICA IDENTITY FULL.*without_identity/s,
+	'a table without replica identity is refused, with the ways out');
+is($source->safe_psql('postgres', "UPDATE q.log SET what = 'x' WHERE at = 1; SELECT count(*) FROM pg_publication"), '0',
+	'and its updates at the source are not');
+pull_from($hub, 'q', 'src', ['q.*'], 'q', '{"partitions": "leaf", "without_identity": "inserts"}');
+caught_up($hub, 'q');
+$source->safe_psql('postgres', q(
+	UPDATE q.parted SET v = 'w' WHERE id < 10 OR id > 190;
+	DELETE FROM q.parted WHERE id = 150;
+	UPDATE q.parted SET id = 150 WHERE id = 50;
+	INSERT INTO q.log VALUES (11, 'new');
+	UPDATE q.log SET what = 'changed' WHERE at = 2;
+));
+caught_up($hub, 'q');
+same_as_source($hub, $source, "q.$_", "q.$_", "leaf $_") for ('low', 'high');
+is($hub->safe_psql('postgres', "SELECT to_regclass('q.parted') IS NULL"), 't', 'the root is no table then');
+is($hub->safe_psql('postgres', "SELECT count(*), max(at), count(*) FILTER (WHERE what = 'changed') FROM q.log"), '11|11|0',
+	'of a table without identity the inserts are followed');
+is($source->safe_psql('postgres', "SELECT what FROM q.log WHERE at = 2"), 'changed', 'whose updates go on at the source');
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('q', true)");
+
+# ---------------------------------------------------------------------
+# A publication and a slot of the user's; a hub that cannot take a row
+# ---------------------------------------------------------------------
+
+$source->safe_psql('postgres', q(
+	CREATE SCHEMA g;
+	CREATE TABLE g.t (id int PRIMARY KEY, v text);
+	INSERT INTO g.t SELECT i, 'v' FROM generate_series(1, 5) i;
+	CREATE PUBLICATION mine FOR TABLE s.t;
+));
+sql_ok($hub, "SELECT count(*) FROM tapdata.test_connection('src')");
+pull_from($hub, 'g', 'src', ['g.*'], 'g', '{"publication": "mine", "slot": "my_slot"}');
+wait_for_sql($hub, "SELECT state || coalesce(last_error, '') ~ 'failed.*is not in publication \"mine\"' FROM tapdata.status WHERE name = 'g'");
+pass('a table that the given publication lacks is an error that says so');
+$source->safe_psql('postgres', 'ALTER PUBLICATION mine ADD TABLE g.t');
+$hub->safe_psql('postgres', "SELECT tapdata.start('g')");
+caught_up($hub, 'g');
+$source->safe_psql('postgres', "UPDATE g.t SET v = 'w'");
+caught_up($hub, 'g');
+same_as_source($hub, $source, 'g.t', 'g.t', 'by a given publication and slot');
+$hub->safe_psql('postgres', "SELECT tapdata.alter_pipeline('g', '{\"on_error\": \"dead_letter\"}')");
+$hub->safe_psql('postgres', "ALTER TABLE g.t ADD CHECK (v <> 'bad')");
+$source->safe_psql('postgres', "BEGIN; INSERT INTO g.t VALUES (10, 'good'), (11, 'bad'), (12, 'good'); COMMIT");
+caught_up($hub, 'g');
+is($hub->safe_psql('postgres', 'SELECT string_agg(id::text, chr(44) ORDER BY id) FROM g.t WHERE id >= 10'), '10,12',
+	'what the hub refuses is left out');
+like($hub->safe_psql('postgres', 'SELECT change FROM tapdata.dead_letters'), qr/"id": "?11"?/, 'and is a dead letter that names its key');
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('g', true)");
+is($source->safe_psql('postgres', "SELECT (SELECT string_agg(slot_name, '') FROM pg_replication_slots), (SELECT string_agg(pubname, '') FROM pg_publication)"),
+	'my_slot|mine', 'what was given is not dropped');
+
+done_testing();
