@@ -71,7 +71,7 @@ grow_keys(TapPgTable *table, MemoryContext context)
 
 TapPgKeySlot *
 tap_pg_keys_look_up(TapSession *session, TapPgTable *table, const char *key, uint32 key_bytes,
-			bool *found)
+					bool *found)
 {
 	uint32		hash = hash_bytes((const unsigned char *) key, key_bytes);
 	uint32		at;
