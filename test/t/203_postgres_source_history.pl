@@ -1,0 +1,107 @@
+# PostgreSQL as a source that is not what it was: its slot is gone, invalidated or made
+# anew, it was promoted, set back, or replaced by another cluster.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Tapdata::PostgresSource;
+use Tapdata::Test;
+use Test::More;
+
+my $hub = new_hub('hub');
+my $source = new_source('source', "max_slot_wal_keep_size = '16MB'\nmin_wal_size = '32MB'\nmax_wal_size = '32MB'\n");
+
+$source->safe_psql('postgres', q(
+	CREATE SCHEMA s;
+	CREATE TABLE s.t (id int PRIMARY KEY, v text);
+	INSERT INTO s.t SELECT i, 'v' FROM generate_series(1, 100) i;
+));
+connect_source($hub, $source, 'src');
+pull_from($hub, 'p', 'src', ['s.*'], 's');
+caught_up($hub, 'p');
+my $slot = $source->safe_psql('postgres', 'SELECT slot_name FROM pg_replication_slots');
+
+sub stop_pipeline
+{
+	$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
+	ok($source->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_replication WHERE application_name LIKE 'tapdata%'"), 'the stream ends');
+	return;
+}
+
+sub fails_with
+{
+	my ($pattern, $name) = @_;
+
+	$hub->safe_psql('postgres', "SELECT tapdata.start('p')");
+	wait_for_state($hub, 'p', 'failed');
+	like($hub->safe_psql('postgres', "SELECT last_error FROM tapdata.status WHERE name = 'p'"), $pattern, $name);
+	return;
+}
+
+sub resyncs
+{
+	my ($name) = @_;
+
+	$hub->safe_psql('postgres', "SELECT tapdata.resync('p')");
+	caught_up($hub, 'p');
+	same_as_source($hub, $source, 's.t', 's.t', $name);
+	return;
+}
+
+stop_pipeline();
+$source->safe_psql('postgres', "SELECT pg_drop_replication_slot('$slot'); DELETE FROM s.t WHERE id = 1");
+fails_with(qr/replication slot "$slot" is gone/, 'a slot that was dropped is an error');
+resyncs('resync() makes another one');
+
+stop_pipeline();
+$source->safe_psql('postgres', "SELECT pg_drop_replication_slot('$slot'); DELETE FROM s.t WHERE id = 2; SELECT pg_create_logical_replication_slot('$slot', 'pgoutput')");
+fails_with(qr/is ahead of this pipeline/, 'so is one that somebody made anew');
+resyncs('resync() after that');
+
+stop_pipeline();
+$source->safe_psql('postgres', q(
+	CREATE TABLE filler (v text);
+	INSERT INTO filler SELECT repeat('x', 1000) FROM generate_series(1, 60000);
+	SELECT pg_switch_wal();
+	CHECKPOINT;
+));
+ok($source->poll_query_until('postgres', "SELECT wal_status = 'lost' FROM pg_replication_slots"), 'the slot is invalidated');
+fails_with(qr/has invalidated replication slot "$slot"/, 'an invalidated slot is an error');
+resyncs('resync() drops it and makes another one');
+
+# what was promoted from where we stand, or later, goes on
+$source->backup('b');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($source, 'b', has_streaming => 1);
+$standby->start;
+stop_pipeline();
+my $confirmed = $source->safe_psql('postgres', "SELECT confirmed_flush_lsn FROM pg_replication_slots");
+$source->safe_psql('postgres', "INSERT INTO s.t VALUES (1000, 'before the promotion')");
+$source->wait_for_catchup($standby);
+$standby->promote;
+$hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', 'postgres://postgres\@localhost:" . $standby->port . "/postgres')");
+$hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', options => '{\"socket\": \"" . $standby->host . "\"}')");
+fails_with(qr/replication slot "$slot" is gone/, 'a promoted standby without the slot could have missed changes');
+$standby->safe_psql('postgres', "SELECT pg_create_logical_replication_slot('$slot', 'pgoutput')");
+fails_with(qr/is ahead of this pipeline/, 'a slot that was made after the promotion does not help');
+
+# another cluster altogether
+my $other = new_source('other');
+$hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', 'postgres://postgres\@localhost:" . $other->port . "/postgres')");
+$hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', options => '{\"socket\": \"" . $other->host . "\"}')");
+fails_with(qr/not the cluster that this pipeline has followed/, 'another cluster is refused');
+
+# a source that lost what the hub has: set back to an older backup
+my $old = PostgreSQL::Test::Cluster->new('old');
+$old->init_from_backup($source, 'b');
+$old->start;
+$hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', 'postgres://postgres\@localhost:" . $old->port . "/postgres')");
+$hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', options => '{\"socket\": \"" . $old->host . "\"}')");
+fails_with(qr/log ends before the position|history is not the one|is gone/, 'a source that was set back is refused');
+
+done_testing();
