@@ -32,6 +32,7 @@ static const struct
 	{"ssl.providers", "It would load a library into the server."},
 	{"sasl.kerberos.kinit.cmd", "It would run a program on the server."},
 	{"internal.", "It would send signals within the server."},
+	{"test.", "It would have changes sent to brokers within the server, which forget them."},
 	{"enable.gapless.guarantee", "The option \"delivery\" decides about it."},
 	{"enable.idempotence", "The option \"delivery\" decides about it."},
 	{"transactional.id", "The option \"delivery\" decides about it."},
@@ -54,6 +55,9 @@ static const char *const secret_words[] = {
 /* Properties that name files of the server. */
 static const char *const file_words[] = {".location", "keytab", "file"};
 
+/* Properties that librdkafka puts as they are into a command for the shell. */
+#define SHELL_PREFIX	"sasl.kerberos."
+
 static bool
 has_word(const char *name, const char *const *words, int nwords)
 {
@@ -71,6 +75,23 @@ tap_kafka_property_is_secret(const char *name)
 	return has_word(name, secret_words, lengthof(secret_words));
 }
 
+/* Asked by commands, and by workers outside of any transaction. */
+static bool
+user_has_role(Oid role)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		own_transaction = !IsTransactionState();
+	bool		result;
+
+	if (own_transaction)
+		StartTransactionCommand();
+	result = has_privs_of_role(GetUserId(), role);
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
 static void
 check_property(const char *key, const char *name)
 {
@@ -83,12 +104,19 @@ check_property(const char *key, const char *name)
 					 errdetail("%s", forbidden[i].reason)));
 	}
 	if (has_word(name, file_words, lengthof(file_words)) &&
-		!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+		!user_has_role(ROLE_PG_READ_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for option \"%s\"", key),
 				 errdetail("It names a file of the server, which only superusers and "
 						   "members of pg_read_server_files may use.")));
+	if (strncmp(name, SHELL_PREFIX, strlen(SHELL_PREFIX)) == 0 &&
+		!user_has_role(ROLE_PG_EXECUTE_SERVER_PROGRAM))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for option \"%s\"", key),
+				 errdetail("It is part of a command that the server runs, which only superusers and "
+						   "members of pg_execute_server_program may set.")));
 }
 
 void
