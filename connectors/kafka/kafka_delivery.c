@@ -199,6 +199,24 @@ make_dead_letter(TapSession *session, TapKafkaFailure *failure)
 	note_delivered(session, failure->opaque);
 }
 
+static void
+free_failures(TapKafkaClient *client)
+{
+	ListCell   *cell;
+
+	foreach(cell, client->failures)
+	{
+		TapKafkaFailure *failure = lfirst(cell);
+
+		if (failure->key != NULL)
+			pfree(failure->key);
+		if (failure->value != NULL)
+			pfree(failure->value);
+	}
+	list_free_deep(client->failures);
+	client->failures = NIL;
+}
+
 void
 tap_kafka_check_failures(TapSession *session)
 {
@@ -231,8 +249,7 @@ tap_kafka_check_failures(TapSession *session)
 				report_failure(session, failure);
 		}
 	}
-	list_free(client->failures);
-	client->failures = NIL;
+	free_failures(client);
 	if (tap_kafka_is_refusal(&client->last_error))
 		tap_kafka_report(&client->last_error, "could not connect to Kafka");
 }
