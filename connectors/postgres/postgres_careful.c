@@ -110,14 +110,16 @@ set_aside(TapPgRun *run, int row, const TapPgError *error)
 		StartTransactionCommand();
 	MemoryContextSwitchTo(context);
 	json = row_json(run->shape, run->data.data + run->rows[row].offset);
+	if (!in_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+
+	/* outside of ours, so that it is stored before the target commits */
 	tap_pg_core->dead_letter(&run->shape->table->source->name, json, run->rows[row].lsn,
 							 missing ? ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION : error->sqlstate,
 							 missing ? "the row is not there at the target, or is no longer the same" :
 							 error->detail == NULL ? error->message :
 							 psprintf("%s; detail: %s", error->message, error->detail));
-	if (!in_transaction)
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
 }
 
 /* ---------------------------------------------------------------------
