@@ -209,8 +209,11 @@ extern char *tap_mysql_quote_literal(const char *value);
 /* schema.table, for messages */
 extern char *tap_mysql_table_text(const TapTableName *name);
 
-/* UTF-8 of the source to the database's encoding, in the current context. */
+/* UTF-8 of the server to the database's encoding, in the current context. */
 extern char *tap_mysql_from_utf8(const char *text, Size length);
+
+/* And back. */
+extern char *tap_mysql_to_utf8(const char *text);
 
 /* ---------------------------------------------------------------------
  * Character sets

@@ -67,6 +67,12 @@ tap_mysql_from_utf8(const char *text, Size length)
 }
 
 char *
+tap_mysql_to_utf8(const char *text)
+{
+	return convert(text, strlen(text), true);
+}
+
+char *
 tap_mysql_quote_identifier(const char *name)
 {
 	StringInfoData buffer;

@@ -298,7 +298,8 @@ empty_target(TapMysqlSink *sink, const TapMysqlSinkTable *table)
 	{
 		tap_mysql_sink_run(sink, NULL, "START TRANSACTION", "begin");
 		tap_mysql_sink_run(sink, NULL, progress.data, "note the copy");
-		tap_mysql_sink_run(sink, table, psprintf("DELETE FROM %s LIMIT %d", table->quoted,
+		tap_mysql_sink_run(sink, table, psprintf("DELETE FROM %s LIMIT %d",
+												 tap_mysql_quote_table(&table->target),
 												 DELETE_ROWS), "empty table");
 		rows = mysql_affected_rows(sink->mysql);
 		tap_mysql_sink_run(sink, NULL, "COMMIT", "commit");
@@ -319,7 +320,8 @@ copy_begin(TapSession *session, const TapSourceTable *source, void *table_data, 
 	if (again || sink->empties_existing)
 		empty_target(sink, table);
 	else if (tap_mysql_query_value(sink->mysql,
-								   psprintf("SELECT 1 FROM %s LIMIT 1", table->quoted)) != NULL)
+								   psprintf("SELECT 1 FROM %s LIMIT 1",
+											tap_mysql_quote_table(&table->target))) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" of the target has rows already", table->label),

@@ -78,7 +78,7 @@ typedef enum TapMysqlEncode
 typedef struct TapMysqlSinkColumn
 {
 	char	   *name;
-	char	   *quoted;			/* `name` */
+	char	   *quoted;			/* `name`, in UTF-8 */
 	Oid			type;			/* the hub's; of a domain its base type */
 	int32		typmod;
 	bool		is_array;
@@ -106,7 +106,9 @@ typedef struct TapMysqlSinkTable
 {
 	TapTableName hub;
 	TapTableName target;
-	char	   *quoted;			/* `schema`.`table` of the target */
+	char	   *quoted;			/* `schema`.`table` of the target; these and
+								 * the statements below are in UTF-8 when
+								 * prepare_table() has returned */
 	char	   *label;			/* schema.table of the target, for messages */
 	int			ncolumns;
 	TapMysqlSinkColumn *columns;

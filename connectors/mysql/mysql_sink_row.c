@@ -324,9 +324,10 @@ char *
 tap_mysql_sink_key_text(const TapMysqlSinkBatch *batch, const TapMysqlSinkChange *change)
 {
 	char	   *key = part(batch, change->key, change->key_length);
+	char	   *text = psprintf("%s%s%s", change->table->in_order ? "" : change->table->key_columns,
+								change->table->in_order ? "" : " = ", key);
 
-	return psprintf("%s%s%s", change->table->in_order ? "" : change->table->key_columns,
-					change->table->in_order ? "" : " = ", key);
+	return tap_mysql_from_utf8(text, strlen(text));
 }
 
 char *

@@ -443,6 +443,19 @@ make_load(TapMysqlSinkTable *result)
  * ---------------------------------------------------------------------
  */
 
+/* What goes into batches is sent as it is. */
+static void
+encode_texts(TapMysqlSinkTable *result)
+{
+	for (int i = 0; i < result->ncolumns; i++)
+		result->columns[i].quoted = tap_mysql_to_utf8(result->columns[i].quoted);
+	result->quoted = tap_mysql_to_utf8(result->quoted);
+	result->insert_head = tap_mysql_to_utf8(result->insert_head);
+	result->upsert_tail = tap_mysql_to_utf8(result->upsert_tail);
+	result->key_columns = tap_mysql_to_utf8(result->key_columns);
+	result->load_head = tap_mysql_to_utf8(result->load_head);
+}
+
 static TapMysqlTable *
 read_target(TapMysqlSink *sink, const TapMysqlSinkTable *result)
 {
@@ -500,6 +513,7 @@ tap_mysql_sink_prepare(TapSession *session, const TapSourceTable *table,
 	make_insert(result);
 	make_key_columns(result);
 	make_load(result);
+	encode_texts(result);
 	MemoryContextSwitchTo(before);
 	return result;
 }

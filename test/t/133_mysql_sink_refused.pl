@@ -50,6 +50,7 @@ sub check_refused
 	check_changed_target($hub, $target);
 	check_locks($hub, $target);
 	check_fence($hub, $target);
+	check_encoding($flavour, $target);
 	return;
 }
 
@@ -297,5 +298,35 @@ sub wait_for_lock
 
 	my ($got) = $session->selectrow_array("SELECT GET_LOCK($name, 60)");
 	is($got, 1, 'a stopped pipeline holds no lock');
+	return;
+}
+
+# A hub whose encoding is not that of the target: names, values, keys, letters.
+sub check_encoding
+{
+	my ($flavour, $target) = @_;
+	my $hub = new_hub("latin1_$flavour", '', extra => [ '--encoding=LATIN1', '--locale=C' ]);
+
+	$hub->safe_psql('postgres', qq(
+		SET client_encoding = 'UTF8';
+		CREATE SCHEMA "schön";
+		CREATE TABLE "schön"."größe" ("schlüssel" text PRIMARY KEY, "wört" varchar(10), d double precision);
+		INSERT INTO "schön"."größe" VALUES ('ä', 'übel', 1), ('plain', 'plain', 1);
+		SELECT tapdata.connect('t', '${\ $target->uri('app') }');
+		SELECT tapdata.publish('latin1', 't', ARRAY['"schön".*'], '{"on_error": "dead_letter"}');));
+	caught_up($hub, 'latin1');
+	$hub->safe_psql('postgres', q(
+		SET client_encoding = 'UTF8';
+		INSERT INTO "schön"."größe" VALUES ('ö', 'süß', 2), ('x', 'y', 2);
+		UPDATE "schön"."größe" SET "wört" = 'ÄÖÜ' WHERE "schlüssel" = 'ä';
+		UPDATE "schön"."größe" SET "schlüssel" = 'ß' WHERE "schlüssel" = 'ö';
+		DELETE FROM "schön"."größe" WHERE "schlüssel" = 'plain';));
+	caught_up($hub, 'latin1');
+	is($target->sql('SELECT * FROM `schön`.`größe` ORDER BY 1'), "x\ty\t2\nß\tsüß\t2\nä\tÄÖÜ\t1", 'names and values of a hub in LATIN1');
+	$target->sql(q(DELETE FROM `schön`.`größe` WHERE `schlüssel` = 'ß'));
+	$hub->safe_psql('postgres', q(SET client_encoding = 'UTF8'; UPDATE "schön"."größe" SET "wört" = 'é' WHERE "schlüssel" = 'ß'));
+	caught_up($hub, 'latin1');
+	like($hub->safe_psql('postgres', q(SET client_encoding = 'UTF8'; SELECT error || (change->'new'->>'wört') FROM tapdata.dead_letters)),
+		qr/table "schön.größe", `schlüssel` = 'ß': .*é$/, 'a letter in the encoding of the hub');
 	return;
 }
