@@ -30,6 +30,7 @@
 
 /* One round of waiting, between looks at whether to stop. */
 #define ROUND_MS			500
+#define LAST_ROUND_MS		2000
 
 /* How long to wait for other pipelines' transactions, and for brokers. */
 #define READ_TIMEOUT_MS		30000
