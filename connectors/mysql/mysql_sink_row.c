@@ -158,6 +158,21 @@ make_update(TapMysqlSink *sink, const TapOutChange *change, TapMysqlSinkChange *
 		append_assignments(table, &change->new_row, &sink->row);
 }
 
+/*
+ * An update that brings a row into the condition of option "where" comes as an
+ * insert, without the large values that it left as they were.
+ */
+static void
+refuse_incomplete(const TapMysqlSinkTable *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_EXCEPTION),
+			 errmsg("an inserted row of table \"%s\" is not known whole",
+					tap_mysql_table_text(&table->hub)),
+			 errdetail("It was updated so that it meets the option \"where\" now; large values that did not change are not in WAL."),
+			 errhint("Run ALTER TABLE ... REPLICA IDENTITY FULL for the hub table, then copy it again with tapdata.resync().")));
+}
+
 /* Whether a row that is there already gives way to the one that is inserted. */
 static bool
 may_merge(const TapMysqlSink *sink, const TapOutChange *change)
@@ -185,6 +200,8 @@ tap_mysql_sink_make_row(TapMysqlSink *sink, const TapOutChange *change,
 	{
 		case TAP_CHANGE_READ:
 		case TAP_CHANGE_INSERT:
+			if (!is_whole(table, &change->new_row))
+				refuse_incomplete(table);
 			made->op = may_merge(sink, change) && table->upserts ?
 				TAP_MYSQL_OP_MERGE : TAP_MYSQL_OP_INSERT;
 			made->merges = may_merge(sink, change) && table->nkeys > 0;

@@ -370,12 +370,40 @@ collapse_delete(TapSession *session, TapPgTable *table, StringInfo key, uint64 l
  * ---------------------------------------------------------------------
  */
 
+static bool
+is_complete(const TapPgTable *table, const TapRowImage *image)
+{
+	for (int i = 0; image->present != NULL && i < table->ncolumns; i++)
+	{
+		if (!image->present[table->columns[i].number])
+			return false;
+	}
+	return true;
+}
+
+/*
+ * An update that brings a row into the condition of option "where" comes as an
+ * insert, without the large values that it left as they were.
+ */
+static void
+refuse_incomplete(const TapPgTable *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_EXCEPTION),
+			 errmsg("an inserted row of table \"%s\" is not known whole", table->shown),
+			 errdetail("It was updated so that it meets the option \"where\" now; large values that did not change are not in WAL."),
+			 errhint("Run ALTER TABLE ... REPLICA IDENTITY FULL for the hub table, then copy it again with tapdata.resync().")));
+}
+
 static void
 add_insert(TapSession *session, TapPgTable *table, const TapOutChange *change)
 {
 	StringInfo	row = &session->sink->scratch;
-	uint32		key_bytes = encode_row(row, table, &change->new_row);
+	uint32		key_bytes;
 
+	if (!is_complete(table, &change->new_row))
+		refuse_incomplete(table);
+	key_bytes = encode_row(row, table, &change->new_row);
 	if (table->ordered)
 		put(session, table->insert, NULL, row, key_bytes, change->lsn);
 	else
@@ -407,17 +435,6 @@ put_alone(TapSession *session, TapPgShape *shape, StringInfo row, uint32 key_byt
 	(void) new_run(session->sink->batch, shape);
 	put(session, shape, NULL, row, key_bytes, lsn);
 	end_epoch(shape->table);
-}
-
-static bool
-is_complete(const TapPgTable *table, const TapRowImage *image)
-{
-	for (int i = 0; image->present != NULL && i < table->ncolumns; i++)
-	{
-		if (!image->present[table->columns[i].number])
-			return false;
-	}
-	return true;
 }
 
 /* The key changed, and scratch holds the old one. */
