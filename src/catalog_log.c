@@ -22,14 +22,17 @@ tap_catalog_insert_event(const char *pipeline, const TapTableName *table,
 						 const char *severity, const char *kind, const char *message)
 {
 	TapCatalogCall call;
+	char	   *text = message ? pstrdup(message) : NULL;
 
+	if (text != NULL)
+		tap_error_make_valid(text);
 	tap_catalog_enter(&call);
 	tap_catalog_write("INSERT INTO tapdata.event (pipeline, source_table, severity, kind, message) "
 					  "VALUES ($1, $2, $3, $4, $5)",
 					  TAP_PARAMS(tap_param_name(pipeline),
 								 tap_param_text(table ? tap_table_name_text(table) : NULL),
 								 tap_param_text(severity), tap_param_text(kind),
-								 tap_param_text(message)));
+								 tap_param_text(text)));
 	tap_catalog_leave(&call);
 }
 

@@ -65,6 +65,25 @@ tap_error_class(int sqlerrcode)
 	}
 }
 
+void
+tap_error_make_valid(char *text)
+{
+	int			left = strlen(text);
+
+	while (left > 0)
+	{
+		int			valid = pg_encoding_verifymbstr(GetDatabaseEncoding(), text, left);
+
+		text += valid;
+		left -= valid;
+		if (left > 0)
+		{
+			*text++ = '?';
+			left--;
+		}
+	}
+}
+
 char *
 tap_error_text(const ErrorData *edata)
 {
@@ -77,6 +96,7 @@ tap_error_text(const ErrorData *edata)
 	if (edata->hint != NULL)
 		appendStringInfo(&text, "; hint: %s", edata->hint);
 
+	tap_error_make_valid(text.data);
 	for (char *c = text.data; *c != '\0'; c++)
 	{
 		if (*c == '\n' || *c == '\r' || *c == '\t')
@@ -96,6 +116,7 @@ tap_error_report(const ErrorData *edata)
 		appendStringInfo(&report, "; context: %.*s",
 						 pg_mbcliplen(edata->context, strlen(edata->context), CONTEXT_MAX_BYTES),
 						 edata->context);
+	tap_error_make_valid(report.data);
 	for (char *c = report.data; *c != '\0'; c++)
 	{
 		if (*c == '\n' || *c == '\t')

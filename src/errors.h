@@ -25,7 +25,14 @@ typedef enum TapErrorClass
 extern TapErrorClass tap_error_class(int sqlerrcode);
 
 /*
+ * Replace bytes that are no characters of the database's encoding, in place:
+ * other systems say what they like, and it is going to be stored.
+ */
+extern void tap_error_make_valid(char *text);
+
+/*
  * One line of an ErrorData: message, detail and hint, in the current context.
+ * Valid in the database's encoding.
  */
 extern char *tap_error_text(const ErrorData *edata);
 
