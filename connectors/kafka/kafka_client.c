@@ -30,6 +30,9 @@ typedef struct LiveClient
 
 static dlist_head live_clients = DLIST_STATIC_INIT(live_clients);
 
+/* Some client's threads did not end when they were told to. */
+static bool some_linger = false;
+
 /* ---------------------------------------------------------------------
  * The end of a client
  * ---------------------------------------------------------------------
@@ -41,20 +44,25 @@ end_client(LiveClient *live)
 	if (live->client.rk == NULL)
 		return;
 	dlist_delete(&live->node);
-	tap_kafka_thread_end(live->client.thread, live->client.queue, live->client.wakeup,
-						 live->transactional);
+	if (!tap_kafka_thread_end(live->client.thread, live->client.queue, live->client.wakeup,
+							  live->transactional))
+		some_linger = true;
 	live->client.rk = NULL;
 }
 
 /*
  * The threads of librdkafka must be gone before the process runs what
- * libraries do at its exit.
+ * libraries do at its exit.  Where one is not, as in the lookup of a name that
+ * takes long, leave that out: it would crash, and the server restart.  The
+ * server's own cleaning up has been done before.
  */
 static void
 end_clients_at_exit(int code, Datum arg)
 {
 	while (!dlist_is_empty(&live_clients))
 		end_client(dlist_head_element(LiveClient, node, &live_clients));
+	if (some_linger)
+		_exit(code);
 }
 
 static void

@@ -139,9 +139,10 @@ extern TapKafkaThread *tap_kafka_thread_start(rd_kafka_t *rk, pgsocket wakeup);
 
 /*
  * Have the thread destroy the client and end; waits for it for a short while.
- * The thread closes both ends of the pipe.
+ * The thread closes both ends of the pipe.  False when it goes on beside us:
+ * a library call does not return.
  */
-extern void tap_kafka_thread_end(TapKafkaThread *thread, rd_kafka_queue_t *queue,
+extern bool tap_kafka_thread_end(TapKafkaThread *thread, rd_kafka_queue_t *queue,
 								 pgsocket read_end, bool abort_transaction);
 
 /* A job in memory of its own; run() is as said above. */

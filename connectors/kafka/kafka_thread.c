@@ -155,7 +155,7 @@ tap_kafka_thread_start(rd_kafka_t *rk, pgsocket wakeup)
 	return NULL;
 }
 
-void
+bool
 tap_kafka_thread_end(TapKafkaThread *thread, rd_kafka_queue_t *queue, pgsocket read_end,
 					 bool abort_transaction)
 {
@@ -182,6 +182,7 @@ tap_kafka_thread_end(TapKafkaThread *thread, rd_kafka_queue_t *queue, pgsocket r
 	pthread_mutex_unlock(&thread->mutex);
 	if (ended)
 		free_thread(thread);
+	return ended;
 }
 
 /* ---------------------------------------------------------------------
