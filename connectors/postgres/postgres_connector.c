@@ -29,6 +29,7 @@ static const char *const auto_values[] = {"auto", "on", "off", NULL};
 static const char *const role_values[] = {"auto", "replica", "origin", NULL};
 static const char *const partitions_values[] = {"root", "leaf", NULL};
 static const char *const identity_values[] = {"error", "inserts", NULL};
+static const char *const gap_values[] = {"stop", "compare", NULL};
 static const char *const source_origin_values[] = {"any", "none", NULL};
 static const char *const commit_values[] = {
 	"on", "local", "remote_write", "remote_apply", NULL
@@ -77,6 +78,9 @@ static const TapOption options[] = {
 	{"binary", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "auto", 0, 0,
 		auto_values, false, NULL,
 	"binary values in the stream: auto (where all types are known here), on or off"},
+	{"on_gap", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "stop", 0, 0,
+		gap_values, false, NULL,
+	"when the source cannot show all changes since the position: stop, or compare all tables with the source"},
 	{"source_origin", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "any", 0, 0,
 		source_origin_values, false, NULL,
 	"changes that the source has from elsewhere by replication: any, or none to leave them out (PostgreSQL 16)"},

@@ -117,7 +117,7 @@ tap_pg_snapshot_plan(TapSession *session, TapSourceTable *table, int64 chunk_row
  * ---------------------------------------------------------------------
  */
 
-typedef struct CopyState
+struct TapPgCopyReader
 {
 	TapSession *session;
 	const TapPgFormat *format;
@@ -130,7 +130,9 @@ typedef struct CopyState
 	int		   *lengths;		/* -1: NULL */
 	bool		header_seen;
 	bool		converting;		/* an error now is one of the row's data */
-} CopyState;
+};
+
+typedef struct TapPgCopyReader CopyState;
 
 static char *
 copy_statement(const TapPgFormat *format, const TapChunk *chunk)
@@ -384,6 +386,46 @@ end_copy(CopyState *state)
 }
 
 static void
+prepare_copy(CopyState *state, const TapPgFormat *format)
+{
+	int			count = Max(format->ncolumns, 1);
+
+	state->format = format;
+	state->readers = palloc(sizeof(TapPgReader) * count);
+	state->fields = palloc(sizeof(char *) * count);
+	state->lengths = palloc(sizeof(int) * count);
+	for (int i = 0; i < format->ncolumns; i++)
+		tap_pg_reader_init(&state->readers[i], &format->columns[i],
+						   format->columns[i].source_type, CurrentMemoryContext);
+}
+
+TapPgCopyReader *
+tap_pg_copy_read_begin(TapSession *session, const TapPgFormat *format)
+{
+	CopyState  *state = palloc0(sizeof(CopyState));
+
+	state->session = session;
+	prepare_copy(state, format);
+	start_copy(state, NULL);
+	return state;
+}
+
+bool
+tap_pg_copy_read(TapPgCopyReader *state, TupleTableSlot *slot)
+{
+	if (!next_row(state))
+	{
+		end_copy(state);
+		return false;
+	}
+	ExecClearTuple(slot);
+	split_row(state);
+	convert_row(state, slot);
+	ExecStoreVirtualTuple(slot);
+	return true;
+}
+
+static void
 copy_table(TapSession *session, TapSourceTable *table, const TapChunk *chunk,
 		   TapRowReceiver *receiver)
 {
@@ -394,13 +436,7 @@ copy_table(TapSession *session, TapSourceTable *table, const TapChunk *chunk,
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 
-	state.format = tap_pg_format_of(table);
-	state.readers = palloc(sizeof(TapPgReader) * Max(state.format->ncolumns, 1));
-	state.fields = palloc(sizeof(char *) * Max(state.format->ncolumns, 1));
-	state.lengths = palloc(sizeof(int) * Max(state.format->ncolumns, 1));
-	for (int i = 0; i < state.format->ncolumns; i++)
-		tap_pg_reader_init(&state.readers[i], &state.format->columns[i],
-						   state.format->columns[i].source_type, context);
+	prepare_copy(&state, tap_pg_format_of(table));
 	start_copy(&state, chunk);
 	callback.callback = copy_error_context;
 	callback.arg = &state;

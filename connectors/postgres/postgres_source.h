@@ -12,6 +12,7 @@
  *	  postgres_source_test.c	the checks of a source
  *	  postgres_source_value.c	values, binary or text, as Datums
  *	  postgres_snapshot.c		chunks, and copies by COPY
+ *	  postgres_heal.c			comparison of whole tables where changes are missing
  *	  postgres_stream.c			the replication connection, transactions
  *	  postgres_stream_row.c		rows of the stream
  *	  postgres_stream_table.c	tables of the stream and their formats
@@ -79,6 +80,12 @@ extern TapPgSlot *tap_pg_slot_find(TapSession *session, const char *name);
 /* Callbacks. */
 extern void tap_pg_snapshot_begin(TapSession *session, List *tables);
 extern char *tap_pg_safe_position(TapSession *session);
+
+/* Make the publications, and see that the tables (List of TapTableName *) are in them. */
+extern void tap_pg_prepare_publications(TapSession *session, List *tables);
+
+/* Drop a slot if it is there, after waiting for its process to let go of it. */
+extern void tap_pg_drop_slot(TapSession *session, const char *name);
 extern void tap_pg_forget(TapSession *session, bool all);
 
 /* ---- postgres_source_types.c ---- */
@@ -218,7 +225,17 @@ extern void tap_pg_snapshot_copy(TapSession *session, TapSourceTable *table,
 extern char *tap_pg_snapshot_copy_exact(TapSession *session, TapSourceTable *table,
 										TapRowReceiver *receiver);
 
+/* Read a table row by row, by COPY; memory in the current context. */
+typedef struct TapPgCopyReader TapPgCopyReader;
+
+extern TapPgCopyReader *tap_pg_copy_read_begin(TapSession *session, const TapPgFormat *format);
+
+/* The next row, its values in the current context; false: it was the last. */
+extern bool tap_pg_copy_read(TapPgCopyReader *reader, TupleTableSlot *slot);
+
 /* ---- postgres_stream.c ---- */
+
+typedef struct TapPgHeal TapPgHeal;
 
 /* A table that the stream has met, by its oid at the source. */
 typedef struct TapPgStreamTable
@@ -261,6 +278,7 @@ struct TapPgStream
 	TapPgoutputDecoder *decoder;
 	HTAB	   *tables;			/* TapPgStreamTable by relid */
 	bool		binary;
+	TapPgHeal  *heal;			/* under way; NULL: rows come from the log */
 
 	char	   *buffer;			/* libpq's, of the message below; or NULL */
 	bool		pending;		/* it was not handled yet */
@@ -300,6 +318,20 @@ extern void tap_pg_acknowledge(TapSession *session, const char *position);
  * the session's arguments; to be closed by tap_pg_close().
  */
 extern void tap_pg_open_replication(TapSession *session, TapSession *copy);
+
+/* Begin to receive the log from stream->position on. */
+extern void tap_pg_start_replication(TapPgStream *stream);
+
+/* ---- postgres_heal.c ---- */
+
+/* Whether a gap in the source's history is to be healed by comparison. */
+extern bool tap_pg_can_heal(const TapPgStream *stream);
+
+/* Make another slot, and begin to compare as of its beginning. */
+extern void tap_pg_heal_begin(TapPgStream *stream);
+
+/* The next event of the comparison; the last is COMMIT, and heal is NULL again. */
+extern TapEventKind tap_pg_heal_next(TapPgStream *stream, TapEvent *event);
 
 /* ---- postgres_stream_row.c ---- */
 

@@ -206,8 +206,8 @@ check_given_publication(TapSession *session, const char *publication, List *form
 	}
 }
 
-static void
-prepare_publications(TapSession *session, List *tables)
+void
+tap_pg_prepare_publications(TapSession *session, List *tables)
 {
 	char	   *publication = tap_pg_publication_name(session);
 	char	   *inserts = tap_pg_insert_publication_name(session);
@@ -324,7 +324,7 @@ tap_pg_snapshot_begin(TapSession *session, List *tables)
 	char	   *name = tap_pg_slot_name(session);
 	TapPgSlot  *slot;
 
-	prepare_publications(session, tables);
+	tap_pg_prepare_publications(session, tables);
 	slot = tap_pg_slot_find(session, name);
 	if (slot != NULL && slot->lost && given(session, "slot") == NULL)
 	{
@@ -359,8 +359,8 @@ tap_pg_safe_position(TapSession *session)
  */
 
 /* Drop a slot; its process, if any, has been told to end, or lost its peer. */
-static void
-drop_slot(TapSession *session, const char *name)
+void
+tap_pg_drop_slot(TapSession *session, const char *name)
 {
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RELEASE_MS);
 
@@ -388,7 +388,7 @@ tap_pg_forget(TapSession *session, bool all)
 						"SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ '^%s%s$' AND database = current_database()",
 						base, all ? "(_t[0-9]+)?" : "_t[0-9]+");
 	for (int i = 0; i < rows->nrows; i++)
-		drop_slot(session, tap_pg_value(rows, i, 0));
+		tap_pg_drop_slot(session, tap_pg_value(rows, i, 0));
 	if (all)
 		(void) tap_pg_query(session, "drop the publication",
 							"SET client_min_messages = error; DROP PUBLICATION IF EXISTS %s; DROP PUBLICATION IF EXISTS %s",

@@ -285,16 +285,17 @@ quote_publications(TapSession *session)
 	return out.data;
 }
 
-static void
-start_replication(TapPgStream *stream, const char *slot)
+void
+tap_pg_start_replication(TapPgStream *stream)
 {
 	TapSession *session = stream->session;
 	StringInfoData sql;
 	PGresult   *result;
 
+	stream->binary = can_be_binary(stream);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "START_REPLICATION SLOT %s LOGICAL %s (proto_version '%d', publication_names %s",
-					 tap_pg_quote(slot), tap_pg_lsn_text(stream->position.lsn),
+					 tap_pg_quote(tap_pg_slot_name(session)), tap_pg_lsn_text(stream->position.lsn),
 					 session->version >= 140000 ? 2 : 1,
 					 quote_literal_cstr(quote_publications(session)));
 	if (stream->binary)
@@ -315,21 +316,49 @@ start_replication(TapPgStream *stream, const char *slot)
 		tap_pg_raise(error, "start the stream", NULL, NULL);
 	}
 	PQclear(result);
+	stream->last_received = stream->last_status = stream->told_at = GetCurrentTimestamp();
+}
+
+/* False when changes could be missing, and are to be found by comparison. */
+static bool
+is_continuous(TapPgStream *stream)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool result = true;
+
+	PG_TRY();
+	{
+		check_history(stream);
+		check_slot(stream, tap_pg_slot_name(stream->session));
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		if (geterrcode() != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE || !tap_pg_can_heal(stream))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		tap_pg_core->event("warning", NULL,
+						   psprintf("%s; all tables are compared with the source", edata->message));
+		result = false;
+	}
+	PG_END_TRY();
+	return result;
 }
 
 void
 tap_pg_stream_start(TapSession *session, const TapStreamArgs *args)
 {
 	TapPgStream *stream = create_stream(session, args);
-	char	   *slot = tap_pg_slot_name(session);
 
 	session->stream = stream;
 	tap_pg_open_replication(session, &stream->replication);
-	check_history(stream);
-	check_slot(stream, slot);
-	stream->binary = can_be_binary(stream);
-	start_replication(stream, slot);
-	stream->last_received = stream->last_status = stream->told_at = GetCurrentTimestamp();
+	if (is_continuous(stream))
+		tap_pg_start_replication(stream);
+	else
+		tap_pg_heal_begin(stream);
 }
 
 static void
@@ -368,7 +397,7 @@ tap_pg_acknowledge(TapSession *session, const char *text)
 	TapPgPosition position;
 
 	tap_pg_position_parse(text, &position);
-	if (position.lsn <= stream->confirmed)
+	if (stream->heal != NULL || position.lsn <= stream->confirmed)
 		return;
 	stream->confirmed = position.lsn;
 	send_status(stream, false);
@@ -643,6 +672,8 @@ next_event(TapPgStream *stream, TapEvent *event)
 	int			steps = 0;
 
 	memset(event, 0, sizeof(*event));
+	if (stream->heal != NULL)
+		return tap_pg_heal_next(stream, event);
 	for (;;)
 	{
 		if (!stream->pending && !next_message(stream))

@@ -104,4 +104,45 @@ $hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', 'postgres://
 $hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', options => '{\"socket\": \"" . $old->host . "\"}')");
 fails_with(qr/log ends before the position|history is not the one|is gone/, 'a source that was set back is refused');
 
+my $copied = $hub->safe_psql('postgres', "SELECT rows_copied FROM tapdata.status WHERE name = 'p'");
+
+# and each of these heals by comparison, if that is asked for
+$old->safe_psql('postgres', q(
+	CREATE TABLE s.no_key (v int);
+	ALTER TABLE s.no_key REPLICA IDENTITY FULL;
+	UPDATE s.t SET v = 'changed' WHERE id BETWEEN 50 AND 60;
+	DELETE FROM s.t WHERE id BETWEEN 20 AND 30;
+	INSERT INTO s.t VALUES (2000, 'new');
+	ALTER TABLE s.t ADD extra int;
+	UPDATE s.t SET extra = 1 WHERE id > 70;
+));
+$hub->safe_psql('postgres', "SELECT tapdata.alter_pipeline('p', '{\"on_gap\": \"compare\"}')");
+$hub->safe_psql('postgres', "SELECT tapdata.start('p')");
+caught_up($hub, 'p');
+same_as_source($hub, $old, 's.t', 's.t', 'what the source lost is lost in the hub, too');
+$old->safe_psql('postgres', "UPDATE s.t SET v = 'streamed' WHERE id = 2000; DELETE FROM s.t WHERE id = 51");
+caught_up($hub, 'p');
+same_as_source($hub, $old, 's.t', 's.t', 'then it streams');
+is($hub->safe_psql('postgres', "SELECT count(*) > 0 FROM tapdata.events WHERE message LIKE '%all tables are compared%'"), 't',
+	'tapdata.events tells that tables were compared');
+is($hub->safe_psql('postgres', "SELECT rows_copied FROM tapdata.status WHERE name = 'p'"), $copied, 'nothing was copied again');
+
+$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
+ok($old->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_replication"), 'the stream ends');
+$old->safe_psql('postgres', "SELECT pg_drop_replication_slot('$slot'); DELETE FROM s.t WHERE id < 10; INSERT INTO s.t VALUES (3000, 'x')");
+$hub->safe_psql('postgres', "SELECT tapdata.start('p')");
+caught_up($hub, 'p');
+same_as_source($hub, $old, 's.t', 's.t', 'a slot that was dropped');
+
+$other->safe_psql('postgres', q(
+	CREATE SCHEMA s;
+	CREATE TABLE s.t (id int PRIMARY KEY, v text, extra int);
+	INSERT INTO s.t SELECT i, 'other', NULL FROM generate_series(40, 60) i;
+));
+$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
+$hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', 'postgres://postgres\@localhost:" . $other->port . "/postgres', '{\"socket\": \"" . $other->host . "\"}')");
+$hub->safe_psql('postgres', "SELECT tapdata.start('p')");
+caught_up($hub, 'p');
+same_as_source($hub, $other, 's.t', 's.t', 'another cluster');
+
 done_testing();
