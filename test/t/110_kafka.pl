@@ -338,6 +338,7 @@ sub bad_options
 		['{"format": "avro"}' => qr/schema_registry/],
 		['{"kafka.transactional.id": "mine"}' => qr/transactional\.id/],
 		['{"kafka.plugin.library.paths": "x.so"}' => qr/plugin\.library/],
+		['{"kafka.test.mock.num.brokers": "1"}' => qr/test\.mock/],
 		['{"headers": "lsn,nothing"}' => qr/headers/],
 		['{"toppic": "x"}' => qr/toppic/])
 	{
@@ -347,6 +348,14 @@ sub bad_options
 			'(22023|42\w\w\w|HV00\w|0A000|22\w\w\w)', $message, $options);
 	}
 	sql_fails($hub, "SELECT tapdata.connect('c', 'kafka://127.0.0.1:0')", '\w+', qr/port/, 'a port that is none');
+
+	# librdkafka makes a command for the shell of them
+	$hub->safe_psql('postgres', 'CREATE ROLE reader; GRANT USAGE ON SCHEMA tapdata TO reader; '
+		  . 'GRANT pg_read_server_files TO reader');
+	sql_fails($hub, "SET ROLE reader; SELECT tapdata.connect('c', 'kafka://127.0.0.1:1', "
+		  . qq['{"kafka.sasl.kerberos.$_": "x"}')], '42501', qr/kerberos\.$_/, "Kerberos for who may not run programs: $_")
+	  foreach ('principal', 'keytab', 'service.name');
+	$hub->safe_psql('postgres', 'REVOKE USAGE ON SCHEMA tapdata FROM reader; DROP ROLE reader');
 	sql_fails($hub, "SELECT tapdata.connect('c', 'kafka:///')", '\w+', qr/host/, 'no host');
 	$hub->safe_psql('postgres', "SELECT tapdata.disconnect('bus')");
 	return;
