@@ -259,6 +259,7 @@ static const TapSourceCallbacks source = {
 	.unstage = tap_mysql_unstage,
 	.describe_event = tap_mysql_describe_event,
 	.acknowledge = acknowledge,
+	.list_sequences = tap_mysql_list_sequences,
 };
 
 static const TapConnector connector = {

@@ -25,6 +25,7 @@
  *	  mysql_follow.c	statements about tables
  *	  mysql_rows.c		row events of the stream
  *	  mysql_xa.c		prepared transactions
+ *	  mysql_sequence.c	where AUTO_INCREMENT columns stand
  *	  mysql_echo.c		transactions that a publish pipeline made
  *	  mysql_describe.c	an event as JSON, for dead letters
  *	  mysql_format.c	which format a table of the stream has
@@ -564,5 +565,10 @@ extern bool tap_mysql_log_touches(TapSession *session, const char *from,
 /* Open or close a session on given arguments, for tap_mysql_test(), too. */
 extern TapSession *tap_mysql_open(const TapSessionArgs *args);
 extern void tap_mysql_close(TapSession *session);
+
+/* ---- mysql_sequence.c ---- */
+
+/* Callback of the source. */
+extern List *tap_mysql_list_sequences(TapSession *session, List *tables);
 
 #endif							/* TAP_MYSQL_CONNECTOR_H */
