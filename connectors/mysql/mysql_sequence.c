@@ -21,7 +21,10 @@ tap_mysql_list_sequences(TapSession *session, List *tables)
 	if (tables == NIL)
 		return NIL;
 
-	/* MySQL 8 answers from statistics that may be a day old, unless told not to */
+	/*
+	 * MySQL 8 answers from statistics that may be a day old, unless told not
+	 * to
+	 */
 	tap_mysql_execute(mysql, "/*!80000 SET SESSION information_schema_stats_expiry = 0 */");
 	initStringInfo(&sql);
 	appendStringInfoString(&sql,

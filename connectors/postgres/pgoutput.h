@@ -31,7 +31,7 @@ typedef enum TapPgoutputKind
 	TAP_PGOUTPUT_UPDATE = 'U',
 	TAP_PGOUTPUT_DELETE = 'D',
 	TAP_PGOUTPUT_TRUNCATE = 'T',
-	TAP_PGOUTPUT_LOGICAL = 'M',		/* pg_logical_emit_message() */
+	TAP_PGOUTPUT_LOGICAL = 'M', /* pg_logical_emit_message() */
 	TAP_PGOUTPUT_BEGIN_PREPARE = 'b',
 	TAP_PGOUTPUT_PREPARE = 'P',
 	TAP_PGOUTPUT_COMMIT_PREPARED = 'K',
@@ -47,7 +47,7 @@ typedef enum TapPgoutputKind
 typedef enum TapPgoutputValueKind
 {
 	TAP_PGOUTPUT_NULL = 'n',
-	TAP_PGOUTPUT_UNCHANGED = 'u',		/* TOASTed, and not changed: not sent */
+	TAP_PGOUTPUT_UNCHANGED = 'u',	/* TOASTed, and not changed: not sent */
 	TAP_PGOUTPUT_TEXT = 't',
 	TAP_PGOUTPUT_BINARY = 'b'
 } TapPgoutputValueKind;
@@ -63,7 +63,7 @@ typedef struct TapPgoutputTuple
 {
 	bool		present;
 	int			ncolumns;
-	TapPgoutputValue *values;			/* the decoder's memory, until its next call */
+	TapPgoutputValue *values;	/* the decoder's memory, until its next call */
 } TapPgoutputTuple;
 
 typedef struct TapPgoutputColumn
@@ -94,11 +94,11 @@ typedef struct TapPgoutputMessage
 	const char *name;			/* RELATION, TYPE, ORIGIN */
 	char		replica_identity;	/* RELATION: d, n, f or i */
 	int			ncolumns;
-	TapPgoutputColumn *columns;		/* RELATION */
+	TapPgoutputColumn *columns; /* RELATION */
 
 	char		old_kind;		/* UPDATE and DELETE: 'K', 'O', or 0: none */
-	TapPgoutputTuple	old_tuple;
-	TapPgoutputTuple	new_tuple;
+	TapPgoutputTuple old_tuple;
+	TapPgoutputTuple new_tuple;
 
 	int			nrelations;		/* TRUNCATE */
 	uint32_t   *relations;

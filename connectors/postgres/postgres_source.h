@@ -122,7 +122,8 @@ typedef struct TapPgSourceColumn
 	bool		binary_safe;
 	bool		not_null;
 	char	   *comment;		/* or NULL */
-	char	   *missing;		/* what rows older than the column have, or NULL */
+	char	   *missing;		/* what rows older than the column have, or
+								 * NULL */
 } TapPgSourceColumn;
 
 typedef struct TapPgSourceIndex

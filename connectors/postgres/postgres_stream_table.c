@@ -99,7 +99,7 @@ tap_pg_stream_relation(TapPgStream *stream)
 	TapPgStreamTable *table = find_table(stream, message->relation, true);
 	const char *schema = message->schema[0] ? message->schema : "pg_catalog";
 	bool		renamed = table->context == NULL ||
-		strcmp(table->name.schema, schema) != 0 || strcmp(table->name.name, message->name) != 0;
+	strcmp(table->name.schema, schema) != 0 || strcmp(table->name.name, message->name) != 0;
 	MemoryContext old;
 
 	if (!renamed && same_message(table, message))
@@ -386,7 +386,7 @@ follow_columns(TapPgStream *stream, TapPgStreamTable *table, const TapPgFormat *
 /* Keys and indexes of another format, as far as their columns are there. */
 static AttrNumber *
 translate_columns(const TapPgFormat *from, const TapPgFormat *to, const List *renames,
-		  const AttrNumber *numbers, int count)
+				  const AttrNumber *numbers, int count)
 {
 	AttrNumber *result = palloc0(sizeof(AttrNumber) * Max(count, 1));
 
@@ -429,7 +429,7 @@ follow_key(const TapPgStreamTable *table, const TapPgFormat *now, TapPgFormat *f
 {
 	format->nkeys = table->known->nkeys;
 	format->keys = translate_columns(table->known, format, table->renames, table->known->keys,
-							 table->known->nkeys);
+									 table->known->nkeys);
 	if (format->keys != NULL && same_key(table, format))
 		return;
 	format->nkeys = now ? now->nkeys : 0;
@@ -450,7 +450,7 @@ follow_indexes(const TapPgStreamTable *table, const TapPgFormat *now, TapPgForma
 
 		*index = from->indexes[i];
 		index->columns = translate_columns(from, format, now ? NIL : table->renames,
-								   from->indexes[i].columns, index->ncolumns);
+										   from->indexes[i].columns, index->ncolumns);
 		if (index->columns != NULL)
 			format->nindexes++;
 	}
