@@ -110,9 +110,10 @@ tap_pg_read_value(TapPgReader *reader, bool binary, char *data, int bytes)
 		return InputFunctionCall(&reader->input, data, reader->ioparam, reader->typmod);
 	if (!reader->has_receive)
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("the source sent a value in a binary form that is not known here"),
-				 errhint("Set the pipeline's option \"binary\" to off.")));
+				 errdetail("The stream begins again, in text form where a published column needs that."),
+				 errhint("If this comes back, set the pipeline's option \"binary\" to off.")));
 	return read_binary(reader, data, bytes);
 }
 
