@@ -85,11 +85,12 @@ typedef struct TapTableRow
 	char	   *end_position;	/* catch-up ends when this is covered */
 	bool		exact;			/* start_position is exact: what it covers is
 								 * in the copy, and must not be replayed */
-	bool		published;		/* hub_table is published, not filled; source is
-								 * its own name then, start_position the LSN
-								 * (pg_lsn's text) of its copy, created tells
-								 * that rows of a copy were sent, and state is
-								 * one of NEW, COPYING, STREAMING, DROPPED */
+	bool		published;		/* hub_table is published, not filled; source
+								 * is its own name then, start_position the
+								 * LSN (pg_lsn's text) of its copy, created
+								 * tells that rows of a copy were sent, and
+								 * state is one of NEW, COPYING, STREAMING,
+								 * DROPPED */
 	char	   *last_error;		/* or NULL */
 } TapTableRow;
 

@@ -425,8 +425,8 @@ typedef struct TapCore
 								uint64 lsn, int sqlstate, const char *message);
 
 	/*
-	 * The first line of a file of the server, for secrets that options name
-	 * a file of; read at each call.  In the current context.  Raises an error
+	 * The first line of a file of the server, for secrets that options name a
+	 * file of; read at each call.  In the current context.  Raises an error
 	 * that names the option.
 	 */
 	char	   *(*read_secret_file) (const char *option, const char *path);
@@ -747,9 +747,9 @@ typedef struct TapSinkCallbacks
 	 * that was told to an earlier session, which then may have followed
 	 * already.  Called before the first change in that format; changes in the
 	 * old format may still come if there is old_data.  Everything written
-	 * before is durable then.  Returns what shall come
-	 * back as TapOutChange.table_data, in the session's memory; table lives
-	 * as long as the session.
+	 * before is durable then.  Returns what shall come back as
+	 * TapOutChange.table_data, in the session's memory; table lives as long
+	 * as the session.
 	 */
 	void	   *(*prepare_table) (TapSession *session, const TapSourceTable *table,
 								  const TapSourceTable *old, void *old_data);
@@ -803,8 +803,9 @@ typedef struct TapSinkCallbacks
 } TapSinkCallbacks;
 
 /* Capabilities; a bit mask. */
-#define TAP_CAN_SNAPSHOT		0x01	/* has safe_position, plan and copy; else
-										 * its stream begins with what is there */
+#define TAP_CAN_SNAPSHOT		0x01	/* has safe_position, plan and copy;
+										 * else its stream begins with what is
+										 * there */
 #define TAP_CAN_EXACT_COPY		0x02	/* has snapshot_copy_exact */
 #define TAP_CAN_STREAM			0x04
 #define TAP_POLLS				0x08	/* its stream has no socket to wait on */
@@ -835,8 +836,8 @@ typedef struct TapConnector
 	 * Check everything a pipeline needs.  Never raises an error for what a
 	 * check can say.  tables is a List of TapTableName *, or NIL.  List of
 	 * TapCheck *.  Unlike the others it opens the session by itself.  The
-	 * purpose is TAP_PURPOSE_SINK for a publish pipeline, whose tables are hub
-	 * tables; else TAP_PURPOSE_TEST.
+	 * purpose is TAP_PURPOSE_SINK for a publish pipeline, whose tables are
+	 * hub tables; else TAP_PURPOSE_TEST.
 	 */
 	List	   *(*test) (const TapSessionArgs *args, List *tables);
 

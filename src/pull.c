@@ -388,8 +388,8 @@ tap_pull_wait(TapPull *pull, long timeout_ms)
 	if (pull->unacknowledged != NULL)
 		timeout_ms = Min(timeout_ms < 0 ? ACKNOWLEDGE_MS : timeout_ms, ACKNOWLEDGE_MS);
 	else if (!pull->position_moved && pull->state != TAP_PULL_TXN &&
-		!pull->joining && !pull->sync_pending &&
-		tap_worker_shared->join_waiting == 0)
+			 !pull->joining && !pull->sync_pending &&
+			 tap_worker_shared->join_waiting == 0)
 		timeout_ms = -1;
 	if (wait.timeout_ms >= 0 && (timeout_ms < 0 || wait.timeout_ms < timeout_ms))
 		timeout_ms = wait.timeout_ms;
