@@ -311,10 +311,6 @@ resync_table(const TapPipelineRow *row, TapTableRow *table)
 	if (!table->published && get_rel_name(table->hub_table) != NULL &&
 		!tap_hubtable_is_referenced(table->hub_table))
 		tap_hubtable_truncate(table->hub_table);
-
-	/* the target may have lost the table that the format was told of */
-	if (table->published)
-		table->definition = NULL;
 	forget_copy(table);
 	tap_catalog_insert_event(row->name, &table->source, "info", "resync",
 							 table->published ?

@@ -136,6 +136,7 @@ prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceT
 	const TapOptions *options = session->args.pipeline_options;
 	TapClickhouseTable *target = palloc0(sizeof(TapClickhouseTable));
 
+	(void) old;
 	(void) old_data;
 	target->name.schema = pstrdup(table->name.schema ? table->name.schema : "");
 	target->name.name = pstrdup(table->name.name);
@@ -146,7 +147,7 @@ prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceT
 	target->json = tap_row_json_prepare(table);
 	target->columns = tap_http_columns(table);
 	check_not_shared(session, target);
-	tap_clickhouse_prepare(session, table, target, old != NULL);
+	tap_clickhouse_prepare(session, table, target);
 	session->targets = lappend(session->targets, target);
 	return target;
 }

@@ -39,12 +39,9 @@ extern char *tap_clickhouse_run(TapSession *session, const char *statement, cons
  */
 extern TapHttpAnswer *tap_clickhouse_call(TapSession *session, const char *statement);
 
-/*
- * Create the target table, or check it and add what columns it lacks.  known:
- * an earlier session has done so; then it is an error that it is gone.
- */
+/* Create the target table, or check it and add what columns it lacks. */
 extern void tap_clickhouse_prepare(TapSession *session, const TapSourceTable *table,
-								   const TapClickhouseTable *target, bool known);
+								   const TapClickhouseTable *target);
 
 /*
  * What the target could not hold of a change's row although its column has

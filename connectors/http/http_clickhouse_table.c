@@ -321,27 +321,11 @@ check_names(const TapSourceTable *table, const TapClickhouseTable *target)
 	}
 }
 
-/* An empty table in its place would hide that all of its rows are gone. */
-static void
-check_not_vanished(TapSession *session, const TapClickhouseTable *target)
-{
-	if (existing_columns(session, target)[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s\" of the target is gone", target->table),
-				 errdetail("Rows of table %s.%s were sent to it before.", target->name.schema,
-						   target->name.name),
-				 errhint("Restore it, or have it made and filled again with tapdata.resync('<pipeline>', '%s.%s').",
-						 target->name.schema, target->name.name)));
-}
-
 void
 tap_clickhouse_prepare(TapSession *session, const TapSourceTable *table,
-					   const TapClickhouseTable *target, bool known)
+					   const TapClickhouseTable *target)
 {
 	check_names(table, target);
-	if (known)
-		check_not_vanished(session, target);
 	(void) tap_clickhouse_run(session, create_statement(table, target), "create the target table");
 	check_engine(session, target);
 	check_columns(session, table, target);

@@ -462,18 +462,6 @@ read_target(TapMysqlSink *sink, const TapMysqlSinkTable *result)
 	return tap_mysql_read_table(sink->session, &result->target);
 }
 
-/* An empty table in its place would hide that all of its rows are gone. */
-static void
-report_vanished(const TapMysqlSinkTable *result, const TapSourceTable *table)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_TABLE),
-			 errmsg("table \"%s\" of the target is gone", result->label),
-			 errdetail("Rows of the hub's table \"%s\" were sent to it before.", table->name.name),
-			 errhint("Restore it, or have it made and filled again with tapdata.resync('<pipeline>', '%s.%s').",
-					 table->name.schema ? table->name.schema : "", table->name.name)));
-}
-
 static TapMysqlTable *
 make_target(TapMysqlSink *sink, TapMysqlSinkTable *result, const TapSourceTable *table,
 			const TapSourceTable *old)
@@ -482,8 +470,6 @@ make_target(TapMysqlSink *sink, TapMysqlSinkTable *result, const TapSourceTable 
 
 	if (target == NULL)
 	{
-		if (old != NULL && sink->position != 0)
-			report_vanished(result, table);
 		create_target(sink, result, table);
 		target = read_target(sink, result);
 	}
