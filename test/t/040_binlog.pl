@@ -373,6 +373,7 @@ RENAME TABLE t TO _t_del, _t_gho TO t;
 DROP TABLE _t_ghc, _t_del;
 INSERT INTO t VALUES (1000, 5000000000, 'after');
 SQL
+	ok($hub->poll_query_until('postgres', 'SELECT count(*) = 1 FROM ghost.t WHERE id = 1000'), 'the exchange has come');
 	caught_up($hub, 'ghost');
 	sql_ok($hub, q(SELECT count(*) FROM tapdata.tables WHERE pipeline = 'ghost' AND state <> 'dropped'),
 		'2', 'working tables of the tool are not followed');
@@ -393,6 +394,7 @@ RENAME TABLE p TO _p_old, _p_new TO p;
 DROP TABLE _p_old;
 UPDATE p SET added = 1 WHERE id < 100;
 SQL
+	ok($hub->poll_query_until('postgres', "SELECT to_jsonb(p) ->> 'added' = '1' FROM ghost.p p WHERE id = 1"), 'the exchange has come');
 	caught_up($hub, 'ghost');
 	same_rows($source, 'ghost.p', $hub, 'ghost.p', 'like pt-online-schema-change',
 		source_columns => 'id, v, added', hub_columns => 'id, v, added');
