@@ -137,6 +137,14 @@ close_batch(TapHttpQueue *queue, TapHttpLane *lane)
 	lane->open = NULL;
 }
 
+/* Before a barrier: a batch that stays open would take changes from behind it. */
+static void
+close_all_lanes(TapHttpQueue *queue)
+{
+	for (int i = 0; i < queue->nlanes; i++)
+		close_batch(queue, &queue->lanes[i]);
+}
+
 static TapHttpBatch *
 open_batch(TapSession *session, TapHttpLane *lane, void *target)
 {
@@ -187,7 +195,7 @@ tap_http_queue_add(TapSession *session, const TapHttpAddition *addition)
 	TapHttpBatch *batch;
 
 	if (addition->barrier)
-		close_batch(queue, lane);
+		close_all_lanes(queue);
 	make_room(session, lane, addition->length);
 	batch = lane->open ? lane->open : open_batch(session, lane, addition->target);
 	if (batch->open_txn < 0 && queue->txn_changes > 0)
@@ -208,7 +216,7 @@ tap_http_queue_truncate(TapSession *session, void *target, uint64 version)
 	TapHttpLane *lane = choose_lane(session, target, 0);
 	TapHttpBatch *batch;
 
-	close_batch(queue, lane);
+	close_all_lanes(queue);
 	batch = open_batch(session, lane, target);
 	batch->truncate = true;
 	batch->version = version;
