@@ -1,0 +1,101 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/common/record_columns.h
+ *	  Columns of records that bring no types: given, or found in a sample.
+ *
+ * JSON objects and lines of CSV, whether of a file, a Kafka topic or an HTTP
+ * API, become rows by the same rules.
+ *
+ * NOTES
+ *	  A type is inferred only where no value loses anything by it: a number
+ *	  with a leading zero or a plus sign stays text, so does a date that is not
+ *	  ISO 8601; whole numbers that may outgrow bigint are numeric; JSON numbers
+ *	  with a fraction or exponent are numeric, never double precision; what is
+ *	  sometimes a number and sometimes a string is text; JSON arrays and
+ *	  objects are jsonb; a column that is empty throughout the sample is text.
+ *
+ *	  Functions that look types up begin and commit a transaction of their own
+ *	  when there is none.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef TAPDATA_RECORD_COLUMNS_H
+#define TAPDATA_RECORD_COLUMNS_H
+
+#include "postgres.h"
+
+#include "connector.h"
+
+typedef struct TapRecordColumn
+{
+	char	   *name;			/* of the hub table's column */
+	char	   *field;			/* what the record calls it */
+	Oid			type;
+	int32		typmod;
+} TapRecordColumn;
+
+typedef struct TapRecordColumns
+{
+	int			ncolumns;
+	TapRecordColumn *columns;
+} TapRecordColumns;
+
+/* Finds types in a sample; lives in the context of its making. */
+typedef struct TapRecordSample TapRecordSample;
+
+/*
+ * Check the value of an option "columns", for TapOption.check; reads no
+ * catalog.  Raises ERRCODE_INVALID_PARAMETER_VALUE.
+ */
+extern void tap_record_columns_check(const char *json);
+
+/*
+ * The columns of such an option: {"column": "type", ...}, or, where the record
+ * has another name for it, {"column": {"type": "type", "field": "name"}, ...}.
+ * In the current context.  Raises ERRCODE_INVALID_PARAMETER_VALUE or what the
+ * lookup of a type raises.
+ */
+extern TapRecordColumns *tap_record_columns_given(const char *json);
+
+/* As text that tap_record_columns_given() makes the same columns of. */
+extern char *tap_record_columns_print(const TapRecordColumns *columns);
+
+/*
+ * The table that has these columns.  key: List of char *, the names of its
+ * columns, or NIL; a name that is no column raises
+ * ERRCODE_UNDEFINED_COLUMN.  definition is left to the caller.  In the current
+ * context.
+ */
+extern TapSourceTable *tap_record_table(const TapRecordColumns *columns,
+										const TapTableName *name, List *key);
+
+extern TapRecordSample *tap_record_sample_begin(void);
+
+/*
+ * Add a record: a JSON object in the database's encoding.  Raises an error of
+ * class 22 if it is not one.
+ */
+extern void tap_record_sample_json(TapRecordSample *sample,
+								   const char *object, Size length);
+
+/*
+ * Add a record of fields; a NULL value is NULL.  Values need no zero at their
+ * ends.
+ */
+extern void tap_record_sample_fields(TapRecordSample *sample, int nfields,
+									 const char *const *names,
+									 const char *const *values,
+									 const int *lengths);
+
+/*
+ * The columns, in the order in which fields were met.  given (NULL: none) come
+ * first and keep their types.  Names that would be the same when truncated to
+ * what PostgreSQL allows are made different by a number.  In the current
+ * context.
+ */
+extern TapRecordColumns *tap_record_sample_end(TapRecordSample *sample,
+											   const TapRecordColumns *given);
+
+#endif							/* TAPDATA_RECORD_COLUMNS_H */
