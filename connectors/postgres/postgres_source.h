@@ -13,7 +13,8 @@
  *	  postgres_source_value.c	values, binary or text, as Datums
  *	  postgres_snapshot.c		chunks, and copies by COPY
  *	  postgres_heal.c			comparison of whole tables where changes are missing
- *	  postgres_stream.c			the replication connection, transactions
+ *	  postgres_stream.c			messages, transactions, the position
+ *	  postgres_stream_start.c	whether the source is what it was, the replication connection
  *	  postgres_stream_row.c		rows of the stream
  *	  postgres_stream_table.c	tables of the stream and their formats
  *
@@ -314,6 +315,8 @@ extern char *tap_pg_stream_position(TapSession *session);
 extern bool tap_pg_txn_covered(TapSession *session, const char *position);
 extern void tap_pg_acknowledge(TapSession *session, const char *position);
 
+/* ---- postgres_stream_start.c ---- */
+
 /*
  * A second connection for the replication protocol, in *copy, which shares
  * the session's arguments; to be closed by tap_pg_close().
@@ -322,6 +325,9 @@ extern void tap_pg_open_replication(TapSession *session, TapSession *copy);
 
 /* Begin to receive the log from stream->position on. */
 extern void tap_pg_start_replication(TapPgStream *stream);
+
+/* False when changes could be missing, and are to be found by comparison. */
+extern bool tap_pg_is_continuous(TapPgStream *stream);
 
 /* ---- postgres_heal.c ---- */
 

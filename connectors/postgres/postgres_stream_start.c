@@ -1,0 +1,275 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/postgres/postgres_stream_start.c
+ *	  The beginning of the stream: whether the source still is what the
+ *	  position is of, and the replication connection.
+ *
+ * NOTES
+ *	  The position is held against the source's identifier, timeline and slot:
+ *	  see check_history() and check_slot().  What they refuse is an error, or
+ *	  heals by comparison (postgres_heal.c).
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_source.h"
+
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* How long the slot may still be held by the process of a former session. */
+#define RELEASE_MS			20000
+#define LOOK_AGAIN_MS		100
+
+/* What begins anew, and how. */
+static char *
+copy_again_hint(const TapSession *session)
+{
+	return psprintf("Call tapdata.resync('%s') to copy all tables again.",
+					session->args.pipeline_name);
+}
+
+/* ---------------------------------------------------------------------
+ * Whether the source still is what the position is of
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * The source goes on in a newer timeline: it was promoted, or restored to a
+ * point in time.  Returns where our timeline ended; PG_UINT64_MAX: the newer
+ * one does not come of it at all.
+ */
+static uint64
+timeline_end(TapPgStream *stream, uint32 now)
+{
+	TapPgRows  *rows = tap_pg_query(&stream->replication, "read the source's history",
+									"TIMELINE_HISTORY %u", now);
+	char	   *line = rows->nrows > 0 ? tap_pg_value(rows, 0, 1) : NULL;
+
+	while (line != NULL && *line != '\0')
+	{
+		unsigned int timeline;
+		unsigned int high;
+		unsigned int low;
+		char	   *end = strchr(line, '\n');
+
+		if (sscanf(line, "%u %X/%X", &timeline, &high, &low) == 3 &&
+			timeline == stream->position.timeline)
+			return (uint64) high << 32 | low;
+		line = end ? end + 1 : NULL;
+	}
+	return PG_UINT64_MAX;
+}
+
+static void
+check_timeline(TapPgStream *stream, uint32 now, uint64 written)
+{
+	TapPgPosition *position = &stream->position;
+	uint64		end = position->lsn;
+
+	if (now > position->timeline)
+		end = timeline_end(stream, now);
+	if (now < position->timeline || end == PG_UINT64_MAX || position->lsn > end)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source's history is not the one that this pipeline has followed"),
+				 errdetail("The hub has everything up to %s of timeline %u; the source is in timeline %u, which %s.",
+						   tap_pg_lsn_text(position->lsn), position->timeline, now,
+						   now < position->timeline || end == PG_UINT64_MAX ?
+						   "does not come of it" :
+						   psprintf("left that one at %s, before", tap_pg_lsn_text(end))),
+				 errhint("%s", copy_again_hint(stream->session))));
+	if (position->lsn > written)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source's log ends before the position of this pipeline"),
+				 errdetail("The hub has everything up to %s, the source's log ends at %s: it was set back, or has lost transactions in a crash.",
+						   tap_pg_lsn_text(position->lsn), tap_pg_lsn_text(written)),
+				 errhint("%s", copy_again_hint(stream->session))));
+	position->timeline = now;
+}
+
+static void
+check_history(TapPgStream *stream)
+{
+	TapPgRows  *rows = tap_pg_query(&stream->replication, "ask the source who it is",
+									"IDENTIFY_SYSTEM");
+
+	if (strcmp(tap_pg_value(rows, 0, 0), stream->position.system) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the source is not the cluster that this pipeline has followed"),
+				 errdetail("Its system identifier is %s, that of the pipeline's position %s.",
+						   tap_pg_value(rows, 0, 0), stream->position.system),
+				 errhint("Check host and port of the connection. After a move to another cluster: %s",
+						 copy_again_hint(stream->session))));
+	check_timeline(stream, (uint32) strtoul(tap_pg_value(rows, 0, 1), NULL, 10),
+				   tap_pg_lsn_parse(tap_pg_value(rows, 0, 2)));
+}
+
+/* The slot must hold all of the log from our position on, and be free. */
+static void
+check_slot(TapPgStream *stream, const char *name)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RELEASE_MS);
+	TapPgSlot  *slot;
+
+	while ((slot = tap_pg_slot_find(stream->session, name)) != NULL && slot->active)
+	{
+		if (GetCurrentTimestamp() > end)
+			ereport(ERROR,
+					(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+					 errmsg("replication slot \"%s\" of the source is in use by another session", name)));
+		(void) tap_pg_core->wait_socket(PGINVALID_SOCKET, 0, LOOK_AGAIN_MS);
+	}
+	if (slot == NULL || slot->lost)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 slot == NULL ? errmsg("replication slot \"%s\" is gone from the source", name) :
+				 errmsg("the source has invalidated replication slot \"%s\": %s", name,
+						slot->why ? slot->why : "its log was removed"),
+				 errdetail("The log behind %s may be gone with it.", tap_pg_lsn_text(stream->position.lsn)),
+				 errhint("%s A larger max_slot_wal_keep_size at the source lets it keep more; from PostgreSQL 17 on the option failover = true keeps the slot across a promotion.",
+						 copy_again_hint(stream->session))));
+	if (slot->confirmed > stream->position.lsn)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("replication slot \"%s\" of the source is ahead of this pipeline", name),
+				 errdetail("The hub has everything up to %s, the slot gives out what is behind %s: it was made anew, or the hub was restored from an older backup.",
+						   tap_pg_lsn_text(stream->position.lsn), tap_pg_lsn_text(slot->confirmed)),
+				 errhint("%s", copy_again_hint(stream->session))));
+}
+
+bool
+tap_pg_is_continuous(TapPgStream *stream)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool result = true;
+
+	PG_TRY();
+	{
+		check_history(stream);
+		check_slot(stream, tap_pg_slot_name(stream->session));
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		if (geterrcode() != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE || !tap_pg_can_heal(stream))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		tap_pg_core->event("warning", NULL,
+						   psprintf("%s; all tables are compared with the source", edata->message));
+		result = false;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/* ---------------------------------------------------------------------
+ * The replication connection
+ * ---------------------------------------------------------------------
+ */
+
+void
+tap_pg_open_replication(TapSession *session, TapSession *copy)
+{
+	TapUri	   *uri = palloc(sizeof(TapUri));
+	TapUriHost *host = palloc(sizeof(TapUriHost));
+
+	/* of several hosts the very one that the session has chosen */
+	host->host = pstrdup(PQhost(session->conn));
+	host->port = atoi(PQport(session->conn));
+	*uri = *session->args.uri;
+	uri->nhosts = 1;
+	uri->hosts = host;
+	memset(copy, 0, sizeof(*copy));
+	copy->args = session->args;
+	copy->args.uri = uri;
+	copy->replication = true;
+	copy->conn = tap_pg_connect(copy);
+	copy->version = PQserverVersion(copy->conn);
+}
+
+/* Whether all published columns are of types whose binary form is known here. */
+static bool
+can_be_binary(TapPgStream *stream)
+{
+	TapSession *session = stream->session;
+	const char *option = tap_pg_option(session, "binary", "auto");
+
+	if (session->version < 140000 || strcmp(option, "off") == 0)
+		return false;
+	if (strcmp(option, "on") == 0)
+		return true;
+	return tap_pg_query(session, "look at the publication's types",
+						"WITH RECURSIVE w (oid) AS (SELECT a.atttypid FROM pg_publication p "
+						"CROSS JOIN LATERAL pg_get_publication_tables(p.pubname) t JOIN pg_attribute a ON a.attrelid = t.relid "
+						"WHERE p.pubname IN (%s, %s) AND a.attnum > 0 AND NOT a.attisdropped UNION "
+						"SELECT t.typbasetype FROM w JOIN pg_type t USING (oid) WHERE t.typtype = 'd') "
+						"SELECT FROM w JOIN pg_type t USING (oid) WHERE t.typtype NOT IN ('d', 'e') "
+						"AND (t.oid >= 10000 OR t.typname LIKE 'reg%%' OR t.typname LIKE '\\_reg%%') LIMIT 1",
+						quote_literal_cstr(tap_pg_publication_name(session)),
+						quote_literal_cstr(tap_pg_insert_publication_name(session)))->nrows == 0;
+}
+
+static char *
+quote_publications(TapSession *session)
+{
+	char	   *first = tap_pg_publication_name(session);
+	char	   *second = tap_pg_insert_publication_name(session);
+	TapPgRows  *rows;
+	StringInfoData out;
+
+	rows = tap_pg_query(session, "look for the publication",
+						"SELECT pubname FROM pg_publication WHERE pubname IN (%s, %s) ORDER BY pubname",
+						quote_literal_cstr(first), quote_literal_cstr(second));
+	if (rows->nrows == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("publication \"%s\" does not exist at the source", first),
+				 errdetail("It was there when the pipeline began."),
+				 errhint("%s", copy_again_hint(session))));
+	initStringInfo(&out);
+	for (int i = 0; i < rows->nrows; i++)
+		appendStringInfo(&out, "%s%s", i ? "," : "", tap_pg_quote(tap_pg_value(rows, i, 0)));
+	return out.data;
+}
+
+void
+tap_pg_start_replication(TapPgStream *stream)
+{
+	TapSession *session = stream->session;
+	StringInfoData sql;
+	PGresult   *result;
+
+	stream->binary = can_be_binary(stream);
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "START_REPLICATION SLOT %s LOGICAL %s (proto_version '%d', publication_names %s",
+					 tap_pg_quote(tap_pg_slot_name(session)), tap_pg_lsn_text(stream->position.lsn),
+					 session->version >= 140000 ? 2 : 1,
+					 quote_literal_cstr(quote_publications(session)));
+	if (stream->binary)
+		appendStringInfoString(&sql, ", binary 'true'");
+	if (session->version >= 160000)
+		appendStringInfo(&sql, ", origin '%s'", tap_pg_option(session, "source_origin", "any"));
+	appendStringInfoChar(&sql, ')');
+	if (!PQsendQuery(stream->replication.conn, sql.data))
+		tap_pg_raise(tap_pg_error(stream->replication.conn, NULL), "start the stream", NULL, NULL);
+	result = tap_pg_next_result(&stream->replication, "start the stream");
+	if (PQresultStatus(result) != PGRES_COPY_BOTH)
+	{
+		TapPgError *error = tap_pg_error(stream->replication.conn, result);
+
+		PQclear(result);
+		if (error->sqlstate == ERRCODE_OBJECT_IN_USE)
+			error->sqlstate = ERRCODE_CANNOT_CONNECT_NOW;
+		tap_pg_raise(error, "start the stream", NULL, NULL);
+	}
+	PQclear(result);
+	stream->last_received = stream->last_status = stream->told_at = GetCurrentTimestamp();
+}
