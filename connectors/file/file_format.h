@@ -42,19 +42,27 @@ typedef enum TapFormatResult
 	TAP_FORMAT_SKIP,			/* *taken bytes held no row (a header, an
 								 * empty line, a record of another type) */
 	TAP_FORMAT_MORE,			/* the record is not complete: more bytes, please */
+	TAP_FORMAT_ALTERED,			/* the record needs columns that the plan does
+								 * not have: altered() has them; ask again with
+								 * a slot of that plan */
 	TAP_FORMAT_END				/* at_end, and nothing is left */
 } TapFormatResult;
 
 typedef struct TapFormat
 {
 	const char *name;			/* value of the option "format" */
+	bool		lines;			/* is text in lines: errors name them */
 
 	/*
 	 * Compile a plan.  sample: the beginning of a file, decompressed, in the
 	 * file's own encoding; at_end: that is all of it.  definition: what
 	 * define() returned for an earlier file of the table, or NULL: infer
-	 * columns and types from options and sample.  Raises errors of class 22
-	 * or ERRCODE_INVALID_PARAMETER_VALUE with a hint.
+	 * columns and types from options and sample.  With both, columns that only
+	 * the sample has are added to those of the definition, at their end.
+	 * sample is NULL: a plan of the definition alone, to describe the table.
+	 * With neither, the options must say all (given columns), or an error is
+	 * raised.  option() is valid only during the call.  Raises errors of class
+	 * 22 or ERRCODE_INVALID_PARAMETER_VALUE with a hint.
 	 */
 	TapFormatPlan *(*plan) (TapFormatOption option, void *arg,
 							const char *definition,
@@ -84,6 +92,9 @@ typedef struct TapFormat
 							 bool at_end, Size max_bytes,
 							 TupleTableSlot *slot, Size *taken);
 
+	/* The plan after TAP_FORMAT_ALTERED; lives as long as the reader. */
+	const TapFormatPlan *(*altered) (const TapFormatReader *reader);
+
 	/* What open() needs to go on here beside the offset; NULL: nothing. */
 	char	   *(*save) (const TapFormatReader *reader);
 
@@ -93,5 +104,20 @@ typedef struct TapFormat
 
 /* The format of that name, NULL: there is none. */
 extern const TapFormat *tap_format_find(const char *name);
+
+/*
+ * The format of a file by its name, less the suffix of its compression, or
+ * else by its beginning.
+ */
+extern const TapFormat *tap_format_guess(const char *name, const char *sample,
+										 Size bytes);
+
+/* The names of all formats, for the option "format"; ends with NULL. */
+extern const char *const tap_format_names[];
+
+/* Each in a file of its own. */
+extern const TapFormat tap_format_csv;
+extern const TapFormat tap_format_jsonl;
+extern const TapFormat tap_format_json;
 
 #endif							/* TAPDATA_FILE_FORMAT_H */
