@@ -35,6 +35,14 @@
 /* While only others' transactions come, the position is told so often. */
 #define POSITION_MS			1000
 
+/*
+ * The server sends each change by itself, and waking up for each costs both
+ * sides about as much as the change.  So while what comes is older than
+ * BACKLOG_MS we let some gather.
+ */
+#define BACKLOG_MS			100
+#define GATHER_US			200
+
 /* Kind, two positions and a time before what the plugin wrote. */
 #define DATA_HEADER_BYTES	25
 #define KEEPALIVE_BYTES		18
@@ -185,24 +193,38 @@ raise_end(TapPgStream *stream)
 	tap_pg_raise(error, "read the source's log", NULL, NULL);
 }
 
+/* Look for what has come since; 0: nothing. */
+static int
+receive_new(TapPgStream *stream)
+{
+	PGconn	   *conn = stream->replication.conn;
+	int			bytes;
+
+	if (!PQconsumeInput(conn))
+		tap_pg_raise(tap_pg_error(conn, NULL), "read the source's log", NULL, NULL);
+	bytes = PQgetCopyData(conn, &stream->buffer, true);
+	if (bytes > 0)
+		stream->last_received = GetCurrentTimestamp();
+	return bytes;
+}
+
 /* The next message of the server, in stream->buffer; 0: none is there. */
 static int
 receive(TapPgStream *stream)
 {
-	PGconn	   *conn = stream->replication.conn;
 	int			bytes;
 
 	if (stream->buffer != NULL)
 		PQfreemem(stream->buffer);
 	stream->buffer = NULL;
-	bytes = PQgetCopyData(conn, &stream->buffer, true);
+	bytes = PQgetCopyData(stream->replication.conn, &stream->buffer, true);
 	if (bytes == 0)
+		bytes = receive_new(stream);
+	if (bytes == 0 &&
+		TimestampDifferenceExceeds(stream->commit_time, GetCurrentTimestamp(), BACKLOG_MS))
 	{
-		if (!PQconsumeInput(conn))
-			tap_pg_raise(tap_pg_error(conn, NULL), "read the source's log", NULL, NULL);
-		bytes = PQgetCopyData(conn, &stream->buffer, true);
-		if (bytes > 0)
-			stream->last_received = GetCurrentTimestamp();
+		pg_usleep(GATHER_US);
+		bytes = receive_new(stream);
 	}
 	if (bytes < 0)
 		raise_end(stream);
