@@ -2,7 +2,7 @@
 # test/bench/bench.pl
 #	  Measures tapdata against what PostgreSQL does by itself; see README.md.
 #
-# usage: bench.pl [PART...]			(copy, backlog, latency, memory, idle, decode, outgoing, kafka; all of them)
+# usage: bench.pl [PART...]			(those of @order below; all of them)
 #		 bench.pl compare OLD NEW	(two files of results/)
 
 use strict;
@@ -20,6 +20,8 @@ use Bench::Latency;
 use Bench::Machine;
 use Bench::Memory;
 use Bench::Outgoing;
+use Bench::PostgresCopy;
+use Bench::PostgresStream;
 use Bench::Report;
 
 my %parts = (
@@ -30,8 +32,10 @@ my %parts = (
 	idle => \&Bench::Idle::run,
 	decode => \&Bench::Decode::run,
 	outgoing => \&Bench::Outgoing::run,
-	kafka => \&Bench::Kafka::run);
-my @order = qw(copy backlog latency memory idle decode outgoing kafka);
+	kafka => \&Bench::Kafka::run,
+	'postgres-snapshot' => \&Bench::PostgresCopy::run,
+	'postgres-stream' => \&Bench::PostgresStream::run);
+my @order = qw(copy backlog latency memory idle decode outgoing kafka postgres-snapshot postgres-stream);
 my $machine;
 
 END
