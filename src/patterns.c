@@ -29,9 +29,10 @@ typedef struct TapPattern
 {
 	const char *text;			/* as it was given */
 	bool		excludes;
-	bool		any_schema;
+	int			nlevels;
 	TapGlob		schema;
 	TapGlob		name;
+	TapGlob		whole;			/* dots and all: where there are no schemas */
 } TapPattern;
 
 struct TapPatterns
@@ -89,8 +90,18 @@ read_level(const char *pattern, const char *at, TapGlob *glob)
 }
 
 static void
+append_glob(TapGlob *glob, const TapGlob *level)
+{
+	memcpy(glob->text + glob->length, level->text, level->length);
+	memcpy(glob->literal + glob->length, level->literal, level->length * sizeof(bool));
+	glob->length += level->length;
+}
+
+static void
 compile_pattern(TapPattern *pattern, const char *text)
 {
+	bool		literal = true;
+	TapGlob		dot = {.text = ".",.literal = &literal,.length = 1};
 	const char *at = text;
 
 	pattern->text = pstrdup(text);
@@ -100,15 +111,19 @@ compile_pattern(TapPattern *pattern, const char *text)
 		at++;
 	}
 
-	at = read_level(text, at, &pattern->name);
-	pattern->any_schema = (*at == '\0');
-	if (*at == '.')
+	pattern->whole.text = palloc0(strlen(text) + 1);
+	pattern->whole.literal = palloc0((strlen(text) + 1) * sizeof(bool));
+	for (;;)
 	{
+		at = read_level(text, at, &pattern->name);
+		append_glob(&pattern->whole, &pattern->name);
+		pattern->nlevels++;
+		if (*at == '\0')
+			break;
 		pattern->schema = pattern->name;
-		at = read_level(text, at + 1, &pattern->name);
+		append_glob(&pattern->whole, &dot);
+		at++;
 	}
-	if (*at != '\0')
-		report_malformed(text, "A name has at most two parts, schema and table.");
 }
 
 TapPatterns *
@@ -172,8 +187,11 @@ glob_matches(const TapGlob *glob, const char *name)
 static bool
 pattern_matches(const TapPattern *pattern, const TapTableName *name)
 {
-	if (!pattern->any_schema &&
-		!glob_matches(&pattern->schema, name->schema ? name->schema : ""))
+	if (name->schema == NULL)
+		return glob_matches(&pattern->whole, name->name);
+	if (pattern->nlevels > 2)
+		report_malformed(pattern->text, "A name has at most two parts, schema and table.");
+	if (pattern->nlevels == 2 && !glob_matches(&pattern->schema, name->schema))
 		return false;
 	return glob_matches(&pattern->name, name->name);
 }

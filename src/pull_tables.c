@@ -485,7 +485,10 @@ tap_pull_tables_take_unknown(TapPull *pull)
 	pull->unknown = NIL;
 	tap_pull_tables_load(pull);
 	tap_pull_sync_start(pull);
-	pull->source->stream_refollow(pull->session->session);
+	if (pull->only_streams && tap_pull_tables_fresh(pull) != NIL)
+		tap_pull_start_stream(pull);
+	else
+		pull->source->stream_refollow(pull->session->session);
 }
 
 /* A table that was dropped and is back may have come with other columns. */
@@ -554,7 +557,7 @@ tap_pull_add_matching(const TapPipelineRow *pipeline, TapOpenSession *session)
 			TapTableRow *row = lfirst(other);
 
 			if (strcmp(row->source.name, name->name) == 0 &&
-				strcmp(row->source.schema, name->schema) == 0)
+				(name->schema == NULL || strcmp(row->source.schema, name->schema) == 0))
 				is_known = true;
 		}
 		if (!is_known && tap_patterns_match(patterns, name))
