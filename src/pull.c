@@ -338,7 +338,8 @@ tap_pull_drain(TapPull *pull)
 				kind = pull->source->stream_next(pull->session->session, &event);
 			pull->state = transitions[pull->state][kind] (pull, &event);
 			any |= kind != TAP_EVENT_NONE;
-		} while (kind != TAP_EVENT_NONE);
+		} while (kind != TAP_EVENT_NONE ||
+				 (pull->unknown != NIL && pull->state == TAP_PULL_IDLE));
 		MemoryContextSwitchTo(old);
 	}
 	PG_CATCH();
@@ -403,7 +404,10 @@ between_transactions(TapPull *pull)
 	if (pull->is_sync)
 		return;
 
-	/* first, for what a sync worker does in the pause is read right below */
+	if (pull->unknown != NIL)
+		tap_pull_tables_take_unknown(pull);
+
+	/* what a sync worker does in the pause is read right below */
 	if (tap_worker_shared->join_waiting > 0)
 		tap_pull_sync_pause(pull);
 	if (tap_worker_catalog_changed())
@@ -415,9 +419,7 @@ between_transactions(TapPull *pull)
 		else
 			pull->source->stream_refollow(pull->session->session);
 	}
-	if (pull->unknown != NIL)
-		tap_pull_tables_take_unknown(pull);
-	else if (pull->sync_pending || tap_pull_sync_ended(pull))
+	if (pull->sync_pending || tap_pull_sync_ended(pull))
 		tap_pull_sync_start(pull);
 }
 

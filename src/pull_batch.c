@@ -176,11 +176,15 @@ tap_pull_acknowledge(TapPull *pull)
 	pull->unacknowledged = NULL;
 }
 
-/* Tell those who wait for the pipeline; a sync worker speaks only for itself. */
+/*
+ * Tell those who wait for the pipeline; a sync worker speaks only for itself.
+ * They look for tables that do not stream yet, so that a table which was met
+ * has to have its row before.
+ */
 static void
 publish_position(TapPull *pull)
 {
-	if (!pull->is_sync)
+	if (!pull->is_sync && pull->unknown == NIL)
 		tap_shmem_set_reached(tap_worker_shared, pull->position,
 							  pull->commit_time, pull->state != TAP_PULL_IDLE);
 }

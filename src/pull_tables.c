@@ -489,6 +489,10 @@ tap_pull_tables_take_unknown(TapPull *pull)
 		tap_pull_start_stream(pull);
 	else
 		pull->source->stream_refollow(pull->session->session);
+
+	/* nobody was told of it while the tables had no rows */
+	pull->position_moved = true;
+	tap_pull_position_moved(pull, false);
 }
 
 /* A table that was dropped and is back may have come with other columns. */

@@ -184,9 +184,38 @@ on_drop_database(TapMysqlStream *stream, const char *schema,
 	}
 }
 
+static void
+note_new_name(TapMysqlStream *stream, const TapTableName *name)
+{
+	MemoryContext old = MemoryContextSwitchTo(stream->context);
+	TapTableName *copy = palloc(sizeof(TapTableName));
+
+	copy->schema = pstrdup(name->schema);
+	copy->name = pstrdup(name->name);
+	stream->new_names = lappend(stream->new_names, copy);
+	MemoryContextSwitchTo(old);
+}
+
+void
+tap_mysql_ask_of_new_names(TapMysqlStream *stream)
+{
+	ListCell   *cell;
+
+	foreach(cell, stream->new_names)
+	{
+		TapTableName *name = lfirst(cell);
+
+		(void) tap_mysql_stream_table(stream, name->schema, name->name, false);
+		pfree(name->schema);
+		pfree(name->name);
+	}
+	list_free_deep(stream->new_names);
+	stream->new_names = NIL;
+}
+
 /*
  * A table has a new name.  The core is told when it followed the old one;
- * otherwise it meets the new name as any other.
+ * otherwise it is asked of the new name, when it knows who had that before.
  */
 static void
 on_rename(TapMysqlStream *stream, const TapTableName *from, const TapTableName *to,
@@ -200,6 +229,7 @@ on_rename(TapMysqlStream *stream, const TapTableName *from, const TapTableName *
 	if (table->table_data == NULL || !tap_mysql_need_format(stream, table))
 	{
 		tap_mysql_forget_table(tap_mysql_table_entry(stream, to->schema, to->name));
+		note_new_name(stream, to);
 		return;
 	}
 	renamed = tap_mysql_table_entry(stream, to->schema, to->name);

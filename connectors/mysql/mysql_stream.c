@@ -395,6 +395,14 @@ advance(TapMysqlStream *stream)
 	return take_packet(stream);
 }
 
+/* Whether the core has handled all that was queued, but for a commit. */
+static bool
+is_handled(const TapMysqlStream *stream)
+{
+	return stream->queue_next >= stream->queue_count ||
+		stream->queue[stream->queue_next].kind == TAP_EVENT_COMMIT;
+}
+
 static TapEventKind
 next_event(TapMysqlStream *stream, TapEvent *event)
 {
@@ -403,6 +411,8 @@ next_event(TapMysqlStream *stream, TapEvent *event)
 
 	for (;;)
 	{
+		if (stream->new_names != NIL && is_handled(stream))
+			tap_mysql_ask_of_new_names(stream);
 		if (stream->queue_next < stream->queue_count)
 		{
 			*event = stream->queue[stream->queue_next++];

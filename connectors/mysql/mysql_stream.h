@@ -100,6 +100,8 @@ typedef struct TapMysqlStream
 	MemoryContext txn_context;	/* of the group */
 	HTAB	   *tables;			/* of TapMysqlStreamTable */
 	uint32		last_generation;	/* of a table's format */
+	List	   *new_names;		/* of TapTableName *, in context: tables that
+								 * were not followed have them now */
 	bool		lower_case;		/* names in statements are folded */
 
 	/* reading */
@@ -180,6 +182,12 @@ struct TapMysqlStatement;
 extern void tap_mysql_follow_statement(TapMysqlStream *stream,
 									   const struct TapMysqlStatement *statement,
 									   const TapBinlogQuery *query);
+
+/*
+ * Ask the core of tables that were renamed, which need not have any row in the
+ * log.  Only when it has handled all that came before.
+ */
+extern void tap_mysql_ask_of_new_names(TapMysqlStream *stream);
 
 /* mysql_rows.c */
 
