@@ -389,6 +389,7 @@ tap_hubtable_alter(Oid relid, const TapSourceTable *before,
 		.table = tap_hubtable_name(relid)
 	};
 	bool		other_key = key_changed(&alter);
+	bool		had_row_hash = after->nkeys == 0 && OidIsValid(tap_hubtable_row_hash(relid));
 
 	if (other_key)
 		drop_key(&alter);
@@ -405,7 +406,7 @@ tap_hubtable_alter(Oid relid, const TapSourceTable *before,
 	}
 
 	/* The index of a table without a key goes with a column it is made of. */
-	if (other_key || after->nkeys == 0)
+	if (other_key || had_row_hash)
 		tap_hubtable_create_key(relid, after);
 	if (other_key)
 		note(&alter, "changed the key%s%s", "", "");
