@@ -74,6 +74,7 @@ next_bound(TapSession *session, const TapPgFormat *format, char *low, int64 chun
 	StringInfoData sql;
 	TapPgRows  *rows;
 
+	/* the literals are made of the one row only, not of all that are stepped over */
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT concat_ws(', '");
 	for (int i = 0; i < format->nkeys; i++)
@@ -84,11 +85,12 @@ next_bound(TapSession *session, const TapPgFormat *format, char *low, int64 chun
 						 tap_pg_quote(column->name),
 						 quote_literal_cstr(psprintf("::%s", column->shown)));
 	}
-	appendStringInfoChar(&sql, ')');
+	appendStringInfoString(&sql, ") FROM (SELECT ");
+	append_key(&sql, format);
 	append_chunk(&sql, format, &rest);
 	appendStringInfoString(&sql, " ORDER BY ");
 	append_key(&sql, format);
-	appendStringInfo(&sql, " LIMIT 1 OFFSET " INT64_FORMAT, chunk_rows - 1);
+	appendStringInfo(&sql, " LIMIT 1 OFFSET " INT64_FORMAT ") k", chunk_rows - 1);
 	rows = tap_pg_query(session, "divide the table", "%s", sql.data);
 	return rows->nrows == 0 ? NULL : tap_pg_value(rows, 0, 0);
 }
