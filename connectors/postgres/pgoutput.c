@@ -55,6 +55,12 @@ tap_pgoutput_free(TapPgoutputDecoder *decoder)
 	free(decoder);
 }
 
+void
+tap_pgoutput_set_in_stream(TapPgoutputDecoder *decoder, bool in_stream)
+{
+	decoder->in_stream = in_stream;
+}
+
 /* ---------------------------------------------------------------------
  * Reading
  * ---------------------------------------------------------------------

@@ -119,6 +119,12 @@ extern TapPgoutputDecoder *tap_pgoutput_create(void);
 extern void tap_pgoutput_free(TapPgoutputDecoder *decoder);
 
 /*
+ * Whether the messages that follow are of a streamed transaction, for those
+ * that were kept and are decoded again.
+ */
+extern void tap_pgoutput_set_in_stream(TapPgoutputDecoder *decoder, bool in_stream);
+
+/*
  * Decode one message.  False when it is malformed, or of a kind that is not
  * known: *error says why, a constant.  Between STREAM_START and STREAM_STOP
  * messages have an xid more; the decoder keeps track of that.

@@ -31,6 +31,8 @@ static const char *const partitions_values[] = {"root", "leaf", NULL};
 static const char *const identity_values[] = {"error", "inserts", NULL};
 static const char *const gap_values[] = {"stop", "compare", NULL};
 static const char *const source_origin_values[] = {"any", "none", NULL};
+static const char *const ignore_values[] = {"none", "own", "all", NULL};
+static const char *const on_off_values[] = {"on", "off", NULL};
 static const char *const commit_values[] = {
 	"on", "local", "remote_write", "remote_apply", NULL
 };
@@ -84,6 +86,12 @@ static const TapOption options[] = {
 	{"source_origin", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "any", 0, 0,
 		source_origin_values, false, NULL,
 	"changes that the source has from elsewhere by replication: any, or none to leave them out (PostgreSQL 16)"},
+	{"ignore_published", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "none", 0, 0,
+		ignore_values, false, NULL,
+	"transactions of publish pipelines to leave out: none, own (of this database), or all"},
+	{"streaming", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "on", 0, 0,
+		on_off_values, false, NULL,
+	"receive large transactions while they are in progress (PostgreSQL 14), instead of when they are committed: on or off"},
 	{"target_schema", TAP_OPTION_TEXT, TAP_SCOPE_PUBLISH, "{schema}", 0, 0,
 		NULL, false, NULL,
 	"pattern of the target tables' schema; {schema} and {table} are the hub table's"},

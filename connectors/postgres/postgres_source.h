@@ -15,6 +15,7 @@
  *	  postgres_heal.c			comparison of whole tables where changes are missing
  *	  postgres_stream.c			messages, transactions, the position
  *	  postgres_stream_start.c	whether the source is what it was, the replication connection
+ *	  postgres_stream_spool.c	transactions in progress
  *	  postgres_stream_row.c		rows of the stream
  *	  postgres_stream_table.c	tables of the stream and their formats
  *
@@ -238,6 +239,7 @@ extern bool tap_pg_copy_read(TapPgCopyReader *reader, TupleTableSlot *slot);
 /* ---- postgres_stream.c ---- */
 
 typedef struct TapPgHeal TapPgHeal;
+typedef struct TapPgSpool TapPgSpool;
 
 /* A table that the stream has met, by its oid at the source. */
 typedef struct TapPgStreamTable
@@ -286,10 +288,16 @@ struct TapPgStream
 	bool		pending;		/* it was not handled yet */
 	int			next_truncated; /* of its relations */
 	TapPgoutputMessage message;
-	Size		message_bytes;
 	TapPgStreamTable *last_table;	/* of the last change, for messages */
 
+	/* transactions in progress: see postgres_stream_spool.c */
+	List	   *spools;			/* of TapPgSpool * */
+	TapPgSpool *spooling;		/* whose messages come now; or NULL */
+	TapPgSpool *replay;			/* whose messages are read again; or NULL */
+	StringInfoData spool_buffer;
+
 	bool		in_txn;			/* between BEGIN and COMMIT of the source */
+	bool		echo;			/* what a hub has published is left out */
 	bool		begun;			/* the core was told */
 	uint64		commit_lsn;		/* of that transaction */
 	TimestampTz commit_time;
@@ -304,6 +312,7 @@ struct TapPgStream
 	TimestampTz last_received;
 	TimestampTz last_status;	/* that we sent */
 	bool		asked_reply;
+	unsigned int steps;			/* messages handled */
 };
 
 extern void tap_pg_stream_start(TapSession *session, const TapStreamArgs *args);
@@ -314,6 +323,35 @@ extern void tap_pg_stream_wait(TapSession *session, TapWait *wait);
 extern char *tap_pg_stream_position(TapSession *session);
 extern bool tap_pg_txn_covered(TapSession *session, const char *position);
 extern void tap_pg_acknowledge(TapSession *session, const char *position);
+
+/*
+ * Whether a transaction of this replication origin was made by a publish
+ * pipeline, and is none of ours to take by the option "ignore_published".
+ */
+extern bool tap_pg_is_echo(const TapPgStream *stream, const char *origin);
+
+/* ---- postgres_stream_spool.c ---- */
+
+/* Take STREAM_START, STREAM_STOP and STREAM_ABORT messages. */
+extern void tap_pg_spool_begin(TapPgStream *stream);
+extern void tap_pg_spool_end(TapPgStream *stream);
+extern void tap_pg_spool_abort(TapPgStream *stream);
+
+/* Keep a message that came in between, which stream->message is decoded of. */
+extern void tap_pg_spool_keep(TapPgStream *stream, const char *data, int bytes);
+
+/* Take STREAM_COMMIT: stream->replay is set, its messages are to be read. */
+extern void tap_pg_spool_commit(TapPgStream *stream);
+
+/*
+ * The next message of stream->replay, valid until the next call, with a
+ * writable byte behind it.  NULL: it was the last, stream->message is a COMMIT
+ * now and stream->replay NULL.
+ */
+extern char *tap_pg_spool_next(TapPgStream *stream, int *bytes);
+
+/* Close all files; never raises an error. */
+extern void tap_pg_spool_close(TapPgStream *stream);
 
 /* ---- postgres_stream_start.c ---- */
 

@@ -13,6 +13,10 @@
  *	  which was committed before has been sent.  What the hub has on disk is
  *	  confirmed to the server, which may remove the log before it.
  *
+ *	  A transaction that comes while it is still in progress is kept, and read
+ *	  again when it is committed: then its messages take the place of the
+ *	  server's (stream->replay), as if they came between BEGIN and COMMIT.
+ *
  * Copyright (c) 2026, tapdata contributors
  *
  *-------------------------------------------------------------------------
@@ -91,6 +95,7 @@ tap_pg_stream_close(TapSession *session)
 	if (stream->buffer != NULL)
 		PQfreemem(stream->buffer);
 	stream->buffer = NULL;
+	tap_pg_spool_close(stream);
 	tap_pgoutput_free(stream->decoder);
 	if (stream->replication.conn != NULL)
 		PQfinish(stream->replication.conn);
@@ -232,43 +237,73 @@ receive(TapPgStream *stream)
 }
 
 static void
-decode(TapPgStream *stream, int bytes)
+decode(TapPgStream *stream, const char *data, int bytes)
 {
 	const char *error;
+
+	if (!tap_pgoutput_decode(stream->decoder, data, bytes, &stream->message, &error))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("could not read the source's log: %s", error),
+				 errdetail("The message is of kind %d, behind %s.", bytes > 0 ? data[0] : 0,
+						   tap_pg_lsn_text(stream->position.lsn))));
+	stream->next_truncated = 0;
+	stream->pending = true;
+}
+
+/* Take what the plugin wrote; what is of a transaction in progress is kept for later. */
+static void
+take_data(TapPgStream *stream, int bytes)
+{
+	const char *data = stream->buffer + DATA_HEADER_BYTES;
 
 	if (bytes < DATA_HEADER_BYTES || stream->buffer[0] != 'w')
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("the source sent a message of unknown kind %d", stream->buffer[0])));
-	if (!tap_pgoutput_decode(stream->decoder, stream->buffer + DATA_HEADER_BYTES,
-							 bytes - DATA_HEADER_BYTES, &stream->message, &error))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("could not read the source's log: %s", error),
-				 errdetail("The message is of kind %d, behind %s.", stream->buffer[DATA_HEADER_BYTES],
-						   tap_pg_lsn_text(stream->position.lsn))));
-	stream->message_bytes = bytes;
-	stream->bytes += bytes;
-	stream->next_truncated = 0;
-	stream->pending = true;
+	decode(stream, data, bytes - DATA_HEADER_BYTES);
+	if (stream->spooling == NULL)
+		stream->bytes += bytes;
+	else if (stream->message.kind != TAP_PGOUTPUT_STREAM_STOP)
+	{
+		tap_pg_spool_keep(stream, data, bytes - DATA_HEADER_BYTES);
+		stream->pending = false;
+	}
 }
 
-/* Read until a message of the log is pending; false: none is there. */
+/* The next message of a transaction that was kept, or its end. */
+static void
+take_kept(TapPgStream *stream)
+{
+	int			bytes;
+	const char *data = tap_pg_spool_next(stream, &bytes);
+
+	stream->pending = true;
+	if (data == NULL)
+		return;
+	decode(stream, data, bytes);
+	stream->bytes += bytes;
+}
+
+/* Read a message; false: none is there.  It may be one that is not pending. */
 static bool
 next_message(TapPgStream *stream)
 {
 	int			bytes;
 
-	while ((bytes = receive(stream)) > 0)
+	if (stream->replay != NULL)
 	{
-		if (stream->buffer[0] != 'k')
-		{
-			decode(stream, bytes);
-			return true;
-		}
-		on_keepalive(stream, stream->buffer, bytes);
+		take_kept(stream);
+		return true;
 	}
-	return false;
+	bytes = receive(stream);
+	if (bytes == 0)
+		return false;
+	if (stream->buffer[0] == 'k')
+		on_keepalive(stream, stream->buffer, bytes);
+	else
+		take_data(stream, bytes);
+	return true;
 }
 
 /* ---------------------------------------------------------------------
@@ -362,6 +397,61 @@ take_commit(TapPgStream *stream, TapEvent *event)
 	return begun ? tell(stream, event, TAP_EVENT_COMMIT) : TAP_EVENT_NONE;
 }
 
+/* The sink's origins are named after its pipelines, whose number is behind the last slash. */
+bool
+tap_pg_is_echo(const TapPgStream *stream, const char *origin)
+{
+	static const char prefix[] = "tapdata_";
+	const TapSession *session = stream->session;
+	const char *ignored = tap_pg_option(session, "ignore_published", "none");
+	const char *identity = session->args.pipeline_identity;
+	const char *slash = identity ? strrchr(identity, '/') : NULL;
+
+	if (strcmp(ignored, "none") == 0 || strncmp(origin, prefix, strlen(prefix)) != 0)
+		return false;
+	if (strcmp(ignored, "all") == 0)
+		return true;
+	return slash != NULL &&
+		strncmp(origin + strlen(prefix), identity, slash - identity + 1) == 0;
+}
+
+/* Between BEGIN and COMMIT, whichever way they come. */
+static void
+take_begin(TapPgStream *stream)
+{
+	stream->in_txn = true;
+	stream->begun = stream->echo = false;
+	stream->commit_lsn = stream->message.lsn;
+	stream->commit_time = stream->message.time_us;
+}
+
+/* Messages of transactions in progress. */
+static void
+take_streamed(TapPgStream *stream)
+{
+	switch (stream->message.kind)
+	{
+		case TAP_PGOUTPUT_STREAM_START:
+			tap_pg_spool_begin(stream);
+			break;
+		case TAP_PGOUTPUT_STREAM_STOP:
+			tap_pg_spool_end(stream);
+			break;
+		case TAP_PGOUTPUT_STREAM_ABORT:
+			tap_pg_spool_abort(stream);
+			break;
+		case TAP_PGOUTPUT_STREAM_COMMIT:
+			tap_pg_spool_commit(stream);
+			take_begin(stream);
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("the source sent a message of kind %d, which was not asked for",
+							stream->message.kind)));
+	}
+}
+
 /* Handle the pending message, or a part of it; NONE: nothing to tell. */
 static TapEventKind
 take_message(TapPgStream *stream, TapEvent *event)
@@ -374,17 +464,17 @@ take_message(TapPgStream *stream, TapEvent *event)
 		case TAP_PGOUTPUT_INSERT:
 		case TAP_PGOUTPUT_UPDATE:
 		case TAP_PGOUTPUT_DELETE:
-			kind = take_change(stream, message->relation, event);
+			if (!stream->echo)
+				kind = take_change(stream, message->relation, event);
 			if (kind == TAP_EVENT_NONE)
 				stream->pending = false;
 			return kind;
 		case TAP_PGOUTPUT_TRUNCATE:
-			return take_truncate(stream, event);
+			if (!stream->echo)
+				return take_truncate(stream, event);
+			break;
 		case TAP_PGOUTPUT_BEGIN:
-			stream->in_txn = true;
-			stream->begun = false;
-			stream->commit_lsn = message->lsn;
-			stream->commit_time = message->time_us;
+			take_begin(stream);
 			break;
 		case TAP_PGOUTPUT_COMMIT:
 			kind = take_commit(stream, event);
@@ -392,15 +482,14 @@ take_message(TapPgStream *stream, TapEvent *event)
 		case TAP_PGOUTPUT_RELATION:
 			tap_pg_stream_relation(stream);
 			break;
-		case TAP_PGOUTPUT_TYPE:
 		case TAP_PGOUTPUT_ORIGIN:
+			stream->echo = tap_pg_is_echo(stream, message->name);
+			break;
+		case TAP_PGOUTPUT_TYPE:
 		case TAP_PGOUTPUT_LOGICAL:
 			break;
 		default:
-			ereport(ERROR,
-					(errcode(ERRCODE_PROTOCOL_VIOLATION),
-					 errmsg("the source sent a message of kind %d, which was not asked for",
-							message->kind)));
+			take_streamed(stream);
 	}
 	stream->pending = false;
 	return kind;
@@ -421,6 +510,20 @@ check_silence(TapPgStream *stream)
 		send_status(stream, TimestampDifferenceExceeds(stream->last_received, now, STATUS_MS));
 }
 
+/*
+ * There is a lot to read: the server takes us for dead if it does not hear
+ * from us.  Whether it lives itself is seen when it is read from again.
+ */
+static void
+stay_alive(TapPgStream *stream)
+{
+	if ((++stream->steps & 0xFF) != 0)
+		return;
+	CHECK_FOR_INTERRUPTS();
+	if (TimestampDifferenceExceeds(stream->last_status, GetCurrentTimestamp(), STATUS_MS))
+		send_status(stream, false);
+}
+
 static bool
 position_is_due(TapPgStream *stream)
 {
@@ -431,26 +534,18 @@ position_is_due(TapPgStream *stream)
 static TapEventKind
 next_event(TapPgStream *stream, TapEvent *event)
 {
-	TapEventKind kind;
-	int			steps = 0;
-
 	memset(event, 0, sizeof(*event));
 	if (stream->heal != NULL)
 		return tap_pg_heal_next(stream, event);
-	for (;;)
+	while (stream->pending || next_message(stream))
 	{
-		if (!stream->pending && !next_message(stream))
-			break;
-		kind = take_message(stream, event);
+		TapEventKind kind = stream->pending ? take_message(stream, event) : TAP_EVENT_NONE;
+
+		stay_alive(stream);
 		if (kind != TAP_EVENT_NONE)
 			return kind;
 		if (position_is_due(stream))
 			return tell(stream, event, TAP_EVENT_HEARTBEAT);
-		if ((++steps & 0xFF) == 0)
-		{
-			CHECK_FOR_INTERRUPTS();
-			check_silence(stream);
-		}
 	}
 	check_silence(stream);
 	if (stream->moved && !stream->in_txn)

@@ -257,6 +257,8 @@ tap_pg_start_replication(TapPgStream *stream)
 		appendStringInfoString(&sql, ", binary 'true'");
 	if (session->version >= 160000)
 		appendStringInfo(&sql, ", origin '%s'", tap_pg_option(session, "source_origin", "any"));
+	if (session->version >= 140000 && strcmp(tap_pg_option(session, "streaming", "on"), "on") == 0)
+		appendStringInfoString(&sql, ", streaming 'on'");
 	appendStringInfoChar(&sql, ')');
 	if (!PQsendQuery(stream->replication.conn, sql.data))
 		tap_pg_raise(tap_pg_error(stream->replication.conn, NULL), "start the stream", NULL, NULL);
