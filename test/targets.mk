@@ -29,6 +29,7 @@ test: test-packages
 test-packages:
 	@$(SERVICES)/install.sh build test
 	@$(SERVICES)/chroot.sh sid || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
+	@$(SERVICES)/chroot.sh trixie || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
 	@$(SERVICES)/kafka.sh fetch || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
 	@$(SERVICES)/opensearch.sh fetch || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
 	@$(SERVICES)/http_server.sh fetch clickhouse || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }

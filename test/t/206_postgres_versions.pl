@@ -1,6 +1,5 @@
-# PostgreSQL 17 and 18 as sources, from the folders that test/services/chroot.sh makes;
-# skipped for those that are not there. TAPDATA_SOURCE_PORTS="17=5917,18=5918" names
-# servers that run already, which let postgres in without a password.
+# PostgreSQL 17 and 18 as sources, by the programs in the folders that
+# test/services/chroot.sh makes.
 
 use strict;
 use warnings;
@@ -8,82 +7,30 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
 
-use File::Temp ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Tapdata::PostgresSource;
 use Tapdata::Test;
 use Test::More;
 
-my $cache = $ENV{TAPDATA_CACHE} || '/var/cache/tapdata';
-my %folders = (17 => "$cache/trixie", 18 => "$cache/sid");
-my @running;
-
-my %ports = map { split /=/ } split /,/, $ENV{TAPDATA_SOURCE_PORTS} || '';
-plan skip_all => 'needs root rights for chroot' if !%ports && $> != 0 && system('sudo -n true 2>/dev/null') != 0;
-my @versions = %ports ? sort keys %ports : grep { -x "$folders{$_}/usr/lib/postgresql/$_/bin/initdb" } sort keys %folders;
-plan skip_all => 'no folder of test/services/chroot.sh has PostgreSQL 17 or 18' if !@versions;
-
-sub as_root { return $> == 0 ? @_ : ('sudo', '-n', @_); }
-
-sub in_folder
-{
-	my ($version, @command) = @_;
-
-	return system(as_root('chroot', $folders{$version}, 'runuser', '-u', 'postgres', '--', @command)) == 0;
-}
-
-sub start_source
-{
-	my ($version) = @_;
-	my $bin = "/usr/lib/postgresql/$version/bin";
-	my $port = PostgreSQL::Test::Cluster::get_free_port();
-	my $data = `@{[join ' ', as_root('chroot', $folders{$version}, 'runuser', '-u', 'postgres', '--', 'mktemp', '-d', '/tmp/tapdata-XXXXXX')]}`;
-
-	chomp $data;
-	push @running, [ $version, $bin, $data ];
-	in_folder($version, 'sh', '-c', "$bin/initdb -D $data/data -U postgres -A trust --no-sync >$data/initdb.log 2>&1 && "
-		  . "printf '%s\\n' 'port=$port' \"listen_addresses='127.0.0.1'\" \"unix_socket_directories=''\" wal_level=logical "
-		  . "shared_memory_type=mmap dynamic_shared_memory_type=mmap fsync=off max_wal_senders=20 max_replication_slots=20 >>$data/data/postgresql.conf && "
-		  . "$bin/pg_ctl -D $data/data -l $data/log -w start >$data/start.log 2>&1")
-	  or die "PostgreSQL $version did not start";
-	return $port;
-}
-
-END
-{
-	local $?;
-	for (@running)
-	{
-		my ($version, $bin, $data) = @$_;
-
-		in_folder($version, 'sh', '-c', "$bin/pg_ctl -D $data/data -m immediate -w stop >/dev/null 2>&1; rm -rf $data");
-	}
-}
+my %programs = map { my $folder = postgres_programs($_); $folder ? ($_ => $folder) : () } 17, 18;
+plan skip_all => 'no folder of test/services/chroot.sh has PostgreSQL 17 or 18' if !%programs;
 
 my $hub = new_hub('hub');
 
-for my $version (@versions)
+for my $version (sort keys %programs)
 {
-	my $port = $ports{$version} || start_source($version);
-	my $rows = sub {
-		my ($query) = @_;
-		my ($out, $err) = run_command([ 'psql', '-XAtq', '-h', '127.0.0.1', '-p', $port, '-U', 'postgres', '-d', 'postgres', '-c', $query ]);
-		die $err if $err =~ /ERROR/;
-		return $out;
-	};
+	my $source = new_source("source$version", undef, install_path => $programs{$version});
 	my $same = sub {
 		my ($name) = @_;
-		for my $table ('t', 'parted', 'keyless', 'computed')
-		{
-			my $query = "SELECT string_agg(x::text, E'\\n' ORDER BY x::text) FROM (SELECT * FROM s$version.$table) x";
 
-			is($hub->safe_psql('postgres', $query), $rows->($query), "$version: $name of $table")
-			  if $table ne 'computed' || $version >= 18;
-		}
+		same_as_source($hub, $source, "s$version.$_", "s$version.$_", "$version: $name of $_")
+		  for 't', 'parted', 'keyless';
+		same_as_source($hub, $source, "s$version.computed", "s$version.computed", "$version: $name of computed",
+			$version >= 18 ? 'id, stored' : 'id');
 	};
 
-	$rows->($_) for (
+	at_source($source,
 		"CREATE SCHEMA s$version",
 		"CREATE TYPE s$version.mood AS ENUM ('a', 'b')",
 		"CREATE TABLE s$version.t (id int PRIMARY KEY, v text, m s$version.mood, n numeric, d timestamptz)",
@@ -95,16 +42,19 @@ for my $version (@versions)
 		"CREATE TABLE s$version.keyless (a int, b jsonb)",
 		"ALTER TABLE s$version.keyless REPLICA IDENTITY FULL",
 		"INSERT INTO s$version.keyless SELECT i % 3, '{}' FROM generate_series(1, 10) i",
-		"CREATE TABLE s$version.computed (id int PRIMARY KEY, twice int GENERATED ALWAYS AS (id * 2) STORED)",
+		"CREATE TABLE s$version.computed (id int PRIMARY KEY, stored int GENERATED ALWAYS AS (id * 2) STORED"
+		  . ($version >= 18 ? ', virtual int GENERATED ALWAYS AS (id * 3) VIRTUAL)' : ')'),
 		"INSERT INTO s$version.computed SELECT generate_series(1, 10)");
-	$hub->safe_psql('postgres', "SELECT tapdata.connect('v$version', 'postgres://postgres\@127.0.0.1:$port/postgres')");
+	connect_source($hub, $source, "v$version");
 	is($hub->safe_psql('postgres', "SELECT string_agg(check_name, ',') FROM tapdata.test_connection('v$version') WHERE NOT ok AND check_name LIKE 'source%' AND check_name <> 'source_retention'"),
 		'', "$version: test_connection() finds nothing missing");
 	pull_from($hub, "p$version", "v$version", ["s$version.*"], "s$version", '{"chunk_rows": 1000, "failover": true}');
 	caught_up($hub, "p$version");
 	$same->('copy');
-	is($rows->('SELECT failover FROM pg_replication_slots'), 't', "$version: the slot is one for failover");
-	$rows->($_) for (
+	is($hub->safe_psql('postgres', "SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 's$version.computed'::regclass AND attnum > 0"),
+		$version >= 18 ? 'id,stored' : 'id', "$version: generated columns that are in the log are in the hub");
+	is($source->safe_psql('postgres', 'SELECT failover FROM pg_replication_slots'), 't', "$version: the slot is one for failover");
+	at_source($source,
 		"UPDATE s$version.t SET v = 'w', m = 'b' WHERE id % 5 = 0",
 		"DELETE FROM s$version.t WHERE id % 7 = 0",
 		"UPDATE s$version.t SET id = -id WHERE id % 11 = 0",
@@ -117,7 +67,7 @@ for my $version (@versions)
 	caught_up($hub, "p$version");
 	$same->('stream');
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('p$version')");
-	is($rows->('SELECT (SELECT count(*) FROM pg_replication_slots) + (SELECT count(*) FROM pg_publication)'), '0',
+	is($source->safe_psql('postgres', 'SELECT (SELECT count(*) FROM pg_replication_slots) + (SELECT count(*) FROM pg_publication)'), '0',
 		"$version: nothing is left at the source");
 }
 done_testing();

@@ -41,16 +41,16 @@ our @EXPORT = qw(
 
 =pod
 
-=head2 new_target($name, $config)
+=head2 new_target($name, $config, %parameters)
 
-A running cluster without tapdata.
+A running cluster without tapdata. parameters are those of PostgreSQL::Test::Cluster.
 
 =cut
 
 sub new_target
 {
-	my ($name, $config) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name || 'target');
+	my ($name, $config, %parameters) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name || 'target', %parameters);
 
 	$node->init;
 	$node->append_conf('postgresql.conf', <<'CONF');

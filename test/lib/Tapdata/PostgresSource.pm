@@ -24,31 +24,63 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use IPC::Run ();
 use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
 use Tapdata::Postgres ();
+use Tapdata::Service;
 use Test::More;
 
 our @EXPORT = qw(
   new_source
+  postgres_programs
   connect_source
+  reconnect_source
+  at_source
   pull_from
   same_as_source
 );
 
 =pod
 
-=head2 new_source($name, $config)
+=head2 new_source($name, $config, %parameters)
 
-A running cluster with wal_level = logical, without tapdata.
+A running cluster with wal_level = logical, without tapdata. The parameter install_path
+can be what postgres_programs() returns.
 
 =cut
 
 sub new_source
 {
-	my ($name, $config) = @_;
+	my ($name, $config, %parameters) = @_;
 
 	return Tapdata::Postgres::new_target($name || 'source',
-		"wal_level = logical\nmax_wal_senders = 20\nmax_replication_slots = 20\n" . ($config || ''));
+		"wal_level = logical\nmax_wal_senders = 20\nmax_replication_slots = 20\n" . ($config || ''),
+		%parameters);
+}
+
+=pod
+
+=head2 postgres_programs($version)
+
+The programs of another major version; undef where they are not there, which with
+TAPDATA_REQUIRE_SERVERS=1 in the environment ends the test.
+
+=cut
+
+sub postgres_programs
+{
+	my ($version) = @_;
+	my $folder = "${PostgreSQL::Test::Utils::tmp_check}/postgres$version-$$";
+	my $err = '';
+
+	return $folder
+	  if IPC::Run::run([ "$Tapdata::Service::services/postgres_programs.sh", $version, $folder ],
+		'<', \undef, '2>', \$err);
+	chomp $err;
+	BAIL_OUT("PostgreSQL $version is required but: $err") if $ENV{TAPDATA_REQUIRE_SERVERS};
+	note $err;
+	return;
 }
 
 =pod
@@ -62,6 +94,40 @@ As connect_target() of Tapdata::Postgres.
 sub connect_source
 {
 	return Tapdata::Postgres::connect_target(@_);
+}
+
+=pod
+
+=head2 reconnect_source($hub, $source, $name)
+
+Has the connection lead to another cluster.
+
+=cut
+
+sub reconnect_source
+{
+	my ($hub, $source, $name) = @_;
+	my $uri = Tapdata::Postgres::target_uri($source);
+
+	$hub->safe_psql('postgres',
+		"SELECT tapdata.alter_connection('$name', '$uri', '{\"socket\": \"${\ $source->host }\"}')");
+	return;
+}
+
+=pod
+
+=head2 at_source($source, @statements)
+
+Runs each statement by itself.
+
+=cut
+
+sub at_source
+{
+	my ($source, @statements) = @_;
+
+	$source->safe_psql('postgres', $_) for @statements;
+	return;
 }
 
 =pod
