@@ -7,12 +7,19 @@
  * API, become rows by the same rules.
  *
  * NOTES
+ *	  A connector compiles these files into its own library: all of this
+ *	  folder's, or for records csv*, json_scan, json_split, json_string,
+ *	  json_text and record_*.
+ *
  *	  A type is inferred only where no value loses anything by it: a number
  *	  with a leading zero or a plus sign stays text, so does a date that is not
  *	  ISO 8601; whole numbers that may outgrow bigint are numeric; JSON numbers
  *	  with a fraction or exponent are numeric, never double precision; what is
  *	  sometimes a number and sometimes a string is text; JSON arrays and
  *	  objects are jsonb; a column that is empty throughout the sample is text.
+ *
+ *	  Texts become dates and time stamps (with a zone: timestamptz) if all are
+ *	  of ISO 8601, uuid if all are in its canonical form.
  *
  *	  Functions that look types up begin and commit a transaction of their own
  *	  when there is none.
@@ -28,12 +35,35 @@
 
 #include "connector.h"
 
+/*
+ * What a record's text is of a value; "form" in the option "columns".  Other
+ * than plain only where a schema that comes with the records says so.
+ */
+typedef enum TapRecordForm
+{
+	TAP_RECORD_PLAIN,			/* text of the type, or a value of JSON */
+	TAP_RECORD_DAYS,			/* date: days since 1970 */
+	TAP_RECORD_SECONDS,			/* timestamp, timestamptz: since 1970; time:
+								 * since midnight */
+	TAP_RECORD_MILLIS,
+	TAP_RECORD_MICROS,
+	TAP_RECORD_NANOS,
+	TAP_RECORD_INTERVAL_MICROS, /* interval: microseconds */
+	TAP_RECORD_BASE64,			/* bytea */
+	TAP_RECORD_DECIMAL,			/* numeric: base64 of a whole number in two's
+								 * complement, to be divided by 10^scale */
+	TAP_RECORD_SCALED_DECIMAL,	/* the same, {"scale":..., "value":...} */
+	TAP_RECORD_BITS				/* bit, varbit: base64, lowest byte first */
+} TapRecordForm;
+
 typedef struct TapRecordColumn
 {
 	char	   *name;			/* of the hub table's column */
 	char	   *field;			/* what the record calls it */
 	Oid			type;
 	int32		typmod;
+	TapRecordForm form;			/* of arrays: of their elements */
+	int			scale;			/* TAP_RECORD_DECIMAL only */
 } TapRecordColumn;
 
 typedef struct TapRecordColumns
