@@ -85,7 +85,7 @@ static const TapOption options[] = {
 	"when the source cannot show all changes since the position: stop, or compare all tables with the source"},
 	{"source_origin", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "any", 0, 0,
 		source_origin_values, false, NULL,
-	"changes that the source has from elsewhere by replication: any, or none to leave them out (PostgreSQL 16)"},
+	"changes that the source has from elsewhere by replication: any, or none to leave them out"},
 	{"ignore_published", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "none", 0, 0,
 		ignore_values, false, NULL,
 	"transactions of publish pipelines to leave out: none, own (of this database), or all"},

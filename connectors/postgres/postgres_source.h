@@ -297,7 +297,7 @@ struct TapPgStream
 	StringInfoData spool_buffer;
 
 	bool		in_txn;			/* between BEGIN and COMMIT of the source */
-	bool		echo;			/* what a hub has published is left out */
+	bool		echo;			/* the transaction is left out */
 	bool		begun;			/* the core was told */
 	uint64		commit_lsn;		/* of that transaction */
 	TimestampTz commit_time;
@@ -323,12 +323,6 @@ extern void tap_pg_stream_wait(TapSession *session, TapWait *wait);
 extern char *tap_pg_stream_position(TapSession *session);
 extern bool tap_pg_txn_covered(TapSession *session, const char *position);
 extern void tap_pg_acknowledge(TapSession *session, const char *position);
-
-/*
- * Whether a transaction of this replication origin was made by a publish
- * pipeline, and is none of ours to take by the option "ignore_published".
- */
-extern bool tap_pg_is_echo(const TapPgStream *stream, const char *origin);
 
 /* ---- postgres_stream_spool.c ---- */
 

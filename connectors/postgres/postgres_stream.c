@@ -346,6 +346,14 @@ take_change(TapPgStream *stream, Oid relid, TapEvent *event)
 
 	if (table == NULL)
 		return TAP_EVENT_NONE;
+
+	/* what is left out still tells of a new format */
+	if (stream->echo)
+	{
+		tap_pg_stream_need_format(stream, table);
+		if (!table->schema_due)
+			return TAP_EVENT_NONE;
+	}
 	if (!stream->begun)
 	{
 		stream->begun = true;
@@ -397,9 +405,13 @@ take_commit(TapPgStream *stream, TapEvent *event)
 	return begun ? tell(stream, event, TAP_EVENT_COMMIT) : TAP_EVENT_NONE;
 }
 
-/* The sink's origins are named after its pipelines, whose number is behind the last slash. */
-bool
-tap_pg_is_echo(const TapPgStream *stream, const char *origin)
+/*
+ * Whether a transaction of this replication origin is left out.  The origins
+ * of publish pipelines are named by their identities, in which the number of
+ * the pipeline is behind the last slash.
+ */
+static bool
+is_echo(const TapPgStream *stream, const char *origin)
 {
 	static const char prefix[] = "tapdata_";
 	const TapSession *session = stream->session;
@@ -407,6 +419,9 @@ tap_pg_is_echo(const TapPgStream *stream, const char *origin)
 	const char *identity = session->args.pipeline_identity;
 	const char *slash = identity ? strrchr(identity, '/') : NULL;
 
+	/* PostgreSQL 16 leaves them out by itself */
+	if (strcmp(tap_pg_option(session, "source_origin", "any"), "none") == 0)
+		return true;
 	if (strcmp(ignored, "none") == 0 || strncmp(origin, prefix, strlen(prefix)) != 0)
 		return false;
 	if (strcmp(ignored, "all") == 0)
@@ -464,15 +479,12 @@ take_message(TapPgStream *stream, TapEvent *event)
 		case TAP_PGOUTPUT_INSERT:
 		case TAP_PGOUTPUT_UPDATE:
 		case TAP_PGOUTPUT_DELETE:
-			if (!stream->echo)
-				kind = take_change(stream, message->relation, event);
+			kind = take_change(stream, message->relation, event);
 			if (kind == TAP_EVENT_NONE)
 				stream->pending = false;
 			return kind;
 		case TAP_PGOUTPUT_TRUNCATE:
-			if (!stream->echo)
-				return take_truncate(stream, event);
-			break;
+			return take_truncate(stream, event);
 		case TAP_PGOUTPUT_BEGIN:
 			take_begin(stream);
 			break;
@@ -483,7 +495,7 @@ take_message(TapPgStream *stream, TapEvent *event)
 			tap_pg_stream_relation(stream);
 			break;
 		case TAP_PGOUTPUT_ORIGIN:
-			stream->echo = tap_pg_is_echo(stream, message->name);
+			stream->echo = is_echo(stream, message->name);
 			break;
 		case TAP_PGOUTPUT_TYPE:
 		case TAP_PGOUTPUT_LOGICAL:

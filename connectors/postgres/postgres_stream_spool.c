@@ -51,7 +51,6 @@ struct TapPgSpool
 	MemoryContext context;
 	File		file;			/* 0: none yet */
 	off_t		size;			/* with what is in the buffer */
-	bool		echo;			/* nothing but formats is kept */
 	Subtransaction *subtransactions;	/* by their numbers */
 	int			nsubtransactions;
 	int			max_subtransactions;
@@ -282,10 +281,7 @@ tap_pg_spool_keep(TapPgStream *stream, const char *data, int bytes)
 	const TapPgoutputMessage *message = &stream->message;
 	TapPgSpool *spool = stream->spooling;
 
-	if (message->kind == TAP_PGOUTPUT_ORIGIN)
-		spool->echo = tap_pg_is_echo(stream, message->name);
-	if (message->kind == TAP_PGOUTPUT_TYPE || message->kind == TAP_PGOUTPUT_ORIGIN ||
-		(spool->echo && message->kind != TAP_PGOUTPUT_RELATION))
+	if (message->kind == TAP_PGOUTPUT_TYPE || message->kind == TAP_PGOUTPUT_ORIGIN)
 		return;
 	if (message->xid != spool->xid)
 		note_subtransaction(spool, message->xid);

@@ -217,6 +217,22 @@ can_be_binary(TapPgStream *stream)
 						quote_literal_cstr(tap_pg_insert_publication_name(session)))->nrows == 0;
 }
 
+/*
+ * Whether transactions may come while they are in progress.  Of those that
+ * begin with TRUNCATE or DDL the server does not know the origin then, so not
+ * where we look at it.
+ */
+static bool
+can_be_streamed(const TapSession *session)
+{
+	if (session->version < 140000 || strcmp(tap_pg_option(session, "streaming", "on"), "on") != 0)
+		return false;
+	if (strcmp(tap_pg_option(session, "ignore_published", "none"), "none") != 0)
+		return false;
+	return session->version >= 160000 ||
+		strcmp(tap_pg_option(session, "source_origin", "any"), "any") == 0;
+}
+
 static char *
 quote_publications(TapSession *session)
 {
@@ -257,7 +273,7 @@ tap_pg_start_replication(TapPgStream *stream)
 		appendStringInfoString(&sql, ", binary 'true'");
 	if (session->version >= 160000)
 		appendStringInfo(&sql, ", origin '%s'", tap_pg_option(session, "source_origin", "any"));
-	if (session->version >= 140000 && strcmp(tap_pg_option(session, "streaming", "on"), "on") == 0)
+	if (can_be_streamed(session))
 		appendStringInfoString(&sql, ", streaming 'on'");
 	appendStringInfoChar(&sql, ')');
 	if (!PQsendQuery(stream->replication.conn, sql.data))
