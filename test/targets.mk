@@ -102,6 +102,14 @@ HTTP_SOURCES = connectors/http/http_json.c connectors/http/http_bulk.c
 test/unit/http_unit: test/unit/http_unit.c test/unit/tap_unit.h $(HTTP_SOURCES) $(HTTP_SOURCES:.c=.h)
 	$(CC) $(UNIT_CFLAGS) -Iconnectors/http -o $@ $< $(HTTP_SOURCES)
 
+# What needs no types of a server is tested without one: test/unit/server_shim.h.
+RECORD_SOURCES = $(patsubst %,connectors/common/%.c,csv csv_sniff json_scan json_split json_string)
+
+test/unit/records_unit: test/unit/records_unit.c test/unit/server_shim.h test/unit/tap_unit.h \
+		$(RECORD_SOURCES) $(wildcard connectors/common/*.h)
+	$(CC) $(UNIT_CFLAGS) -Wno-unused-parameter -Wno-sign-compare -Iconnectors/common -Isrc \
+		-I$(shell $(PG_CONFIG) --includedir-server) -o $@ $< $(RECORD_SOURCES)
+
 clean: clean-unit
 
 clean-unit:

@@ -147,6 +147,11 @@ find_end(TapJsonSplit *split, const char *data, Size bytes, bool at_end)
 			found = !split->in_string && split->depth == 0;
 			continue;
 		}
+		if (split->depth == 0 && p > data && ends_word(*p))
+		{
+			split->scanned = p - data;
+			return true;
+		}
 		switch (*p)
 		{
 			case '"':
@@ -158,14 +163,10 @@ find_end(TapJsonSplit *split, const char *data, Size bytes, bool at_end)
 				break;
 			case '}':
 			case ']':
-				found = --split->depth <= 0;
+				found = split->depth == 1;
+				split->depth--;
 				break;
 			default:
-				if (split->depth == 0 && p > data && ends_word(*p))
-				{
-					split->scanned = p - data;
-					return true;
-				}
 				break;
 		}
 		p++;
