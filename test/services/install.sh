@@ -103,7 +103,7 @@ main()
 {
 	[ $# -gt 0 ] || die "usage: install.sh build|test|demo|bench|format|fuzz|chroot|all ..."
 	command -v dpkg-query >/dev/null 2>&1 ||
-		die "this is not Debian or Ubuntu; install by hand what README.md lists under Requirements"
+		die "this is not Debian or Ubuntu; install by hand what README.md lists under "By hand""
 
 	local major group wanted missing
 	major=$(postgres_major) || {
