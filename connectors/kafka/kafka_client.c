@@ -44,6 +44,12 @@ end_client(LiveClient *live)
 	if (live->client.rk == NULL)
 		return;
 	dlist_delete(&live->node);
+	if (live->client.messages != NULL)
+	{
+		rd_kafka_queue_io_event_enable(live->client.messages, -1, NULL, 0);
+		rd_kafka_queue_destroy(live->client.messages);
+		live->client.messages = NULL;
+	}
 	if (!tap_kafka_thread_end(live->client.thread, live->client.queue, live->client.wakeup,
 							  live->transactional))
 		some_linger = true;
@@ -197,6 +203,15 @@ tap_kafka_client_new(rd_kafka_type_t type, List *properties)
 	return client;
 }
 
+void
+tap_kafka_receive(TapKafkaClient *client)
+{
+	LiveClient *live = (LiveClient *) ((char *) client - offsetof(LiveClient, client));
+
+	client->messages = rd_kafka_queue_new(client->rk);
+	rd_kafka_queue_io_event_enable(client->messages, live->write_end, "", 1);
+}
+
 /* ---------------------------------------------------------------------
  * Events
  * ---------------------------------------------------------------------
@@ -256,6 +271,8 @@ serve_error(TapKafkaClient *client, rd_kafka_event_t *event)
 	rd_kafka_resp_err_t code = rd_kafka_event_error(event);
 	TapKafkaError *kept = &client->last_error;
 
+	if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+		client->all_down = true;
 	if (rd_kafka_event_error_is_fatal(event))
 	{
 		kept = &client->fatal_error;

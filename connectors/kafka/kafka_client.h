@@ -98,6 +98,8 @@ typedef struct TapKafkaClient
 	List	   *failures;		/* of TapKafkaFailure *, in order */
 	TapKafkaError last_error;	/* that brokers could not be reached, ... */
 	TapKafkaError fatal_error;
+	bool		all_down;		/* said by librdkafka; reset by who looks at it */
+	rd_kafka_queue_t *messages; /* tap_kafka_receive() made it; else NULL */
 } TapKafkaClient;
 
 /* ---- kafka_client.c ---- */
@@ -122,6 +124,12 @@ extern void tap_kafka_client_free(TapKafkaClient *client);
  * last_error and fatal_error, log lines written to the server's log.
  */
 extern void tap_kafka_serve(TapKafkaClient *client);
+
+/*
+ * Make the queue for consumed messages, which wakes as the main queue does: it
+ * must have been read until it was empty before it is waited for.
+ */
+extern void tap_kafka_receive(TapKafkaClient *client);
 
 /* Empty the pipe; to be called before tap_kafka_serve(). */
 extern void tap_kafka_clear_wakeup(TapKafkaClient *client);

@@ -16,6 +16,7 @@
 #include "utils/jsonb.h"
 
 #include "kafka_registry.h"
+#include "kafka_source.h"
 
 PG_MODULE_MAGIC;
 
@@ -37,10 +38,15 @@ static const char *const partitioners[] = {
 	"random", NULL
 };
 
+static const char *const modes[] = {"append", "upsert", NULL};
+static const char *const unknown_fields[] = {"add_column", "ignore", "stop", NULL};
+static const char *const gaps[] = {"stop", "earliest", "latest", NULL};
+
 static void check_key_columns(const char *value);
 
 #define CONNECTION	TAP_SCOPE_CONNECTION
 #define PUBLISH		TAP_SCOPE_PUBLISH
+#define PULL		TAP_SCOPE_PULL
 
 static const TapOption options[] = {
 	{"tls", TAP_OPTION_BOOL, CONNECTION, "false", 0, 0, NULL, false, NULL,
@@ -57,13 +63,45 @@ static const TapOption options[] = {
 	"whether the brokers' certificates must be for their host names"},
 	{"sasl_mechanism", TAP_OPTION_ENUM, CONNECTION, "PLAIN", 0, 0, mechanisms, false, NULL,
 	"how the user of the URI logs in: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, GSSAPI, OAUTHBEARER"},
-	{"schema_registry", TAP_OPTION_TEXT, CONNECTION | PUBLISH, NULL, 0, 0, NULL, false,
+	{"schema_registry", TAP_OPTION_TEXT, CONNECTION | PULL | PUBLISH, NULL, 0, 0, NULL, false,
 		tap_kafka_check_registry_url,
-	"URL of the schema registry, for the formats avro and debezium_avro"},
-	{"schema_registry_user", TAP_OPTION_TEXT, CONNECTION | PUBLISH, NULL, 0, 0, NULL, false, NULL,
+	"URL of the schema registry, for the formats avro, debezium_avro and json_schema"},
+	{"schema_registry_user", TAP_OPTION_TEXT, CONNECTION | PULL | PUBLISH, NULL, 0, 0, NULL, false, NULL,
 	"user of the schema registry"},
-	{"schema_registry_password", TAP_OPTION_TEXT, CONNECTION | PUBLISH, NULL, 0, 0, NULL, true, NULL,
+	{"schema_registry_password", TAP_OPTION_TEXT, CONNECTION | PULL | PUBLISH, NULL, 0, 0, NULL, true, NULL,
 	"password of the schema registry"},
+	{"format", TAP_OPTION_ENUM, PULL, "json", 0, 0, tap_kafka_decoding_names, false, NULL,
+	"what the messages are: json (objects), csv (lines), raw (key and value as they are), and those of doc/kafka-source.md"},
+	{"columns", TAP_OPTION_JSON, PULL, NULL, 0, 0, NULL, false, tap_record_columns_check,
+	"columns and their types, as {\"id\": \"bigint\"}; found in a sample unless given"},
+	{"fields", TAP_OPTION_JSON, PULL, NULL, 0, 0, NULL, false, tap_kafka_check_fields,
+	"csv: the names of a line's fields in their order, as [\"id\", \"amount\"]"},
+	{"key", TAP_OPTION_JSON, PULL, NULL, 0, 0, NULL, false, tap_kafka_check_key,
+	"columns of the key: a list, or an object of lists by topic; _key is the key of the messages"},
+	{"mode", TAP_OPTION_ENUM, PULL, NULL, 0, 0, modes, false, NULL,
+	"append (every message is a new row), or upsert (by key, tombstones delete); upsert where there is a key"},
+	{"start", TAP_OPTION_TEXT, PULL, "earliest", 0, 0, NULL, false, tap_kafka_check_start,
+	"where topics begin: earliest, latest, or a time with its zone, as 2026-01-31 00:00:00Z"},
+	{"start_offsets", TAP_OPTION_JSON, PULL, NULL, 0, 0, NULL, false, tap_kafka_check_start_offsets,
+	"where partitions begin: an object of offsets by partition for each topic, as {\"clicks\": {\"0\": 1200}}"},
+	{"on_gap", TAP_OPTION_ENUM, PULL, "stop", 0, 0, gaps, false, NULL,
+	"the next message was removed by retention: stop, or go on at the earliest or behind the latest there is"},
+	{"metadata", TAP_OPTION_TEXT, PULL, "none", 0, 0, NULL, false, tap_kafka_check_metadata,
+	"columns to add: none, all, or a list of topic, partition, offset, timestamp, key, headers"},
+	{"on_unknown_field", TAP_OPTION_ENUM, PULL, NULL, 0, 0, unknown_fields, false, NULL,
+	"a field that is no column: add_column, ignore or stop; add_column unless columns are given"},
+	{"csv_delimiter", TAP_OPTION_TEXT, PULL, ",", 0, 0, NULL, false, tap_kafka_check_character,
+	"csv: what is between fields"},
+	{"csv_quote", TAP_OPTION_TEXT, PULL, "\"", 0, 0, NULL, false, tap_kafka_check_character,
+	"csv: what is around fields that contain delimiters; empty: nothing"},
+	{"csv_escape", TAP_OPTION_TEXT, PULL, "", 0, 0, NULL, false, tap_kafka_check_character,
+	"csv: what is before a quote within quotes; empty: the quote"},
+	{"csv_null", TAP_OPTION_TEXT, PULL, "", 0, 0, NULL, false, NULL,
+	"csv: the unquoted text that stands for NULL"},
+	{"sample_messages", TAP_OPTION_INT, PULL, "1000", 1, 1000000, NULL, false, NULL,
+	"how many messages of a topic to look at for its columns"},
+	{"refresh_ms", TAP_OPTION_INT, PULL, "10000", 100, 86400000, NULL, false, NULL,
+	"milliseconds between looks for new topics and partitions"},
 	{"delivery", TAP_OPTION_ENUM, PUBLISH, "exactly_once", 0, 0, deliveries, false, NULL,
 	"exactly_once (transactions, for consumers at read_committed), or at_least_once (idempotent, lower latency)"},
 	{"topic", TAP_OPTION_TEXT, PUBLISH, "{database}.{schema}.{table}", 0, 0, NULL, false,
@@ -110,7 +148,7 @@ static const TapOption options[] = {
 	"topic for heartbeats while nothing is to be sent"},
 	{"heartbeat_ms", TAP_OPTION_INT, PUBLISH, "10000", 1000, 86400000, NULL, false, NULL,
 	"milliseconds between heartbeats"},
-	{"kafka.", TAP_OPTION_TEXT, CONNECTION | PUBLISH, NULL, 0, 0, NULL, true, NULL,
+	{"kafka.", TAP_OPTION_TEXT, CONNECTION | PULL | PUBLISH, NULL, 0, 0, NULL, true, NULL,
 	"any property of librdkafka, such as kafka.socket.keepalive.enable"},
 	{NULL}
 };
@@ -184,12 +222,12 @@ static const TapConnector connector = {
 	.version = TAP_KAFKA_VERSION,
 	.uri_schemes = schemes,
 	.options = options,
-	.capabilities = TAP_HOLDS_POSITION,
+	.capabilities = TAP_CAN_STREAM | TAP_ADDS_TABLES | TAP_HOLDS_POSITION,
 	.check_uri = check_uri,
 	.open = tap_kafka_open,
 	.close = tap_kafka_close,
 	.test = tap_kafka_test,
-	.source = NULL,
+	.source = &tap_kafka_source,
 	.sink = &tap_kafka_sink,
 };
 

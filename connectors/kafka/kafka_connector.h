@@ -24,6 +24,8 @@
  * kafka_avro.c			Avro's schemas and binary encoding
  * kafka_registry.c		the schema registry
  * kafka_test.c			the checks of test_connection()
+ * kafka_source*.c		the source: kafka_source.h
+ * kafka_decode*.c		from messages to rows: kafka_decode.h
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -160,6 +162,7 @@ typedef enum TapKafkaTxnState
 struct TapSession
 {
 	TapSessionArgs args;
+	struct TapKafkaSource *source;	/* kafka_source.h; NULL: it does not read */
 	TapKafkaSettings settings;
 	TapKafkaClient *client;
 	List	   *topics;			/* of TapKafkaTopic * */

@@ -3,8 +3,10 @@
  * connectors/kafka/kafka_decode.h
  *	  From a message of Kafka to changes of a table: what a format has to do.
  *
- * kafka_decode.c		the formats by name, definitions of tables, metadata columns
- * kafka_decode_record.c	formats json, csv and raw
+ * kafka_decode.c			the formats by name, options, definitions of tables
+ * kafka_decode_message.c	columns that come of a message's key, headers and so on
+ * kafka_decode_describe.c	the columns of formats json, csv and raw
+ * kafka_decode_record.c	their rows
  *
  * NOTES
  *	  The columns of a table are a TapRecordColumns, whatever the format, and
@@ -22,6 +24,7 @@
 #ifndef TAPDATA_KAFKA_DECODE_H
 #define TAPDATA_KAFKA_DECODE_H
 
+#include "csv.h"
 #include "kafka_connector.h"
 #include "record_columns.h"
 #include "record_reader.h"
@@ -55,6 +58,8 @@ typedef struct TapKafkaDecodeOptions
 {
 	const struct TapKafkaDecoding *decoding;	/* option "format" */
 	const char *columns;		/* JSON, or NULL: to be found out */
+	const char *fields;			/* csv: JSON list of the fields' names, or NULL */
+	TapCsvDialect dialect;		/* csv */
 	const char *key;			/* JSON, or NULL: as the format knows it */
 	bool		append;			/* option "mode": rows are only added, and the
 								 * table has no key */
@@ -128,6 +133,11 @@ extern TapKafkaDecodeOptions *tap_kafka_decode_options(const TapOptions *options
 /* Checks for TapOption.check. */
 extern void tap_kafka_check_key(const char *value);
 extern void tap_kafka_check_metadata(const char *value);
+extern void tap_kafka_check_fields(const char *value);
+extern void tap_kafka_check_character(const char *value);
+
+/* The strings of a JSON list: List of char *, in the current context. */
+extern List *tap_kafka_json_names(const char *json);
 
 /*
  * The names that the option "key" has for a topic: List of char *; NIL: none.
@@ -136,11 +146,12 @@ extern void tap_kafka_check_metadata(const char *value);
 extern List *tap_kafka_key_names(const TapKafkaDecodeOptions *options, const char *topic);
 
 /*
- * Add the columns that the option "metadata" asks for, as far as they are not
- * there; in the current context.
+ * Add the columns that the option "metadata" asks for and those that are named
+ * in key (List of char *), as far as they are not there; in the current
+ * context.
  */
 extern TapRecordColumns *tap_kafka_add_metadata(const TapKafkaDecodeOptions *options,
-												const TapRecordColumns *columns);
+												const TapRecordColumns *columns, List *key);
 
 /*
  * The table of columns and key names, complete with its definition.  state is
@@ -160,6 +171,11 @@ extern TapSourceTable *tap_kafka_table(const TapTableName *name, const char *def
 extern TapRecordColumns *tap_kafka_definition_columns(const char *definition);
 extern List *tap_kafka_definition_key(const char *definition);
 extern char *tap_kafka_definition_state(const char *definition);	/* or NULL */
+
+/* ---- kafka_decode_message.c ---- */
+
+/* Whether a column's field is one of the message itself. */
+extern bool tap_kafka_is_metadata(const char *field);
 
 /* The places of metadata columns; compiled once for a table. */
 typedef struct TapKafkaMetadata TapKafkaMetadata;
@@ -186,6 +202,25 @@ extern TapKafkaKeyReader *tap_kafka_key_reader_make(const TapSourceTable *table,
 													const TapRecordColumns *columns);
 extern void tap_kafka_read_key(TapKafkaKeyReader *reader, const TapKafkaMessage *message,
 							   TupleTableSlot *slot, bool *present);
+
+/* ---- kafka_decode_describe.c ---- */
+
+/* TapKafkaDecoding.describe of the formats. */
+extern TapSourceTable *tap_kafka_describe_json(TapSession *session,
+											   const TapKafkaDecodeOptions *options,
+											   const TapTableName *name,
+											   const TapKafkaMessage *messages, int count);
+extern TapSourceTable *tap_kafka_describe_csv(TapSession *session,
+											  const TapKafkaDecodeOptions *options,
+											  const TapTableName *name,
+											  const TapKafkaMessage *messages, int count);
+extern TapSourceTable *tap_kafka_describe_raw(TapSession *session,
+											  const TapKafkaDecodeOptions *options,
+											  const TapTableName *name,
+											  const TapKafkaMessage *messages, int count);
+
+/* What the field of a line at a place (from 0) is called, unless it is given. */
+extern char *tap_kafka_csv_name(int place);
 
 /* ---- the formats ---- */
 

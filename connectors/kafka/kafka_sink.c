@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "kafka_format.h"
+#include "kafka_source.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -27,6 +28,12 @@ tap_kafka_open(const TapSessionArgs *args)
 	TapSession *session = palloc0(sizeof(TapSession));
 
 	session->args = *args;
+	if (tap_kafka_reads(args))
+	{
+		tap_kafka_source_open(session);
+		MemoryContextSwitchTo(before);
+		return session;
+	}
 	tap_kafka_read_settings(session);
 	initStringInfo(&session->key);
 	initStringInfo(&session->value);

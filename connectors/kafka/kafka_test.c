@@ -8,6 +8,7 @@
  *-------------------------------------------------------------------------
  */
 #include "kafka_registry.h"
+#include "kafka_source.h"
 
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -243,9 +244,42 @@ check_registry(CheckState *state)
 	}
 }
 
+/* Each topic must be there, and its partitions must have leaders. */
+static void
+check_sources(CheckState *state, List *tables)
+{
+	List	   *topics = tables ? tap_kafka_cluster_topics(state->session) : NIL;
+	ListCell   *cell;
+
+	foreach(cell, tables)
+	{
+		const char *name = ((TapTableName *) lfirst(cell))->name;
+		const TapKafkaTopicFacts *facts = tap_kafka_find_topic(topics, name);
+		TapKafkaError error = {0};
+
+		if (facts == NULL)
+			tap_kafka_keep_code(&error, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, NULL);
+		for (int i = 0; facts != NULL && i < facts->npartitions; i++)
+		{
+			if (!facts->has_leader[i])
+				tap_kafka_keep_code(&error, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, NULL);
+		}
+		add_check(state, psprintf("topic %s", name), &error, true,
+				  facts ? psprintf("%d partition%s", facts->npartitions,
+								   facts->npartitions == 1 ? "" : "s") : NULL,
+				  "Check that the topic is there and that its brokers run.");
+	}
+}
+
 static void
 run_checks(CheckState *state, List *tables)
 {
+	if (state->session->source != NULL)
+	{
+		if (check_brokers(state))
+			check_sources(state, tables);
+		return;
+	}
 	check_registry(state);
 	if (!check_brokers(state) || state->session->args.pipeline_options == NULL)
 		return;

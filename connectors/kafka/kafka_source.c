@@ -1,0 +1,274 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/kafka/kafka_source.c
+ *	  The callbacks of the source; tables of topics.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "kafka_source.h"
+
+#include "utils/memutils.h"
+
+/* A connection is tested as what its pipelines need most of it: a target. */
+bool
+tap_kafka_reads(const TapSessionArgs *args)
+{
+	if (args->purpose == TAP_PURPOSE_TEST)
+		return args->pipeline_options != NULL;
+	return args->purpose != TAP_PURPOSE_SINK;
+}
+
+void
+tap_kafka_source_open(TapSession *session)
+{
+	session->source = palloc0(sizeof(TapKafkaSource));
+	tap_kafka_read_source_options(session);
+	initStringInfo(&session->source->key);
+	initStringInfo(&session->source->value);
+	session->client = tap_kafka_client_new(RD_KAFKA_CONSUMER, tap_kafka_source_properties(session));
+	tap_kafka_receive(session->client);
+}
+
+TapKafkaMessage
+tap_kafka_message(const rd_kafka_message_t *raw)
+{
+	TapKafkaMessage message = {
+		.partition = raw->partition,
+		.offset = raw->offset,
+		.timestamp = rd_kafka_message_timestamp(raw, NULL),
+		.key = raw->key,
+		.key_bytes = raw->key ? raw->key_len : 0,
+		.value = raw->payload,
+		.value_bytes = raw->payload ? raw->len : 0,
+		.raw = raw
+	};
+
+	return message;
+}
+
+/* ---------------------------------------------------------------------
+ * Tables
+ * ---------------------------------------------------------------------
+ */
+
+static List *
+list_tables(TapSession *session)
+{
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	foreach(cell, tap_kafka_cluster_topics(session))
+	{
+		TapTableName *name = palloc0(sizeof(TapTableName));
+
+		name->name = ((TapKafkaTopicFacts *) lfirst(cell))->name;
+		names = lappend(names, name);
+	}
+	return names;
+}
+
+/* How many offsets there are, which is no less than messages. */
+static double
+estimate_rows(TapSession *session, const TapKafkaTopicFacts *topic)
+{
+	int			count = topic->npartitions;
+	TapKafkaOffset *items = palloc0(sizeof(TapKafkaOffset) * count * 2);
+	double		rows = 0;
+
+	for (int i = 0; i < count * 2; i++)
+	{
+		strlcpy(items[i].topic, topic->name, sizeof(items[i].topic));
+		items[i].partition = i % count;
+		items[i].offset = i < count ? RD_KAFKA_OFFSET_BEGINNING : RD_KAFKA_OFFSET_END;
+	}
+	tap_kafka_query_offsets(session, items, count);
+	tap_kafka_query_offsets(session, items + count, count);
+	for (int i = 0; i < count; i++)
+		rows += items[count + i].offset - items[i].offset;
+	return rows;
+}
+
+/*
+ * Without a pipeline nobody has said what the messages are: they are shown
+ * raw if they are not JSON.
+ */
+static TapSourceTable *
+describe_sample(TapSession *session, const TapTableName *name,
+				const TapKafkaMessage *messages, int count)
+{
+	TapKafkaDecodeOptions options = *session->source->decode;
+	TapSourceTable *table = options.decoding->describe(session, &options, name, messages, count);
+
+	if (session->args.pipeline_options != NULL || table->descriptor->natts > 0)
+		return table;
+	options.decoding = &tap_kafka_decoding_raw;
+	return options.decoding->describe(session, &options, name, messages, count);
+}
+
+static TapSourceTable *
+describe_topic(TapSession *session, const TapKafkaTopicFacts *topic)
+{
+	MemoryContext before = CurrentMemoryContext;
+	MemoryContext sample = AllocSetContextCreate(before, "tapdata kafka sample",
+												 ALLOCSET_DEFAULT_SIZES);
+	TapKafkaMessage *messages;
+	TapSourceTable *table;
+	TapTableName name = {.name = topic->name};
+	double		rows;
+	int			count;
+
+	MemoryContextSwitchTo(sample);
+	messages = tap_kafka_sample(session, topic, &count);
+	rows = estimate_rows(session, topic);
+	MemoryContextSwitchTo(before);
+	table = describe_sample(session, &name, messages, count);
+	table->estimated_rows = rows;
+	MemoryContextDelete(sample);
+	return table;
+}
+
+static List *
+describe_tables(TapSession *session, List *names)
+{
+	List	   *topics = tap_kafka_cluster_topics(session);
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, names)
+	{
+		const TapTableName *name = lfirst(cell);
+		const TapKafkaTopicFacts *topic = tap_kafka_find_topic(topics, name->name);
+
+		if (topic != NULL)
+			result = lappend(result, describe_topic(session, topic));
+	}
+	return result;
+}
+
+static TapSourceTable *
+table_from_definition(TapSession *session, const TapTableName *name, const char *definition)
+{
+	return tap_kafka_table(name, definition);
+}
+
+/* ---------------------------------------------------------------------
+ * Positions
+ * ---------------------------------------------------------------------
+ */
+
+/* All partitions of topics, those without a leader unknown. */
+static TapKafkaOffsets *
+all_partitions(List *topics, int64 offset)
+{
+	TapKafkaOffsets *offsets = palloc0(sizeof(TapKafkaOffsets));
+	ListCell   *cell;
+	int			count = 0;
+
+	foreach(cell, topics)
+		count += ((TapKafkaTopicFacts *) lfirst(cell))->npartitions;
+	offsets->items = MemoryContextAllocExtended(CurrentMemoryContext,
+												sizeof(TapKafkaOffset) * Max(count, 1),
+												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	foreach(cell, topics)
+	{
+		const TapKafkaTopicFacts *topic = lfirst(cell);
+
+		for (int i = 0; i < topic->npartitions; i++)
+		{
+			TapKafkaOffset *item = &offsets->items[offsets->count++];
+
+			strlcpy(item->topic, topic->name, sizeof(item->topic));
+			item->partition = i;
+			item->offset = topic->has_leader[i] ? offset : TAP_KAFKA_OFFSET_UNKNOWN;
+		}
+	}
+	return offsets;
+}
+
+/* Ask for those that have a leader; what has no answer becomes unknown. */
+static void
+ask_known(TapSession *session, TapKafkaOffsets *offsets)
+{
+	TapKafkaOffset *asked = palloc(sizeof(TapKafkaOffset) * Max(offsets->count, 1));
+	int			count = 0;
+
+	for (int i = 0; i < offsets->count; i++)
+	{
+		if (offsets->items[i].offset != TAP_KAFKA_OFFSET_UNKNOWN)
+			asked[count++] = offsets->items[i];
+	}
+	tap_kafka_query_offsets(session, asked, count);
+	count = 0;
+	for (int i = 0; i < offsets->count; i++)
+	{
+		TapKafkaOffset *item = &offsets->items[i];
+
+		if (item->offset == TAP_KAFKA_OFFSET_UNKNOWN)
+			continue;
+		*item = asked[count++];
+		if (item->error != RD_KAFKA_RESP_ERR_NO_ERROR)
+			item->offset = TAP_KAFKA_OFFSET_UNKNOWN;
+	}
+}
+
+/*
+ * The session does not know which topics the pipeline follows; the others do
+ * not count when positions are compared.
+ */
+static char *
+current_position(TapSession *session)
+{
+	TapKafkaOffsets *offsets = all_partitions(tap_kafka_cluster_topics(session),
+											  RD_KAFKA_OFFSET_END);
+
+	ask_known(session, offsets);
+	return tap_kafka_print_offsets(offsets);
+}
+
+static void
+note_gap(const TapKafkaOffset *stored, int64 first, char **detail, char **hint)
+{
+	*detail = psprintf("Topic \"%s\" begins with offset " INT64_FORMAT " in partition %d, the next message to read is " INT64_FORMAT ".",
+					   stored->topic, first, stored->partition, stored->offset);
+	*hint = pstrdup("Raise the topic's retention.ms; the option \"on_gap\" says how to go on.");
+}
+
+/* Kafka counts messages, not bytes; but it can be seen what is gone. */
+static int64
+log_behind(TapSession *session, const char *position, bool *purged, char **detail, char **hint)
+{
+	TapKafkaOffsets *stored = tap_kafka_parse_offsets(position);
+	TapKafkaOffsets *first = tap_kafka_parse_offsets(position);
+
+	*purged = false;
+	for (int i = 0; i < first->count; i++)
+		first->items[i].offset = RD_KAFKA_OFFSET_BEGINNING;
+	ask_known(session, first);
+	for (int i = 0; i < first->count; i++)
+	{
+		if (first->items[i].offset == TAP_KAFKA_OFFSET_UNKNOWN ||
+			first->items[i].offset <= stored->items[i].offset)
+			continue;
+		*purged = true;
+		note_gap(&stored->items[i], first->items[i].offset, detail, hint);
+		break;
+	}
+	return -1;
+}
+
+const TapSourceCallbacks tap_kafka_source = {
+	.list_tables = list_tables,
+	.describe_tables = describe_tables,
+	.table_from_definition = table_from_definition,
+	.current_position = current_position,
+	.log_behind = log_behind,
+	.position_compare = tap_kafka_compare_positions,
+	.stream_start = tap_kafka_stream_start,
+	.stream_refollow = tap_kafka_stream_refollow,
+	.stream_next = tap_kafka_stream_next,
+	.stream_wait = tap_kafka_stream_wait,
+	.stream_position = tap_kafka_stream_position,
+	.describe_event = tap_kafka_describe_event
+};

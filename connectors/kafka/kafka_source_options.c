@@ -1,0 +1,218 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/kafka/kafka_source_options.c
+ *	  Options of a pull pipeline, and the properties its consumer gets.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "kafka_source.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+/* What there is without a pipeline: discover() and test_connection(). */
+#define DEFAULT_SAMPLE_MESSAGES	1000
+#define DEFAULT_REFRESH_MS		10000
+
+/*
+ * What the promises rest on comes last, where it wins.  librdkafka reads ahead
+ * no more than this; less than what is read in the second that it rests when
+ * that is full would make it stutter.
+ */
+static const char *const tuning[] = {
+	"queued.min.messages", "250000",
+	"queued.max.messages.kbytes", "65536",
+	"fetch.error.backoff.ms", "100"
+};
+static const char *const promises[] = {
+	"isolation.level", "read_committed",
+	"enable.partition.eof", "true",
+	"auto.offset.reset", "error",
+	"enable.auto.commit", "false",
+	"enable.auto.offset.store", "false",
+	"allow.auto.create.topics", "false"
+};
+
+static List *
+add_all(List *properties, const char *const *pairs, int count)
+{
+	for (int i = 0; i < count; i++)
+		properties = lappend(properties, pstrdup(pairs[i]));
+	return properties;
+}
+
+static List *
+add_given(List *properties, const TapOptions *options)
+{
+	ListCell   *cell;
+
+	tap_kafka_check_properties(options);
+	foreach(cell, tap_kafka_core->option_keys(options, "kafka."))
+	{
+		char	   *key = lfirst(cell);
+
+		properties = lappend(properties, pstrdup(key + strlen("kafka.")));
+		properties = lappend(properties, pstrdup(tap_kafka_core->option_text(options, key)));
+	}
+	return properties;
+}
+
+List *
+tap_kafka_source_properties(TapSession *session)
+{
+	List	   *list = add_all(NIL, tuning, lengthof(tuning));
+
+	list = list_concat(list, tap_kafka_connection_properties(&session->args));
+	if (session->args.pipeline_options != NULL)
+		list = add_given(list, session->args.pipeline_options);
+	return add_all(list, promises, lengthof(promises));
+}
+
+/* ---------------------------------------------------------------------
+ * Where to start
+ * ---------------------------------------------------------------------
+ */
+
+/* Wants a transaction, as commands have. */
+void
+tap_kafka_check_start(const char *value)
+{
+	if (strcmp(value, "earliest") == 0 || strcmp(value, "latest") == 0)
+		return;
+	(void) DirectFunctionCall3(timestamptz_in, CStringGetDatum(value),
+							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+}
+
+static void
+report_start_offsets(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"start_offsets\""),
+			 errhint("It is an object of offsets by partition for each topic, as {\"clicks\": {\"0\": 1200, \"1\": 0}}.")));
+}
+
+static Jsonb *
+parse_json(const char *text)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+static bool
+is_number(const JsonbValue *item)
+{
+	for (int i = 0; i < item->val.string.len; i++)
+	{
+		if (item->val.string.val[i] < '0' || item->val.string.val[i] > '9')
+			return false;
+	}
+	return item->val.string.len > 0;
+}
+
+static void
+check_partitions(JsonbContainer *partitions)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(partitions);
+	JsonbIteratorToken token;
+	JsonbValue	item;
+
+	if (!JsonContainerIsObject(partitions))
+		report_start_offsets();
+	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
+	{
+		if ((token == WJB_KEY && !is_number(&item)) ||
+			(token == WJB_VALUE && item.type != jbvNumeric))
+			report_start_offsets();
+		if (token == WJB_VALUE &&
+			DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(item.val.numeric))) < 0)
+			report_start_offsets();
+	}
+}
+
+void
+tap_kafka_check_start_offsets(const char *value)
+{
+	Jsonb	   *jsonb = parse_json(value);
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	item;
+
+	if (!JB_ROOT_IS_OBJECT(jsonb))
+		report_start_offsets();
+	iterator = JsonbIteratorInit(&jsonb->root);
+	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
+	{
+		if (token != WJB_VALUE)
+			continue;
+		if (item.type != jbvBinary)
+			report_start_offsets();
+		check_partitions(item.val.binary.data);
+	}
+}
+
+static JsonbValue *
+find_value(JsonbContainer *object, char *name)
+{
+	JsonbValue	key = {.type = jbvString};
+
+	key.val.string.val = name;
+	key.val.string.len = strlen(name);
+	return findJsonbValueFromContainer(object, JB_FOBJECT, &key);
+}
+
+int64
+tap_kafka_start_offset(const TapKafkaSource *source, const char *topic, int32 partition)
+{
+	JsonbValue *partitions;
+	JsonbValue *offset;
+
+	if (source->start_offsets == NULL)
+		return -1;
+	partitions = find_value(&parse_json(source->start_offsets)->root, pstrdup(topic));
+	if (partitions == NULL)
+		return -1;
+	offset = find_value(partitions->val.binary.data, psprintf("%d", partition));
+	if (offset == NULL)
+		return -1;
+	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(offset->val.numeric)));
+}
+
+/* ---------------------------------------------------------------------
+ * All of them
+ * ---------------------------------------------------------------------
+ */
+
+static TapKafkaOnGap
+parse_on_gap(const char *value)
+{
+	if (strcmp(value, "earliest") == 0)
+		return TAP_KAFKA_GAP_EARLIEST;
+	if (strcmp(value, "latest") == 0)
+		return TAP_KAFKA_GAP_LATEST;
+	return TAP_KAFKA_GAP_STOP;
+}
+
+void
+tap_kafka_read_source_options(TapSession *session)
+{
+	const TapCore *core = tap_kafka_core;
+	const TapOptions *given = session->args.pipeline_options;
+	TapKafkaSource *source = session->source;
+
+	source->decode = tap_kafka_decode_options(given);
+	source->start = "earliest";
+	source->sample_messages = DEFAULT_SAMPLE_MESSAGES;
+	source->refresh_ms = DEFAULT_REFRESH_MS;
+	if (given == NULL)
+		return;
+	source->start = core->option_text(given, "start");
+	source->start_offsets = core->option_text(given, "start_offsets");
+	source->on_gap = parse_on_gap(core->option_text(given, "on_gap"));
+	source->sample_messages = core->option_int(given, "sample_messages");
+	source->refresh_ms = core->option_int(given, "refresh_ms");
+}
