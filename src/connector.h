@@ -53,7 +53,7 @@
 #include "utils/palloc.h"
 
 #define TAP_CONNECTOR_MAGIC		0x54617043
-#define TAP_CONNECTOR_VERSION	1
+#define TAP_CONNECTOR_VERSION	2
 
 /*
  * What a connector was built against: the version of the contract and the
@@ -742,7 +742,9 @@ typedef struct TapSinkCallbacks
 
 	/*
 	 * Create the target of a hub table if it is missing, check it if it is
-	 * there; old is NULL and old_data too.  Or follow a change of the hub
+	 * there; old is NULL and old_data too.  known: rows of the table were
+	 * sent before and no copy replaces them now, so that it is an error that
+	 * the target is gone: a new one would lack them.  Or follow a change of the hub
 	 * table's format from old, as the option "ddl" says; old_data is NULL if
 	 * that was told to an earlier session, which then may have followed
 	 * already.  Called before the first change in that format; changes in the
@@ -752,7 +754,8 @@ typedef struct TapSinkCallbacks
 	 * as the session.
 	 */
 	void	   *(*prepare_table) (TapSession *session, const TapSourceTable *table,
-								  const TapSourceTable *old, void *old_data);
+								  const TapSourceTable *old, void *old_data,
+								  bool known);
 
 	/*
 	 * A copy of the table begins.  again: one was begun before, by this

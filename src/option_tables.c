@@ -204,6 +204,15 @@ const TapOption tap_publish_options[] = {
 		.help = "bytes of decoded changes to keep in memory; a larger transaction goes to a temporary file"
 	},
 	{
+		.name = "copy_timeout",
+		.type = TAP_OPTION_INT,
+		.scope = TAP_SCOPE_PUBLISH,
+		.default_value = "300",
+		.minimum = 1,
+		.maximum = 86400,
+		.help = "seconds that a copy waits for a target that takes nothing: then it is given up, for its snapshot holds up VACUUM, and begins again"
+	},
+	{
 		.name = "failover",
 		.type = TAP_OPTION_BOOL,
 		.scope = TAP_SCOPE_PUBLISH,

@@ -203,6 +203,10 @@ finish(TapPublish *publish, List *tables, XLogRecPtr point, bool first)
 
 		table->row.state = TAP_TABLE_STREAMING;
 		table->row.start_position = position;
+
+		/* without a copy the target may be one that is still to be made */
+		if (!publish->copy)
+			table->row.definition = NULL;
 		table->decode.start_lsn = point;
 		tap_catalog_update_table(&table->row);
 		tap_catalog_insert_event(publish->pipeline->name, &table->row.source, "info",

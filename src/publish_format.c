@@ -7,7 +7,9 @@
  *	  A sink that follows a renamed column has to know the format before.  So
  *	  the newest that it was told is kept in pipeline_table.definition, for the
  *	  next session to go on from.  It is stored after the sink has followed: a
- *	  crash in between has it asked to follow once more.
+ *	  crash in between has it asked to follow once more.  That there is one
+ *	  also tells that the sink has made a target, which must not be made again
+ *	  without the rows that were sent to it.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -198,6 +200,7 @@ tap_publish_prepare(TapPublish *publish, TapPublishTable *table,
 	MemoryContext old = CurrentMemoryContext;
 	TapPublishFormat *format;
 	TapSourceTable *former;
+	bool		known = table->row.state == TAP_TABLE_STREAMING && table->row.definition != NULL;
 
 	if (previous == NULL)
 		previous = table->format;
@@ -210,7 +213,7 @@ tap_publish_prepare(TapPublish *publish, TapPublishTable *table,
 	format->source = tap_source_table_copy(source);
 	MemoryContextSwitchTo(publish->entry_context);
 	format->data = publish->sink->prepare_table(publish->session->session, format->source,
-												former, previous ? previous->data : NULL);
+												former, previous ? previous->data : NULL, known);
 	MemoryContextSwitchTo(old);
 	remember(publish, table, format->source);
 	table->format = format;

@@ -131,13 +131,12 @@ check_not_shared(TapSession *session, const TapClickhouseTable *target)
 
 static void *
 prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceTable *old,
-			  void *old_data)
+			  bool known)
 {
 	const TapOptions *options = session->args.pipeline_options;
 	TapClickhouseTable *target = palloc0(sizeof(TapClickhouseTable));
 
 	(void) old;
-	(void) old_data;
 	target->name.schema = pstrdup(table->name.schema ? table->name.schema : "");
 	target->name.name = pstrdup(table->name.name);
 	target->table = tap_http_utf8(tap_http_expand(tap_http_core->option_text(options, "table"),
@@ -147,7 +146,7 @@ prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceT
 	target->json = tap_row_json_prepare(table);
 	target->columns = tap_http_columns(table);
 	check_not_shared(session, target);
-	tap_clickhouse_prepare(session, table, target);
+	tap_clickhouse_prepare(session, table, target, known);
 	session->targets = lappend(session->targets, target);
 	return target;
 }

@@ -39,9 +39,12 @@ extern char *tap_clickhouse_run(TapSession *session, const char *statement, cons
  */
 extern TapHttpAnswer *tap_clickhouse_call(TapSession *session, const char *statement);
 
-/* Create the target table, or check it and add what columns it lacks. */
+/*
+ * Create the target table, unless it is known to have been made, or check it
+ * and add what columns it lacks.
+ */
 extern void tap_clickhouse_prepare(TapSession *session, const TapSourceTable *table,
-								   const TapClickhouseTable *target);
+								   const TapClickhouseTable *target, bool known);
 
 /*
  * What the target could not hold of a change's row although its column has

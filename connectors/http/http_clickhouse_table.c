@@ -323,9 +323,11 @@ check_names(const TapSourceTable *table, const TapClickhouseTable *target)
 
 void
 tap_clickhouse_prepare(TapSession *session, const TapSourceTable *table,
-					   const TapClickhouseTable *target)
+					   const TapClickhouseTable *target, bool known)
 {
 	check_names(table, target);
+	if (known && existing_columns(session, target)[0] == '\0')
+		tap_http_raise_gone("table", target->table, &target->name);
 	(void) tap_clickhouse_run(session, create_statement(table, target), "create the target table");
 	check_engine(session, target);
 	check_columns(session, table, target);

@@ -175,7 +175,8 @@ is_success(const TapHttpAnswer *answer)
 
 /* Someone else may have created it meanwhile. */
 static void
-create_index(TapSession *session, const TapSourceTable *table, const TapElasticTable *target)
+create_index(TapSession *session, const TapSourceTable *table, const TapElasticTable *target,
+			 bool known)
 {
 	TapHttpAnswer *answer = call(session, "HEAD", target->path, NULL);
 	StringInfoData body;
@@ -184,6 +185,8 @@ create_index(TapSession *session, const TapSourceTable *table, const TapElasticT
 		return;
 	if (answer->status != 404)
 		tap_http_raise_answer(session, answer, psprintf("look for index \"%s\"", target->index));
+	if (known)
+		tap_http_raise_gone("index", target->index, &target->name);
 	initStringInfo(&body);
 	appendStringInfoString(&body, "{\"mappings\":");
 	append_properties(&body, table);
@@ -217,12 +220,11 @@ extend_index(TapSession *session, const TapSourceTable *table, const TapElasticT
 
 static void *
 prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceTable *old,
-			  void *old_data)
+			  bool known)
 {
 	TapElasticTable *target = palloc0(sizeof(TapElasticTable));
 	StringInfoData text;
 
-	(void) old_data;
 	target->name.schema = pstrdup(table->name.schema ? table->name.schema : "");
 	target->name.name = pstrdup(table->name.name);
 	target->index = index_name(session, table);
@@ -236,7 +238,7 @@ prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceT
 	target->json = tap_row_json_prepare(table);
 	check_not_shared(session, target);
 	if (old == NULL)
-		create_index(session, table, target);
+		create_index(session, table, target, known);
 	else
 		extend_index(session, table, target);
 	session->targets = lappend(session->targets, target);

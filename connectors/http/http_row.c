@@ -259,3 +259,14 @@ tap_http_require_key(const TapSourceTable *table, const char *kind)
 			 errdetail("%s replaces rows by their key.", kind),
 			 errhint("Add a primary key to the table, or set one of its unique indexes as REPLICA IDENTITY.")));
 }
+
+void
+tap_http_raise_gone(const char *kind, const char *target, const TapTableName *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("%s \"%s\" of the target is gone", kind, target),
+			 errdetail("Rows of table %s.%s were sent to it before.", table->schema, table->name),
+			 errhint("Bring it back with its rows, or have it made and filled again with tapdata.resync('<pipeline>', '%s.%s').",
+					 table->schema, table->name)));
+}

@@ -31,7 +31,7 @@ start(TapSession *session)
 
 static void *
 prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceTable *old,
-			  void *old_data)
+			  void *old_data, bool known)
 {
 	MemoryContext before;
 	void	   *target;
@@ -46,7 +46,7 @@ prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceT
 				 errdetail("The option \"ddl\" of the pipeline is \"stop\"."),
 				 errhint("Change the target if it needs to be, set the option to apply or ignore, and start the pipeline again.")));
 	before = MemoryContextSwitchTo(session->context);
-	target = session->dialect->prepare_table(session, table, old, old_data);
+	target = session->dialect->prepare_table(session, table, old, known);
 	MemoryContextSwitchTo(before);
 	return target;
 }

@@ -41,14 +41,14 @@ typedef struct WebhookTable
 
 static void *
 prepare_table(TapSession *session, const TapSourceTable *table, const TapSourceTable *old,
-			  void *old_data)
+			  bool known)
 {
 	WebhookTable *result = palloc0(sizeof(WebhookTable));
 	StringInfoData names;
 
 	(void) session;
 	(void) old;
-	(void) old_data;
+	(void) known;
 	initStringInfo(&names);
 	appendStringInfoString(&names, "\"schema\":");
 	tap_json_append_cstring(&names, tap_http_utf8(table->name.schema ? table->name.schema : ""));

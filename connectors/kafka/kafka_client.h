@@ -58,6 +58,7 @@ struct TapKafkaJob
 	int			partitions;		/* in: to create; out: that there are */
 	int			replication;
 	bool		create;			/* a topic that is missing */
+	bool		known;			/* the topic has been there */
 	bool		pretend;		/* only ask whether it could be created */
 	bool		compact;
 	void	   *data;			/* freed with the job, by free() */

@@ -184,6 +184,9 @@ struct TapSession
 	uint64		durable_lsn;	/* in this session */
 	uint64		previous_commit_lsn;	/* for Debezium's "sequence" */
 	bool		down_reported;	/* an event says that no broker is there */
+	const TapSourceTable *copying;	/* whose copy is under way, or NULL */
+	int			left_before;	/* messages in the queue at the last look */
+	TimestampTz moved_at;		/* when that was another number */
 	bool		snapshot_begun; /* a row of a copy was written */
 	bool		set_aside;		/* a dead letter is to be stored by the hub */
 
@@ -261,9 +264,11 @@ extern void tap_kafka_check_topic_name(const char *value);
 
 /*
  * The topic's handle; makes sure once that the topic is there, creating it
- * where the options say so.  Uses the network.
+ * where the options say so, unless it is known to have been there: then it is
+ * an error that it is gone.  Uses the network.
  */
-extern TapKafkaTopic *tap_kafka_topic(TapSession *session, const char *name, bool compact);
+extern TapKafkaTopic *tap_kafka_topic(TapSession *session, const char *name, bool compact,
+									  bool known);
 
 /* A job that finds, or with create makes, a topic: see TapKafkaJob. */
 extern void tap_kafka_run_topic_job(TapKafkaJob *job, rd_kafka_t *rk);

@@ -123,10 +123,10 @@ tap_kafka_extra_prepare(TapSession *session)
 {
 	if (session->settings.transaction_topic != NULL && session->transaction_topic == NULL)
 		session->transaction_topic = tap_kafka_topic(session, session->settings.transaction_topic,
-													 false);
+													 false, false);
 	if (session->settings.heartbeat_topic != NULL && session->heartbeat_topic == NULL)
 		session->heartbeat_topic = tap_kafka_topic(session, session->settings.heartbeat_topic,
-												   false);
+												   false, false);
 }
 
 void

@@ -21,6 +21,9 @@
 /* How long to wait for room in the queue before looking again. */
 #define ROOM_POLL_MS		5
 
+/* How often is seen whether a copy goes on. */
+#define COPY_POLL_MS		500
+
 TapSession *
 tap_kafka_open(const TapSessionArgs *args)
 {
@@ -69,7 +72,7 @@ start(TapSession *session)
 	tap_kafka_extra_prepare(session);
 	if (!session->settings.exactly_once)
 		return TAP_POSITION_NOT_HELD;
-	session->position_topic = tap_kafka_topic(session, session->settings.position_topic, true);
+	session->position_topic = tap_kafka_topic(session, session->settings.position_topic, true, false);
 	tap_kafka_txn_init(session);
 	return tap_kafka_read_position(session);
 }
@@ -152,7 +155,7 @@ choose_key(TapSession *session, TapKafkaTable *table)
 
 static void *
 prepare_table(TapSession *session, const TapSourceTable *source, const TapSourceTable *old,
-			  void *old_data)
+			  void *old_data, bool known)
 {
 	MemoryContext before = MemoryContextSwitchTo(session->args.context);
 	TapKafkaTable *table = palloc0(sizeof(TapKafkaTable));
@@ -166,7 +169,7 @@ prepare_table(TapSession *session, const TapSourceTable *source, const TapSource
 	table->collection = psprintf("%s.%s", table->schema_name, table->table_name);
 	choose_key(session, table);
 	table->json = tap_row_json_prepare(&table->source);
-	table->topic = tap_kafka_topic(session, name, false);
+	table->topic = tap_kafka_topic(session, name, false, known);
 	if (table->topic->table == NULL)
 		table->topic->table = &table->source.name;
 	tap_kafka_prepare_format(session, table);
@@ -260,11 +263,54 @@ advance(TapSession *session, bool idle)
 	return false;
 }
 
+/* The hub's snapshot must not be held for brokers that are as good as dead. */
+static void
+give_up_copy(TapSession *session, int seconds)
+{
+	const TapKafkaError *error = &session->client->last_error;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("Kafka took nothing of the copy of table %s.%s for %d s",
+					session->copying->name.schema, session->copying->name.name, seconds),
+			 error->code != RD_KAFKA_RESP_ERR_NO_ERROR ? errdetail("%s", error->text) : 0,
+			 errhint("The copy begins again. The option \"copy_timeout\" says how long to wait.")));
+}
+
+static void
+wait_for_brokers(TapSession *session, long timeout_ms)
+{
+	if (session->copying != NULL)
+	{
+		int			seconds = (int) tap_kafka_core->option_int(session->args.pipeline_options,
+															   "copy_timeout");
+		int			left = rd_kafka_outq_len(session->client->rk);
+		TimestampTz now = GetCurrentTimestamp();
+
+		if (left != session->left_before)
+			session->moved_at = now;
+		else if (TimestampDifferenceExceeds(session->moved_at, now, seconds * 1000))
+			give_up_copy(session, seconds);
+		session->left_before = left;
+		if (timeout_ms < 0)
+			timeout_ms = COPY_POLL_MS;
+	}
+	tap_kafka_wait(session->client, timeout_ms);
+}
+
+static void
+start_waiting(TapSession *session)
+{
+	if (session->copying != NULL)
+		session->moved_at = GetCurrentTimestamp();
+}
+
 static uint64
 flush(TapSession *session, bool wait, bool idle)
 {
+	start_waiting(session);
 	while (!advance(session, idle) && wait)
-		tap_kafka_wait(session->client, session->pending != NIL ? ROOM_POLL_MS : -1);
+		wait_for_brokers(session, session->pending != NIL ? ROOM_POLL_MS : -1);
 	return session->durable_lsn;
 }
 
@@ -289,16 +335,25 @@ flush_wait(TapSession *session, TapWait *wait)
 static void
 finish(TapSession *session)
 {
+	start_waiting(session);
 	while (!advance(session, true) || session->txn_state != TAP_KAFKA_TXN_NONE ||
 		   rd_kafka_outq_len(session->client->rk) > 0)
-		tap_kafka_wait(session->client, ROOM_POLL_MS);
+		wait_for_brokers(session, ROOM_POLL_MS);
 	tap_kafka_check_failures(session);
+}
+
+/* What an earlier copy has sent is superseded by what this one sends. */
+static void
+copy_begin(TapSession *session, const TapSourceTable *table, void *table_data, bool again)
+{
+	session->copying = table;
 }
 
 static void
 copy_end(TapSession *session, const TapSourceTable *table, void *table_data)
 {
 	finish(session);
+	session->copying = NULL;
 }
 
 /* It may go back: the hub was restored, and its tables were copied again. */
@@ -328,7 +383,7 @@ idle(TapSession *session, uint64 position)
 const TapSinkCallbacks tap_kafka_sink = {
 	.start = start,
 	.prepare_table = prepare_table,
-	.copy_begin = NULL,
+	.copy_begin = copy_begin,
 	.copy_end = copy_end,
 	.set_position = set_position,
 	.begin = begin,

@@ -19,6 +19,9 @@
 /* How long a topic that was just made may be without a leader. */
 #define LEADER_TIMEOUT_MS	20000
 
+/* How long a topic that is known may not be there before it is given up. */
+#define GONE_TIMEOUT_MS		5000
+
 /* How long one request may take, and the first round of waiting for it. */
 #define REQUEST_TIMEOUT_MS	5000
 #define FIRST_ROUND_MS		500
@@ -271,31 +274,44 @@ create(TapKafkaJob *job, rd_kafka_t *rk)
 	rd_kafka_NewTopic_destroy(topic);
 }
 
+static bool
+is_unknown(rd_kafka_resp_err_t code)
+{
+	return code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+		code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+}
+
 /* A topic that is being made has no leader yet, or is not known everywhere. */
 static bool
 may_come(rd_kafka_resp_err_t code)
 {
-	return code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ||
-		code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-		code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
+	return code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || is_unknown(code);
+}
+
+/* A broker that has just started may not have heard yet of what there is. */
+static bool
+is_hopeless(const TapKafkaJob *job, int64 started)
+{
+	return !job->create && (!job->known || now_ms() > started + GONE_TIMEOUT_MS);
 }
 
 void
 tap_kafka_run_topic_job(TapKafkaJob *job, rd_kafka_t *rk)
 {
 	int			partitions = job->partitions;
-	int64		until = now_ms() + LEADER_TIMEOUT_MS;
+	int64		started = now_ms();
 	bool		created = false;
 
 	for (;;)
 	{
 		look_up(job, rk);
-		if (!may_come(job->error.code) || *job->stop || now_ms() > until)
+		if (!may_come(job->error.code) || *job->stop ||
+			now_ms() > started + LEADER_TIMEOUT_MS)
 			return;
-		if (job->error.code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE && !created)
+		if (is_unknown(job->error.code) && is_hopeless(job, started))
+			return;
+		if (job->create && job->error.code != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE && !created)
 		{
-			if (!job->create)
-				return;
 			job->partitions = partitions;
 			create(job, rk);
 			if (job->error.code != RD_KAFKA_RESP_ERR_NO_ERROR || job->pretend)
@@ -312,14 +328,15 @@ tap_kafka_run_topic_job(TapKafkaJob *job, rd_kafka_t *rk)
  */
 
 static void
-ensure_topic(TapSession *session, const char *name, bool compact)
+ensure_topic(TapSession *session, const char *name, bool compact, bool known)
 {
 	const TapKafkaSettings *settings = &session->settings;
 	TapKafkaJob *job = tap_kafka_job_new(tap_kafka_run_topic_job);
 	TapKafkaError error;
 
 	strlcpy(job->topic, name, sizeof(job->topic));
-	job->create = settings->create_topics || compact;
+	job->create = (settings->create_topics || compact) && !known;
+	job->known = known;
 	job->partitions = settings->partitions;
 	job->replication = settings->replication;
 	job->compact = compact;
@@ -327,12 +344,18 @@ ensure_topic(TapSession *session, const char *name, bool compact)
 	error = job->error;
 	tap_kafka_job_free(session->client, job);
 	tap_kafka_explain(session->client, &error);
+	if (known && is_unknown(error.code))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("topic \"%s\" is gone", name),
+				 errdetail("Changes of a table were sent to it before."),
+				 errhint("Create it again and run tapdata.start(), or also have all rows sent to it again with tapdata.resync().")));
 	if (error.code != RD_KAFKA_RESP_ERR_NO_ERROR)
 		tap_kafka_report(&error, psprintf("topic \"%s\" cannot be used", name));
 }
 
 TapKafkaTopic *
-tap_kafka_topic(TapSession *session, const char *name, bool compact)
+tap_kafka_topic(TapSession *session, const char *name, bool compact, bool known)
 {
 	MemoryContext before;
 	TapKafkaTopic *topic;
@@ -344,7 +367,7 @@ tap_kafka_topic(TapSession *session, const char *name, bool compact)
 		if (strcmp(topic->name, name) == 0)
 			return topic;
 	}
-	ensure_topic(session, name, compact);
+	ensure_topic(session, name, compact, known);
 	before = MemoryContextSwitchTo(session->args.context);
 	topic = palloc0(sizeof(TapKafkaTopic));
 	topic->name = pstrdup(name);

@@ -308,7 +308,7 @@ extern char *tap_mysql_sink_progress_schema(const TapSessionArgs *args);
 
 /* See TapSinkCallbacks.prepare_table. */
 extern void *tap_mysql_sink_prepare(TapSession *session, const TapSourceTable *table,
-									const TapSourceTable *old, void *old_data);
+									const TapSourceTable *old, void *old_data, bool known);
 
 /* The target's name of a hub table by the options, in the current context. */
 extern TapTableName *tap_mysql_sink_target(const TapSessionArgs *args,

@@ -462,14 +462,29 @@ read_target(TapMysqlSink *sink, const TapMysqlSinkTable *result)
 	return tap_mysql_read_table(sink->session, &result->target);
 }
 
+/* An empty table in its place would hide that its rows are gone. */
+static void
+report_gone(const TapMysqlSinkTable *result)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("table \"%s\" of the target is gone", result->label),
+			 errdetail("Rows of the hub's table %s.%s were sent to it before.", result->hub.schema,
+					   result->hub.name),
+			 errhint("Bring it back with its rows, or have it made and filled again with tapdata.resync('<pipeline>', '%s.%s').",
+					 result->hub.schema, result->hub.name)));
+}
+
 static TapMysqlTable *
 make_target(TapMysqlSink *sink, TapMysqlSinkTable *result, const TapSourceTable *table,
-			const TapSourceTable *old)
+			const TapSourceTable *old, bool known)
 {
 	TapMysqlTable *target = read_target(sink, result);
 
 	if (target == NULL)
 	{
+		if (known)
+			report_gone(result);
 		create_target(sink, result, table);
 		target = read_target(sink, result);
 	}
@@ -487,7 +502,7 @@ make_target(TapMysqlSink *sink, TapMysqlSinkTable *result, const TapSourceTable 
 
 void *
 tap_mysql_sink_prepare(TapSession *session, const TapSourceTable *table,
-					   const TapSourceTable *old, void *old_data)
+					   const TapSourceTable *old, void *old_data, bool known)
 {
 	TapMysqlSink *sink = session->sink;
 	MemoryContext context = AllocSetContextCreate(sink->context, "tapdata mysql target",
@@ -504,7 +519,7 @@ tap_mysql_sink_prepare(TapSession *session, const TapSourceTable *table,
 	result->label = tap_mysql_table_text(&result->target);
 	describe_columns(sink, result, table);
 	describe_key(result, table);
-	target = make_target(sink, result, table, old);
+	target = make_target(sink, result, table, old, known);
 	check_engine(result, target);
 	check_columns(sink, result, target);
 	check_key(result, target);

@@ -297,7 +297,7 @@ struct TapPgTable
 
 /* Callback of the sink. */
 extern void *tap_pg_prepare_table(TapSession *session, const TapSourceTable *table,
-								  const TapSourceTable *old, void *old_data);
+								  const TapSourceTable *old, void *old_data, bool known);
 
 /* Create the target of a table that is missing, for a copy. */
 extern void tap_pg_create_table(TapSession *session, TapPgTable *table);

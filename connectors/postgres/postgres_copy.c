@@ -218,6 +218,12 @@ tap_pg_copy_row(TapSession *session, const TapOutChange *change)
  * ---------------------------------------------------------------------
  */
 
+static int
+copy_timeout(TapSession *session)
+{
+	return (int) tap_pg_core->option_int(session->args.pipeline_options, "copy_timeout");
+}
+
 /* The server ended the copy: its reason. */
 static void
 raise_copy_error(TapSession *session, const TapPgTable *table)
@@ -238,6 +244,17 @@ raise_copy_error(TapSession *session, const TapPgTable *table)
 	tap_pg_raise(error, COPYING, table->shown, NULL);
 }
 
+/* The hub's snapshot must not be held for a target that is as good as dead. */
+static void
+give_up(TapSession *session)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("the target took nothing of the copy of table \"%s\" for %d s",
+					session->sink->copying->shown, copy_timeout(session)),
+			 errhint("The copy begins again. See what the target's session waits for; the option \"copy_timeout\" says how long to wait.")));
+}
+
 /*
  * Send what libpq holds.  The server says nothing during a copy, unless it
  * has given up on it.
@@ -251,8 +268,11 @@ flush_copy(TapSession *session, bool wait)
 	while ((left = PQflush(conn)) > 0 && wait)
 	{
 		int			events = tap_pg_core->wait_socket(PQsocket(conn),
-													  WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE, -1);
+													  WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE,
+													  copy_timeout(session) * 1000L);
 
+		if (events == 0)
+			give_up(session);
 		if (events & WL_SOCKET_READABLE)
 		{
 			if (!PQconsumeInput(conn) || PQputCopyEnd(conn, "the target reported an error") < 0)

@@ -442,21 +442,9 @@ tap_pg_create_table(TapSession *session, TapPgTable *table)
 	table->missing = false;
 }
 
-/*
- * Whether a target that is not there is to be made now.  Once the pipeline
- * delivers, only a copy may do that: an empty table would lack the rows that
- * were delivered before.
- */
-static bool
-may_create(TapSession *session)
-{
-	return session->sink->sent_position == 0 ||
-		strcmp(tap_pg_option(session, "snapshot", "initial"), "never") == 0;
-}
-
 void *
 tap_pg_prepare_table(TapSession *session, const TapSourceTable *table,
-					 const TapSourceTable *old, void *old_data)
+					 const TapSourceTable *old, void *old_data, bool known)
 {
 	TapPgTable *result = MemoryContextAllocZero(session->args.context, sizeof(TapPgTable));
 	TapPgTarget *target;
@@ -469,7 +457,7 @@ tap_pg_prepare_table(TapSession *session, const TapSourceTable *table,
 	if (!OidIsValid(target->relid))
 	{
 		result->missing = true;
-		if (may_create(session))
+		if (!known)
 			tap_pg_create_table(session, result);
 		return result;
 	}

@@ -35,7 +35,9 @@ foreach my $test (
 	['the worker and the hub are killed' => \&killed],
 	['memory through a transaction of 100 MB' => \&large_transaction],
 	['a row that is too large' => \&too_large],
+	['the broker goes away during a copy' => \&dead_in_copy],
 	['a topic that is not there and may not be made' => \&unknown_topic],
+	['a topic that somebody deleted' => \&lost_topic],
 	['the topic with the positions is lost' => \&lost_position],
 	['nobody answers at the call' => \&nobody])
 {
@@ -202,6 +204,25 @@ sub too_large
 	return;
 }
 
+# A copy holds a snapshot: it does not wait for ever.
+sub dead_in_copy
+{
+	$hub->safe_psql('postgres', 'CREATE TABLE shop.dead AS SELECT g AS id FROM generate_series(1, 400000) g; ALTER TABLE shop.dead ADD PRIMARY KEY (id)');
+	publish($hub, $kafka, 'dead', ['shop.dead'], { topic => 'dead', copy_timeout => 2 });
+	wait_for_sql($hub, "SELECT rows_copied > 1000 FROM tapdata.tables WHERE pipeline = 'dead'");
+	$kafka->kill9;
+	wait_for_state($hub, 'dead', 'retrying');
+	like($hub->safe_psql('postgres', q(SELECT string_agg(message, E'\n') FROM tapdata.events WHERE pipeline = 'dead')),
+		qr/took nothing of the copy of table shop\.dead/, 'a copy into nothing is given up');
+	is($hub->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'tapdata%' AND backend_xmin IS NOT NULL)), 0,
+		'and its snapshot with it');
+	$kafka->restart;
+	caught_up($hub, 'dead');
+	cmp_ok($kafka->count('dead'), '>=', 400000, 'it begins again when the broker is back');
+	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('dead'); SELECT tapdata.disconnect('dead'); DROP TABLE shop.dead");
+	return;
+}
+
 sub unknown_topic
 {
 	$hub->safe_psql('postgres', 'CREATE TABLE shop.second (id int PRIMARY KEY)');
@@ -224,6 +245,25 @@ sub unknown_topic
 	caught_up($hub, 'strict');
 	is(scalar $kafka->settled_records('not.there'), 1, 'once it is there it is written to');
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('strict'); SELECT tapdata.disconnect('strict')");
+	return;
+}
+
+sub lost_topic
+{
+	publish($hub, $kafka, 'lost', ['shop.t'], { topic => 'lost' });
+	caught_up($hub, 'lost');
+	$hub->safe_psql('postgres', "SELECT tapdata.stop('lost')");
+	wait_for_state($hub, 'lost', 'stopped');
+	$kafka->tool('org.apache.kafka.tools.TopicCommand', '--delete', '--topic', 'lost');
+	$hub->safe_psql('postgres', "UPDATE shop.t SET v = 'after' WHERE id = 1; SELECT tapdata.start('lost')");
+	wait_for_state($hub, 'lost', 'failed');
+	like(status('last_error', 'lost'), qr/topic "lost" is gone.*resync/s, 'it is not made again without what was in it');
+	$hub->safe_psql('postgres', "SELECT tapdata.resync('lost', 'shop.t')");
+	wait_for_sql($hub, "SELECT state FROM tapdata.tables WHERE pipeline = 'lost'", 'streaming');
+	caught_up($hub, 'lost');
+	is(scalar keys %{ folded($kafka->settled_records('lost')) },
+		$hub->safe_psql('postgres', 'SELECT count(*) FROM shop.t'), 'but when all rows are sent again');
+	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('lost'); SELECT tapdata.disconnect('lost')");
 	return;
 }
 

@@ -19,7 +19,7 @@ my $target = new_target('target');
 
 connect_target($hub, $target, 'copy');
 $hub->safe_psql('postgres', q(
-	CREATE SCHEMA s;
+	CREATE SCHEMA s; CREATE SCHEMA s2;
 	CREATE TABLE s.t (id int PRIMARY KEY, v text, n int);
 	CREATE TABLE s.u (id int PRIMARY KEY, v text);
 	INSERT INTO s.t SELECT i, 'v' || i, i FROM generate_series(1, 100) i;));
@@ -103,8 +103,49 @@ delivered($hub, 'p');
 same_as_hub($hub, $target, 's.t', name => 'after space was made');
 
 # ---------------------------------------------------------------------
+# A copy that does not go on: its snapshot is not held for ever
+# ---------------------------------------------------------------------
+
+$hub->safe_psql('postgres', q(CREATE TABLE s2.big (id int PRIMARY KEY, v text); INSERT INTO s2.big SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) i));
+$target->safe_psql('postgres', q(
+	CREATE SCHEMA s2; CREATE TABLE s2.big (id int PRIMARY KEY, v text);
+	CREATE FUNCTION s2.halt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NEW; END $$;
+	CREATE TRIGGER halt BEFORE INSERT ON s2.big FOR EACH ROW EXECUTE FUNCTION s2.halt();
+	ALTER TABLE s2.big ENABLE ALWAYS TRIGGER halt));
+my $blocker = $target->background_psql('postgres');
+$blocker->query_safe('SELECT pg_advisory_lock(42)');
+publish($hub, 'big', 'copy', ['s2.big'], '{"copy_timeout": 1}');
+wait_for_state($hub, 'big', 'retrying');
+like(last_error('big'), qr/took nothing of the copy of table "s2\.big" for 1 s.*copy_timeout/s, 'a copy that does not go on is given up');
+$blocker->query_safe('SELECT pg_advisory_unlock(42)');
+$blocker->quit;
+delivered($hub, 'big');
+is($target->safe_psql('postgres', 'SELECT count(*) FROM s2.big'), 20000, 'and begins again');
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('big')");
+
+# ---------------------------------------------------------------------
 # Changed by others
 # ---------------------------------------------------------------------
+
+# without a copy the first change makes the target, but no later one does
+$hub->safe_psql('postgres', 'CREATE TABLE s2.n (id int PRIMARY KEY)');
+publish($hub, 'never', 'copy', ['s2.n'], '{"snapshot": "never"}');
+wait_for_state($hub, 'never', 'streaming');
+$hub->safe_psql('postgres', 'INSERT INTO s2.n VALUES (1)');
+delivered($hub, 'never');
+is($target->safe_psql('postgres', 'SELECT id FROM s2.n'), 1, 'the first change makes the target');
+$hub->safe_psql('postgres', "SELECT tapdata.stop('never')");
+wait_for_state($hub, 'never', 'stopped');
+$target->safe_psql('postgres', 'DROP TABLE s2.n');
+$hub->safe_psql('postgres', "INSERT INTO s2.n VALUES (2); SELECT tapdata.start('never')");
+wait_for_state($hub, 'never', 'failed');
+like(last_error('never'), qr/target of table "s2\.n" is no longer there.*resync/s, 'a target that is gone is not made again');
+$hub->safe_psql('postgres', "SELECT tapdata.resync('never')");
+wait_for_state($hub, 'never', 'streaming');
+$hub->safe_psql('postgres', 'INSERT INTO s2.n VALUES (3)');
+delivered($hub, 'never');
+is($target->safe_psql('postgres', 'SELECT id FROM s2.n'), 3, 'but when all begins anew');
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('never')");
 
 # each of these is to fail with words that help, and to go on when mended
 my @accidents = (

@@ -237,7 +237,12 @@ sub check_changed_target
 	$target->sql('DROP TABLE changed.t');
 	$hub->safe_psql('postgres', 'INSERT INTO changed.t VALUES (2, 2)');
 	wait_for_state($hub, 'changed', 'failed');
-	$hub->safe_psql('postgres', "SELECT tapdata.resync('changed')");
+	$hub->safe_psql('postgres', "SELECT tapdata.start('changed')");
+	ok( $hub->poll_query_until(
+			'postgres', q{SELECT state = 'failed' AND last_error LIKE '%"changed.t"%is gone%' FROM tapdata.status WHERE name = 'changed'}),
+		'a table that is gone is not made again without its rows');
+	$hub->safe_psql('postgres', "SELECT tapdata.resync('changed', 'changed.t')");
+	wait_for_sql($hub, q{SELECT state FROM tapdata.tables WHERE pipeline = 'changed'}, 'streaming');
 	caught_up($hub, 'changed');
 	is(rows($target, 'SELECT * FROM changed.t ORDER BY id'), "1|1\n2|2", 'resync makes a table again that is gone');
 	$target->sql('DELETE FROM app.tapdata_progress');

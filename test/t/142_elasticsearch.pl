@@ -129,6 +129,23 @@ like(sql(q{SELECT last_error FROM tapdata.status WHERE name = 'search'}), qr/col
 	'without the old row it is an error that says what to do');
 drop('search');
 
+# --- an index that somebody deleted ----------------------------------------------------------
+
+sql("SELECT tapdata.connect('gone', '" . $search->uri . q{'); SELECT tapdata.publish('gone', 'gone', ARRAY['s.items'])});
+caught_up($hub, 'gone');
+sql(q{SELECT tapdata.stop('gone')});
+wait_for_state($hub, 'gone', 'stopped');
+$search->call('DELETE', 's-items');
+sql(q{INSERT INTO s.items VALUES (5001, 'y', 2); SELECT tapdata.start('gone');});
+wait_for_state($hub, 'gone', 'failed');
+like(sql(q{SELECT last_error FROM tapdata.status WHERE name = 'gone'}), qr/index "s-items" of the target is gone.*resync/s,
+	'an index that is gone is not made again without its documents');
+sql(q{SELECT tapdata.resync('gone', 's.items')});
+wait_for_sql($hub, q{SELECT state FROM tapdata.tables WHERE pipeline = 'gone'}, 'streaming');
+caught_up($hub, 'gone');
+same_documents('but filled again when it is copied again');
+drop('gone');
+
 # --- repeats never go back ------------------------------------------------------------------
 
 {

@@ -95,6 +95,20 @@ sql(q{ALTER TABLE s.items ADD COLUMN price numeric(10,2); INSERT INTO s.items VA
 caught_up($hub, 'house');
 is($house->query('SELECT price FROM hub.items FINAL WHERE id = 5000'), '1.25', 'a new column');
 
+# --- a table that somebody dropped -----------------------------------------------------------
+
+sql(q{SELECT tapdata.stop('house')});
+wait_for_state($hub, 'house', 'stopped');
+$house->query('DROP TABLE hub.items SYNC');
+sql(q{INSERT INTO s.items VALUES (5001, 'y', 2); SELECT tapdata.start('house');});
+wait_for_state($hub, 'house', 'failed');
+like(sql(q{SELECT last_error FROM tapdata.status WHERE name = 'house'}), qr/table "items" of the target is gone.*resync\('<pipeline>', 's\.items'\)/s,
+	'a table that is gone is not made again without its rows');
+sql(q{SELECT tapdata.resync('house', 's.items')});
+wait_for_sql($hub, q{SELECT state FROM tapdata.tables WHERE pipeline = 'house' AND source_table = 's.items'}, 'streaming');
+caught_up($hub, 'house');
+same_items('but filled again when it is copied again');
+
 # --- large values that did not change --------------------------------------------------------
 
 sql(q{ALTER TABLE s."Odd `name\\" REPLICA IDENTITY FULL; UPDATE s."Odd `name\\" SET flag = false WHERE b = 1;});
@@ -184,7 +198,7 @@ sql(q{SELECT tapdata.stop('faults')});
 wait_for_state($hub, 'faults', 'stopped');
 $house->stop;
 sql(q{SELECT tapdata.start('faults'); INSERT INTO s.items SELECT max(id) + 1, 'while it was down' FROM s.items});
-wait_for_sql($hub, q{SELECT state = 'retrying' AND last_error LIKE '%could not create the target table at http://%' FROM tapdata.status WHERE name = 'faults'});
+wait_for_sql($hub, q{SELECT state = 'retrying' AND last_error LIKE '%could not read the columns of the target table at http://%' FROM tapdata.status WHERE name = 'faults'});
 $house->restart;
 caught_up($hub, 'faults');
 same_items('a target that is down at the start', 'faults');

@@ -12,9 +12,10 @@
  *	  a null, \? a value that was not sent.  Lines:
  *
  *		table NAME DDL COLUMN TYPE ...			prepare_table(): DDL is
- *												"new", "changed", or "resumed"
- *												after a restart; then the
- *												key: keys N COLUMN ...
+ *												"new", "changed", or after a
+ *												restart "resumed" if it was
+ *												changed, else "known"; then
+ *												the key: keys N COLUMN ...
  *		copy NAME AGAIN							copy_begin()
  *		read NAME LSN NUMBER 0 COLUMN VALUE ...
  *		copied NAME
@@ -373,7 +374,7 @@ fake_start(TapSession *session)
 
 static void *
 fake_prepare_table(TapSession *session, const TapSourceTable *table,
-				   const TapSourceTable *old, void *old_data)
+				   const TapSourceTable *old, void *old_data, bool known)
 {
 	FakeSink   *sink = fake_sink_of(session);
 	StringInfo	line = &sink->pending;
@@ -385,7 +386,7 @@ fake_prepare_table(TapSession *session, const TapSourceTable *table,
 		elog(ERROR, "a table without an old format has old data");
 	appendStringInfoString(line, "table");
 	fake_append_name(line, &table->name);
-	fake_append_field(line, old_data ? "changed" : old ? "resumed" : "new");
+	fake_append_field(line, old_data ? "changed" : old ? "resumed" : known ? "known" : "new");
 	for (int i = 0; i < table->descriptor->natts; i++)
 	{
 		fake_append_field(line, NameStr(TupleDescAttr(table->descriptor, i)->attname));
