@@ -13,6 +13,7 @@
 #include "access/xlog.h"
 #include "storage/condition_variable.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "commands.h"
@@ -107,6 +108,15 @@ check_runs(const Target *target)
 				 errhint("Workers start at commit: commit first, then wait.")));
 }
 
+/* Whether a published table has a name that the pipeline did not see yet. */
+static bool
+is_renamed(const TapTableRow *table)
+{
+	char	   *name = table->published ? get_rel_name(table->hub_table) : NULL;
+
+	return name != NULL && strcmp(name, table->source.name) != 0;
+}
+
 /* The first table that does not follow the stream yet, or NULL. */
 static TapTableRow *
 table_not_streaming(const Target *target)
@@ -117,8 +127,8 @@ table_not_streaming(const Target *target)
 	{
 		TapTableRow *table = lfirst(cell);
 
-		if (table->state != TAP_TABLE_STREAMING &&
-			table->state != TAP_TABLE_DROPPED)
+		if (table->state != TAP_TABLE_DROPPED &&
+			(table->state != TAP_TABLE_STREAMING || is_renamed(table)))
 			return table;
 	}
 	return NULL;

@@ -292,7 +292,8 @@ decode_records(TapDecoder *decoder, Size max_bytes, TimestampTz deadline)
 
 		/* A decoded transaction that ended can leave another one. */
 		MemoryContextSwitchTo(decoder->context);
-		if (!more || (n % RECORDS_PER_LOOK == 0 && GetCurrentTimestamp() >= deadline))
+		if (!more || decoder->halted_lsn != InvalidXLogRecPtr ||
+			(n % RECORDS_PER_LOOK == 0 && GetCurrentTimestamp() >= deadline))
 			break;
 	}
 	return more;
@@ -308,7 +309,7 @@ tap_decode_fill(TapDecoder *decoder, Size max_bytes, long max_ms)
 	uint64		replayed = decoder->replayed;
 	volatile bool more = true;
 
-	Assert(!IsTransactionState());
+	Assert(!IsTransactionState() && decoder->halted_lsn == InvalidXLogRecPtr);
 	start_buffer(decoder);
 	enter_history(decoder);
 	PG_TRY();
@@ -510,6 +511,8 @@ tap_decode_next(TapDecoder *decoder, TapDecoded *entry)
 XLogRecPtr
 tap_decode_read_lsn(const TapDecoder *decoder)
 {
+	if (decoder->halted_lsn != InvalidXLogRecPtr)
+		return decoder->halted_lsn;
 	return Max(decoder->start, decoder->logical->reader->EndRecPtr);
 }
 

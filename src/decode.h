@@ -100,9 +100,10 @@ typedef struct TapDecoderArgs
 	 * Called for a table that is logged and not in tables, at its first
 	 * change and again after it was altered, in a callback: must not read
 	 * user tables, wait or raise an error.  For a partition it is the root.
-	 * May be NULL.
+	 * True: go no further than before this transaction, for the caller will
+	 * stop the decoder and start one that knows the table.  May be NULL.
 	 */
-	void		(*unknown_table) (void *arg, Oid relid, const char *schema,
+	bool		(*unknown_table) (void *arg, Oid relid, const char *schema,
 								  const char *name);
 
 	/*
@@ -144,7 +145,7 @@ extern TapDecodedKind tap_decode_next(TapDecoder *decoder, TapDecoded *entry);
 extern TapDecodedKind tap_decode_peek(TapDecoder *decoder);
 
 /*
- * How far WAL has been read: with an empty buffer everything before it has
+ * How far WAL has been read, or may be if unknown_table() said to stop: with an empty buffer everything before it has
  * been handed out, and transactions that are still running do not end before.
  */
 extern XLogRecPtr tap_decode_read_lsn(const TapDecoder *decoder);

@@ -354,8 +354,12 @@ report_unknown(TapDecoder *decoder, Oid relid)
 	char	   *name = get_rel_name(relid);
 	char	   *schema = get_namespace_name(get_rel_namespace(relid));
 
-	if (decoder->args.unknown_table != NULL && name != NULL && schema != NULL)
-		decoder->args.unknown_table(decoder->args.arg, relid, schema, name);
+	if (decoder->args.unknown_table != NULL && name != NULL && schema != NULL &&
+		decoder->args.unknown_table(decoder->args.arg, relid, schema, name))
+	{
+		decoder->halted_lsn = decoder->beginning.commit_lsn;
+		decoder->skip = true;
+	}
 }
 
 /*

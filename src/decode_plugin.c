@@ -170,6 +170,13 @@ commit_txn(LogicalDecodingContext *logical, ReorderBufferTXN *txn,
 
 	if (!decoder->open)
 		return;
+	if (decoder->halted_lsn != InvalidXLogRecPtr)
+	{
+		/* nobody asks for what was put into the buffer of it */
+		decoder->ntxns--;
+		decoder->open = false;
+		return;
+	}
 	open_txn(decoder)->formats = decoder->new_formats;
 	decoder->new_formats = NIL;
 	decoder->open = false;

@@ -159,6 +159,8 @@ struct TapDecoder
 	/* The transaction being decoded. */
 	bool		skip;			/* by its origin */
 	bool		open;			/* the last of txns is not complete */
+	XLogRecPtr	halted_lsn;		/* of a commit that is to be decoded again, by
+								 * another decoder; 0: none */
 	TapOutTxn	beginning;		/* what its entry will be */
 	TapDecodeRelation *last_relation;	/* the last change's; NULL: none */
 

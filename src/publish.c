@@ -206,7 +206,7 @@ wait_for_more(TapPublish *publish)
 	long		due_ms = tap_publish_position_due_ms(publish);
 
 	/* there are tables to look at first */
-	if (publish->unknown != NIL || publish->look_again)
+	if (tap_publish_tables_waiting(publish))
 		return;
 	offer_heartbeat(publish);
 	publish->sink->flush_wait(publish->session->session, &wait);

@@ -46,8 +46,9 @@ typedef struct TapPublishTable
 	TapPublishFormat *format;	/* the newest the sink knows, or NULL */
 	bool		again;			/* a copy was begun before */
 	TapTableShared *shared;		/* counters, may be NULL */
-	XLogRecPtr	dropped_lsn;	/* it is gone, and WAL up to here may still
-								 * have changes of it; 0: it is there */
+	XLogRecPtr	gone_lsn;		/* it is gone, or has another name, and WAL up
+								 * to here may have changes of it; 0: it is
+								 * there */
 } TapPublishTable;
 
 /* Transactions on their way: when those up to an LSN were committed. */
@@ -80,6 +81,8 @@ typedef struct TapPublish
 	TapDecoder *decoder;		/* NULL while tables are copied */
 	List	   *unknown;		/* of Oid: tables that match the patterns, met
 								 * in the log; in context */
+	List	   *looked_for;		/* of Oid: those that were, without copies; in
+								 * context */
 
 	/*
 	 * LSNs.  What was committed before resume has been given to the sink, or
@@ -145,12 +148,15 @@ extern void tap_publish_tables_watch(TapPublish *publish);
  */
 extern void tap_publish_tables_follow(TapPublish *publish);
 
+/* Whether tap_publish_tables_follow() has something to do. */
+extern bool tap_publish_tables_waiting(const TapPublish *publish);
+
 /* See TapDecoderArgs.untold. */
 extern void tap_publish_untold(void *arg, const TapDecodeTable *table,
 							   const char *message);
 
 /* See TapDecoderArgs.unknown_table; arg is the TapPublish. */
-extern void tap_publish_unknown_table(void *arg, Oid relid, const char *schema,
+extern bool tap_publish_unknown_table(void *arg, Oid relid, const char *schema,
 									  const char *name);
 
 /* ---- publish_copy.c ---- */

@@ -10,8 +10,9 @@
  *		it gets a row, and is copied at the next turn (publish_copy.c);
  *	  - one that was dropped goes on being decoded until all of its changes
  *		are at the target, since the stream may be behind the drop;
- *	  - one that was renamed is, to the target, another table: it is copied
- *		under its new name.
+ *	  - one that was renamed is, to the target, another table: it goes on
+ *		under its old name until all changes up to the moment when that was
+ *		noticed are at the target, then it is copied under its new name.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -32,6 +33,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "publish.h"
 #include "publish_options.h"
 #include "publish_private.h"
@@ -191,7 +193,7 @@ tap_publish_untold(void *arg, const TapDecodeTable *table, const char *message)
 	tap_core_event("warning", &table->name, message);
 }
 
-void
+bool
 tap_publish_unknown_table(void *arg, Oid relid, const char *schema, const char *name)
 {
 	TapPublish *publish = arg;
@@ -200,10 +202,13 @@ tap_publish_unknown_table(void *arg, Oid relid, const char *schema, const char *
 
 	if (strcmp(schema, private_schemas[0]) == 0 ||
 		!tap_patterns_match(publish->patterns, &table))
-		return;
+		return false;
 	old = MemoryContextSwitchTo(publish->context);
 	publish->unknown = lappend_oid(publish->unknown, relid);
 	MemoryContextSwitchTo(old);
+
+	/* no copy will have what this transaction does to it */
+	return !publish->copy && !list_member_oid(publish->looked_for, relid);
 }
 
 /* ---------------------------------------------------------------------
@@ -285,13 +290,39 @@ set_dropped(TapPublish *publish, TapTableRow *row, const char *why)
 							 "table dropped", why);
 }
 
+static bool
+same_name(const TapTableName *a, const TapTableName *b)
+{
+	return strcmp(a->schema, b->schema) == 0 && strcmp(a->name, b->name) == 0;
+}
+
+/*
+ * Have no other row of the pipeline under the name; returns whether rows of a
+ * copy were sent under it.
+ */
+static bool
+take_name(TapPublish *publish, const TapTableRow *row, const TapTableName *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, tap_catalog_tables(publish->pipeline->id))
+	{
+		TapTableRow *other = lfirst(cell);
+
+		if (other->id == row->id || other->state != TAP_TABLE_DROPPED ||
+			!same_name(&other->source, name))
+			continue;
+		tap_catalog_delete_table(other->id);
+		tap_shmem_forget_table(other->id);
+		return other->created;
+	}
+	return false;
+}
+
 /* What is renamed is copied under its new name, if that is to be published. */
 static void
 follow_name(TapPublish *publish, TapTableRow *row, const TapTableName *name)
 {
-	if (strcmp(row->source.schema, name->schema) == 0 &&
-		strcmp(row->source.name, name->name) == 0)
-		return;
 	if (!tap_patterns_match(publish->patterns, name))
 	{
 		set_dropped(publish, row,
@@ -299,9 +330,9 @@ follow_name(TapPublish *publish, TapTableRow *row, const TapTableName *name)
 							 tap_table_name_text(name)));
 		return;
 	}
+	row->created = take_name(publish, row, name);
 	row->source = *name;
 	row->state = TAP_TABLE_NEW;
-	row->created = false;
 	row->definition = NULL;
 	row->start_position = NULL;
 	tap_catalog_update_table(row);
@@ -310,41 +341,61 @@ follow_name(TapPublish *publish, TapTableRow *row, const TapTableName *name)
 }
 
 /*
+ * A position behind what was committed until now, whether it was flushed or
+ * not, that a reader of WAL gets to even if nothing else happens.
+ */
+static XLogRecPtr
+position_now(void)
+{
+	XLogRecPtr	lsn = tap_compat_log_message("tapdata", "", 0);
+
+	XLogFlush(lsn);
+	return lsn;
+}
+
+/*
  * Look at a row's table as it is now.  False when it is not to be decoded any
  * more.
  */
 static bool
-check_row(TapPublish *publish, TapTableRow *row, XLogRecPtr *dropped_lsn)
+check_row(TapPublish *publish, TapTableRow *row, XLogRecPtr *gone_lsn)
 {
 	TapTableName name;
+	bool		there;
 
 	if (row->state == TAP_TABLE_DROPPED)
 		return false;
-	if (!current_name(row->hub_table, &name))
+	there = current_name(row->hub_table, &name);
+	if (!there || !same_name(&row->source, &name))
 	{
-		if (row->state != TAP_TABLE_STREAMING)
+		if (row->state == TAP_TABLE_STREAMING)
+		{
+			if (*gone_lsn == InvalidXLogRecPtr)
+				*gone_lsn = position_now();
+			return true;
+		}
+		if (there)
+			follow_name(publish, row, &name);
+		else
 			set_dropped(publish, row, "the table was dropped before it was copied");
-		else if (*dropped_lsn == InvalidXLogRecPtr)
-			*dropped_lsn = GetXLogInsertRecPtr();
-		return row->state != TAP_TABLE_DROPPED;
+		if (row->state == TAP_TABLE_DROPPED)
+			return false;
 	}
-	follow_name(publish, row, &name);
-	if (row->state == TAP_TABLE_DROPPED)
-		return false;
+	*gone_lsn = InvalidXLogRecPtr;
 	tap_publish_check_table(row->hub_table, publish->pipeline->owner, publish->options);
 	return true;
 }
 
 /* In the current context. */
 static TapPublishTable *
-make_table(TapPublish *publish, const TapTableRow *row, XLogRecPtr dropped_lsn)
+make_table(TapPublish *publish, const TapTableRow *row, XLogRecPtr gone_lsn)
 {
 	TapPublishTable *table = palloc0(sizeof(TapPublishTable));
 	TapPublishTable *before = find_table(publish->tables, row);
 	TapPublishKinds kinds = tap_publish_kinds(publish->options);
 
 	table->row = *row;
-	table->dropped_lsn = dropped_lsn;
+	table->gone_lsn = gone_lsn;
 	table->shared = tap_shmem_table(row->id, true);
 	if (before != NULL && strcmp(before->row.source.name, row->source.name) == 0 &&
 		strcmp(before->row.source.schema, row->source.schema) == 0)
@@ -376,10 +427,10 @@ read_tables(TapPublish *publish, MemoryContext context)
 	{
 		TapTableRow *row = lfirst(cell);
 		TapPublishTable *before = find_table(publish->tables, row);
-		XLogRecPtr	dropped_lsn = before ? before->dropped_lsn : InvalidXLogRecPtr;
+		XLogRecPtr	gone_lsn = before ? before->gone_lsn : InvalidXLogRecPtr;
 
-		if (check_row(publish, row, &dropped_lsn))
-			result = lappend(result, make_table(publish, row, dropped_lsn));
+		if (check_row(publish, row, &gone_lsn))
+			result = lappend(result, make_table(publish, row, gone_lsn));
 	}
 	tap_worker_commit();
 	MemoryContextSwitchTo(old);
@@ -404,7 +455,7 @@ same_tables(List *a, List *b)
 			table_a->row.state != table_b->row.state ||
 			table_a->decode.relid != table_b->decode.relid ||
 			table_a->decode.start_lsn != table_b->decode.start_lsn ||
-			table_a->dropped_lsn != table_b->dropped_lsn ||
+			table_a->gone_lsn != table_b->gone_lsn ||
 			strcmp(table_a->row.source.name, table_b->row.source.name) != 0)
 			return false;
 	}
@@ -449,35 +500,93 @@ add_matching(TapPublish *publish)
 	(void) tap_publish_add_matching(publish->pipeline);
 	tap_worker_commit();
 	MemoryContextSwitchTo(old);
+	if (!publish->copy)
+	{
+		/* one that is gone by now is not waited for */
+		MemoryContextSwitchTo(publish->context);
+		publish->looked_for = list_concat_unique_oid(publish->looked_for, publish->unknown);
+		MemoryContextSwitchTo(old);
+		tap_publish_stop_decoding(publish);
+	}
 	list_free(publish->unknown);
 	publish->unknown = NIL;
 }
 
-/* Of dropped tables, those whose last changes are at the target. */
+/* Whether the last changes of a table that is gone are at the target. */
 static bool
-let_go_of_dropped(TapPublish *publish)
+is_passed(const TapPublish *publish, const TapPublishTable *table)
 {
-	bool		any = false;
+	return table->gone_lsn != InvalidXLogRecPtr && publish->decoder != NULL &&
+		tap_decode_read_lsn(publish->decoder) >= table->gone_lsn &&
+		publish->durable >= publish->written;
+}
+
+bool
+tap_publish_tables_waiting(const TapPublish *publish)
+{
 	ListCell   *cell;
 
 	foreach(cell, publish->tables)
 	{
-		TapPublishTable *table = lfirst(cell);
-		MemoryContext old = CurrentMemoryContext;
-
-		if (table->dropped_lsn == InvalidXLogRecPtr || publish->decoder == NULL ||
-			tap_decode_read_lsn(publish->decoder) < table->dropped_lsn ||
-			publish->durable < publish->written)
-			continue;
-		tap_worker_begin();
-		set_dropped(publish, &table->row,
-					"the table was dropped; what was sent of it stays at the target");
-		tap_worker_commit();
-		MemoryContextSwitchTo(old);
-		table->dropped_lsn = InvalidXLogRecPtr;
-		any = true;
+		if (is_passed(publish, lfirst(cell)))
+			return true;
 	}
-	return any;
+	return publish->unknown != NIL || publish->look_again;
+}
+
+/*
+ * Tables may have exchanged their names: those that they had are all given up
+ * before any takes another.
+ */
+static void
+let_go_of_name(TapPublish *publish, TapPublishTable *table)
+{
+	TapTableRow *row = &table->row;
+	TapTableRow aside = *row;
+	TapTableName name;
+
+	if (!current_name(row->hub_table, &name))
+	{
+		set_dropped(publish, row,
+					"the table was dropped; what was sent of it stays at the target");
+		return;
+	}
+	aside.source.name = psprintf("%u", row->hub_table);
+	tap_catalog_update_table(&aside);
+}
+
+/* Of tables that are gone, or have another name, those whose changes are sent. */
+static bool
+let_go_of_gone(TapPublish *publish)
+{
+	MemoryContext old = CurrentMemoryContext;
+	List	   *passed = NIL;
+	ListCell   *cell;
+
+	foreach(cell, publish->tables)
+	{
+		if (is_passed(publish, lfirst(cell)))
+			passed = lappend(passed, lfirst(cell));
+	}
+	if (passed == NIL)
+		return false;
+	tap_worker_begin();
+	MemoryContextSwitchTo(publish->entry_context);
+	foreach(cell, passed)
+		let_go_of_name(publish, lfirst(cell));
+	foreach(cell, passed)
+	{
+		TapPublishTable *table = lfirst(cell);
+		TapTableRow row = table->row;	/* it keeps its name until it is read */
+		TapTableName name;
+
+		if (row.state != TAP_TABLE_DROPPED && current_name(row.hub_table, &name))
+			follow_name(publish, &row, &name);
+		table->gone_lsn = InvalidXLogRecPtr;
+	}
+	tap_worker_commit();
+	MemoryContextSwitchTo(old);
+	return true;
 }
 
 void
@@ -493,7 +602,7 @@ tap_publish_tables_follow(TapPublish *publish)
 		tap_publish_patterns_load(publish);
 		changed = true;
 	}
-	if (let_go_of_dropped(publish) || publish->unknown != NIL)
+	if (let_go_of_gone(publish) || publish->unknown != NIL)
 	{
 		/* a table may have taken the name of one that was dropped */
 		add_matching(publish);

@@ -209,6 +209,26 @@ published();
 is($target->rows('s.renamed', 'id')->{2}{v}, 'd', 'one that is renamed is published under its new name');
 is(scalar keys %{ $target->rows('s.renamed', 'id') }, 2, 'with all of its rows');
 
+# what was done under the old name is sent under it; names that are exchanged, or were somebody else's
+sql(q{CREATE TABLE s.live (id int PRIMARY KEY, v text); CREATE TABLE s.next (id int PRIMARY KEY, v text); CREATE TABLE s.spare (id int PRIMARY KEY, v text);
+	INSERT INTO s.live VALUES (1, 'old'); INSERT INTO s.next VALUES (1, 'new')});
+published();
+sql(q{SELECT tapdata.stop('p')});
+wait_for_state($hub, 'p', 'stopped');
+sql(q{INSERT INTO s.live VALUES (2, 'old'); INSERT INTO s.next VALUES (2, 'new');
+	BEGIN; ALTER TABLE s.next RENAME TO aside; ALTER TABLE s.live RENAME TO next; ALTER TABLE s.aside RENAME TO live; COMMIT;
+	SELECT tapdata.start('p')});
+published();
+is(scalar(grep { $_->{new}{id} == 2 && $_->{new}{v} eq 'old' } lines('insert', 's.live')), 1,
+	'what was not yet sent is sent under the name that the table had');
+is($target->rows('s.live', 'id')->{2}{v} . $target->rows('s.next', 'id')->{2}{v}, 'newold', 'tables that have exchanged their names');
+sql(q{BEGIN; DROP TABLE s.live; ALTER TABLE s.next RENAME TO live; COMMIT; INSERT INTO s.live VALUES (3, 'over')});
+published();
+is_deeply([ map { $_->{v} } @{ $target->rows('s.live', 'id') }{ 1, 2, 3 } ], [ 'old', 'old', 'over' ], 'a name that another table had');
+sql(q{ALTER TABLE s.spare RENAME TO spared});
+published();
+is(sql(q{SELECT string_agg(source_table, ' ' ORDER BY source_table) FROM tapdata.tables WHERE pipeline = 'p' AND source_table ~ 'spare'}), 's.spared', 'an empty one');
+
 sql(q{SELECT tapdata.stop('p')});
 wait_for_state($hub, 'p', 'stopped');
 sql(q{DELETE FROM s.renamed WHERE id = 1; DROP TABLE s.renamed});
@@ -231,7 +251,8 @@ sql(q{SELECT tapdata.stop('p')});
 wait_for_state($hub, 'p', 'stopped');
 sql(q{INSERT INTO s.renamed VALUES (11, 11); SELECT tapdata.start('p')});
 published();
-is((lines('table', 's.renamed'))[-1]{ddl}, 'new', 'but not of what is as it was');
+is((lines('table', 's.renamed'))[-1]{ddl}, 'known', 'but not of what is as it was');
+is((lines('table', 's.renamed'))[0]{ddl}, 'new', 'which a copy makes');
 
 # --- options of tables -------------------------------------------------------------------------------
 
@@ -271,6 +292,23 @@ sql_ok($hub, q{SELECT last_error ~ 's\.log.*primary key' FROM tapdata.status WHE
 	'a table that comes to match, but has no key, stops the pipeline');
 sql(q{SELECT tapdata.drop_pipeline('i'); DROP TABLE s.log; SELECT tapdata.start('p')});
 published();
+
+# tables that come later are sent from their first row on, although nothing is copied
+my $never = Tapdata::Fake::Target->new;
+sql(q{CREATE SCHEMA later; CREATE TABLE later.a (id int PRIMARY KEY, v text)});
+sql($never->publish_sql('never', ['later.*', '!later.other'], '{"snapshot": "never"}'));
+wait_for_state($hub, 'never', 'streaming');
+sql($_) for (q{INSERT INTO later.a VALUES (1, 'a')},
+	q{BEGIN; INSERT INTO later.a VALUES (2, 'a'); CREATE TABLE later.b (id int PRIMARY KEY, v text);
+		INSERT INTO later.b SELECT n, 'b' FROM generate_series(1, 10) n; INSERT INTO later.a VALUES (3, 'a'); COMMIT},
+	q{CREATE TABLE later.gone (id int PRIMARY KEY); INSERT INTO later.gone VALUES (1); DROP TABLE later.gone},
+	q{UPDATE later.b SET v = 'c' WHERE id > 9; INSERT INTO later.a VALUES (4, 'a')},
+	q{CREATE TABLE later.c (id int PRIMARY KEY) PARTITION BY LIST (id); CREATE TABLE later.c1 PARTITION OF later.c DEFAULT; INSERT INTO later.c VALUES (1)});
+published('never');
+is_deeply([ map { my $table = $_->{table}; map { "$table $_" } $_->{new}{id} } grep { $_->{kind} =~ /insert|update/ } $never->lines ],
+	[ 'later.a 1', 'later.a 2', (map { "later.b $_" } 1 .. 10), 'later.a 3', 'later.b 10', 'later.a 4', 'later.c 1' ],
+	'all changes of tables that came later, each once and in order');
+sql(q{SELECT tapdata.drop_pipeline('never'); DROP SCHEMA later CASCADE});
 
 # --- the owner's rights -----------------------------------------------------------------------------
 
