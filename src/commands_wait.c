@@ -223,6 +223,7 @@ tap_command_wait(PG_FUNCTION_ARGS)
 {
 	Target		target = {0};
 	TapPipelineRow *row;
+	TapPipelineShared *shared;
 	TapConnectionRow *connection;
 
 	target.pipeline_name = tap_argument_name(fcinfo, 0, "pipeline");
@@ -250,6 +251,9 @@ tap_command_wait(PG_FUNCTION_ARGS)
 		target.position = source_position_now(connection, row);
 	}
 
-	wait_for(&target, tap_shmem_pipeline(row->id, true));
+	shared = tap_shmem_pipeline(row->id, true);
+	if (target.source != NULL)
+		tap_shmem_set_awaited(shared);
+	wait_for(&target, shared);
 	PG_RETURN_VOID();
 }

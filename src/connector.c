@@ -60,8 +60,15 @@ static const TapCore core = {
 	.read_secret_file = tap_read_secret_file,
 	.remember = tap_notes_remember,
 	.recall = tap_notes_recall,
-	.option_keys = tap_options_keys
+	.option_keys = tap_options_keys,
+	.awaited = tap_core_awaited
 };
+
+bool
+tap_core_awaited(void)
+{
+	return tap_worker_shared != NULL && tap_shmem_take_awaited(tap_worker_shared);
+}
 
 /* ---------------------------------------------------------------------
  * Events of connectors

@@ -449,6 +449,14 @@ typedef struct TapCore
 	 * ends with a dot.  List of char *, in the current context.
 	 */
 	List	   *(*option_keys) (const TapOptions *options, const char *prefix);
+
+	/*
+	 * Whether somebody has begun to wait() for the pipeline since the last
+	 * call; the process is woken up for it.  For a source that looks for what
+	 * is new only from time to time: a good moment to look.  Only for the
+	 * session that streams.
+	 */
+	bool		(*awaited) (void);
 } TapCore;
 
 /* ---------------------------------------------------------------------

@@ -172,6 +172,7 @@ claim_pipeline(TapPipelineShared *entry, int32 pipeline)
 	entry->last_error[0] = '\0';
 	entry->join_waiting = 0;
 	entry->paused = false;
+	entry->awaited = false;
 	SpinLockRelease(&entry->mutex);
 
 	entry->database = MyDatabaseId;
@@ -457,6 +458,28 @@ tap_shmem_set_source_position(TapPipelineShared *shared, const char *position)
 				TAP_POSITION_MAX_BYTES) >= TAP_POSITION_MAX_BYTES)
 		shared->source_position[0] = '\0';
 	SpinLockRelease(&shared->mutex);
+}
+
+void
+tap_shmem_set_awaited(TapPipelineShared *shared)
+{
+	SpinLockAcquire(&shared->mutex);
+	shared->awaited = true;
+	if (shared->worker_latch != NULL)
+		SetLatch(shared->worker_latch);
+	SpinLockRelease(&shared->mutex);
+}
+
+bool
+tap_shmem_take_awaited(TapPipelineShared *shared)
+{
+	bool		result;
+
+	SpinLockAcquire(&shared->mutex);
+	result = shared->awaited;
+	shared->awaited = false;
+	SpinLockRelease(&shared->mutex);
+	return result;
 }
 
 const char *

@@ -103,6 +103,7 @@ typedef struct TapPipelineShared
 	 */
 	int			join_waiting;	/* sync workers that want to hand over;
 								 * written by them */
+	bool		awaited;		/* somebody waits since the stream last asked */
 	bool		paused;			/* the stream stands at reached_position and
 								 * waits for them; written by the pipeline
 								 * worker */
@@ -177,6 +178,13 @@ extern void tap_shmem_set_error(TapPipelineShared *shared, const char *error);
  */
 extern void tap_shmem_set_reached(TapPipelineShared *shared, const char *position,
 								  TimestampTz source_commit_time, bool behind);
+
+/*
+ * Somebody waits for the pipeline: its worker is woken up.  The second says
+ * whether that was so since it was last called.
+ */
+extern void tap_shmem_set_awaited(TapPipelineShared *shared);
+extern bool tap_shmem_take_awaited(TapPipelineShared *shared);
 
 /* When the oldest transaction was committed that is under way; 0: none. */
 extern void tap_shmem_set_behind_since(TapPipelineShared *shared, TimestampTz since);
