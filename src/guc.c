@@ -21,6 +21,7 @@ int			tap_guc_retry_min_ms = 1000;
 int			tap_guc_retry_max_ms = 5 * 60 * 1000;
 bool		tap_guc_enabled = true;
 bool		tap_guc_allow_output_plugin = true;
+char	   *tap_guc_http_allowed_hosts = NULL;
 
 /* Define the settings that size shared memory. */
 static void
@@ -71,6 +72,14 @@ tap_guc_define(void)
 							7 * 24 * 60, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MIN,
 							NULL, NULL, NULL);
+
+	DefineCustomStringVariable("tapdata.http_allowed_hosts",
+							   "Sets the hosts that the HTTP connector may speak to.",
+							   "Names or addresses, *.example.com for all within a domain, each with :port if only that one; empty for any host.",
+							   &tap_guc_http_allowed_hosts,
+							   "",
+							   PGC_SUSET, GUC_LIST_INPUT,
+							   NULL, NULL, NULL);
 
 	DefineCustomIntVariable("tapdata.retry_max",
 							"Sets the longest pause before a pipeline is tried again.",

@@ -23,6 +23,9 @@ extern bool tap_guc_enabled;	/* off: no pipeline runs */
 /* Workers may use our output plugin although the server does not name it. */
 extern bool tap_guc_allow_output_plugin;
 
+/* Read by the HTTP connector, by its name. */
+extern char *tap_guc_http_allowed_hosts;
+
 /* Define the settings; called once from _PG_init(). */
 extern void tap_guc_define(void);
 
