@@ -1,0 +1,372 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/file/file_scan.c
+ *	  Which files are to be read now.
+ *
+ * NOTES
+ *	  A file whose name is known but whose inode is another may be a new one
+ *	  in its place, or the same one written anew; one whose inode is known
+ *	  under another name was moved (logs are rotated so).  Inodes are only a
+ *	  hint of what to compare: fingerprints decide (file_ledger.c).
+ *
+ *	  A file is begun only when nobody has changed it for a while.  What is
+ *	  added to one that was begun is read at once, but for a last line without
+ *	  its end.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "file_stream.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+/* A writer that stopped within a line goes on within this time. */
+#define LAST_LINE_MS	1000
+
+/* How much longer than a scan the pause behind it is at least. */
+#define PAUSE_FACTOR	5
+#define PAUSE_MIN_MS	20
+
+static bool
+is_pending(const TapFileEntry *entry)
+{
+	return entry->present &&
+		!(entry->done && entry->size == entry->found.size &&
+		  entry->mtime == entry->found.mtime && entry->inode == entry->found.inode);
+}
+
+bool
+tap_file_followed(TapSession *session, TapFileTable *table)
+{
+	TapFileStream *stream = session->stream;
+	const char *definition;
+
+	if (table->asked)
+		return table->table_data != NULL;
+	table->asked = true;
+	table->table_data = stream->args.table_followed(stream->args.core_data, &table->name,
+													false, &definition);
+	table->definition = definition != NULL ?
+		MemoryContextStrdup(session->args->context, definition) : NULL;
+	if (table->table_data != NULL)
+	{
+		ListCell   *cell;
+
+		foreach(cell, tap_file_list_folders(table))
+			tap_file_watch_folder(stream->watch, lfirst(cell));
+	}
+	return table->table_data != NULL;
+}
+
+/* ---------------------------------------------------------------------
+ * The files of a table
+ * ---------------------------------------------------------------------
+ */
+
+static void
+see(TapFileEntry *entry, const TapFileFound *found, int64 now_ms, int64 now_ns)
+{
+	bool		changed = entry->found.inode != found->inode ||
+		entry->found.size != found->size ||
+		entry->found.mtime != found->mtime ||
+		entry->found.ctime != found->ctime;
+
+	entry->present = true;
+	entry->found = *found;
+	entry->found.path = entry->path;
+	if (!changed)
+		return;
+
+	/* what was still before we came needs not to be watched for as long */
+	entry->quiet_since = now_ms;
+	if (found->ctime < now_ns)
+		entry->quiet_since -= (now_ns - found->ctime) / 1000000;
+}
+
+static int
+by_path(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((TapFileFound *) lfirst(a))->path, ((TapFileFound *) lfirst(b))->path);
+}
+
+/* Bring a table's entries together with the files that are there. */
+static void
+merge(TapSession *session, TapFileTable *table, List *found, int64 now_ms, int64 now_ns)
+{
+	MemoryContext old = MemoryContextSwitchTo(session->args->context);
+	List	   *before = table->entries;
+	List	   *after = NIL;
+	int			i = 0;
+	int			j = 0;
+
+	list_sort(found, by_path);
+	while (i < list_length(before) || j < list_length(found))
+	{
+		TapFileEntry *entry = i < list_length(before) ? list_nth(before, i) : NULL;
+		TapFileFound *file = j < list_length(found) ? list_nth(found, j) : NULL;
+		int			order = entry == NULL ? 1 : file == NULL ? -1 :
+			strcmp(entry->path, file->path);
+
+		if (order > 0)
+			entry = tap_file_ledger_new(table, file->path);
+		else
+			i++;
+		entry->present = false;
+		if (order >= 0)
+		{
+			see(entry, file, now_ms, now_ns);
+			j++;
+		}
+		after = lappend(after, entry);
+	}
+	table->entries = after;
+	list_free(before);
+	MemoryContextSwitchTo(old);
+}
+
+/* Files that are gone for so long that nobody will put them back. */
+static void
+forget_old(TapFileStream *stream, TapFileTable *table, int64 now_ns)
+{
+	ListCell   *cell;
+
+	foreach(cell, table->entries)
+	{
+		TapFileEntry *entry = lfirst(cell);
+
+		if (entry->present || (entry->noted && entry->mtime + stream->forget_ns > now_ns))
+			continue;
+		tap_file_ledger_drop(entry);
+		table->entries = foreach_delete_current(table->entries, cell);
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * Files that were moved
+ * ---------------------------------------------------------------------
+ */
+
+static bool
+is_same_file(TapSession *session, const TapFileEntry *known, const TapFileEntry *entry)
+{
+	const char *reason;
+	TapFileHandle *handle = tap_file_open(session, entry->path, &reason);
+	bool		same = handle != NULL && tap_file_ledger_matches(known, handle);
+
+	if (handle != NULL)
+		tap_file_close(handle);
+	return same;
+}
+
+/* What is known under an inode, of files whose names have another one now. */
+static TapFileEntry *
+find_loose(List *loose, uint64 inode)
+{
+	ListCell   *cell;
+
+	foreach(cell, loose)
+	{
+		TapFileEntry *known = lfirst(cell);
+
+		if (known->inode == inode)
+			return known;
+	}
+	return NULL;
+}
+
+static void
+follow_moves(TapSession *session, TapFileTable *table)
+{
+	List	   *loose = NIL;
+	List	   *moved = NIL;
+	ListCell   *cell;
+
+	/* names may have changed in a circle: so what was known is copied first */
+	foreach(cell, table->entries)
+	{
+		TapFileEntry *entry = lfirst(cell);
+		TapFileEntry *known;
+
+		if (!entry->noted || (entry->present && entry->inode == entry->found.inode))
+			continue;
+		known = palloc(sizeof(TapFileEntry));
+		*known = *entry;
+		loose = lappend(loose, known);
+	}
+	foreach(cell, loose == NIL ? NIL : table->entries)
+	{
+		TapFileEntry *entry = lfirst(cell);
+		TapFileEntry *known;
+
+		if (!entry->present || (entry->noted && entry->inode == entry->found.inode))
+			continue;
+		known = find_loose(loose, entry->found.inode);
+		if (known == NULL || !is_same_file(session, known, entry))
+			continue;
+		tap_file_ledger_move(entry, known);
+		moved = lappend(moved, entry);
+		loose = list_delete_ptr(loose, known);
+		known->table = NULL;
+		session->stream->moved = true;
+
+		/* under its old name is another file, or none */
+		for (int i = 0; i < list_length(table->entries); i++)
+		{
+			TapFileEntry *other = list_nth(table->entries, i);
+
+			if (strcmp(other->path, known->path) != 0 || list_member_ptr(moved, other))
+				continue;
+			tap_file_ledger_reset(other);
+			tap_file_ledger_drop(other);
+		}
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * What is to be read
+ * ---------------------------------------------------------------------
+ */
+
+/* Look again when that many milliseconds have passed for the entry. */
+static void
+look_again(TapFileStream *stream, const TapFileEntry *entry, int64 quiet_ms)
+{
+	stream->scan_at = Min(stream->scan_at, entry->quiet_since + quiet_ms);
+}
+
+static bool
+is_ready(TapFileStream *stream, TapFileEntry *entry, int64 now_ms)
+{
+	int64		quiet = now_ms - entry->quiet_since;
+	int64		last_line_ms = Max(stream->settle_ms, LAST_LINE_MS);
+
+	entry->settled = quiet >= stream->settle_ms;
+	entry->final = quiet >= last_line_ms;
+	if (entry->final)
+		return true;
+	look_again(stream, entry, entry->settled ? last_line_ms : stream->settle_ms);
+	if (entry->table->mode == TAP_FILE_REPLACE)
+		return entry->settled;
+	return (entry->settled || entry->offset > 0) && entry->tried_size != entry->found.size;
+}
+
+/* The only file of a table in mode replace that counts; NULL: none is new. */
+static TapFileEntry *
+newest_file(TapFileTable *table)
+{
+	TapFileEntry *newest = NULL;
+	int64		done = 0;
+	ListCell   *cell;
+
+	foreach(cell, table->entries)
+	{
+		TapFileEntry *entry = lfirst(cell);
+
+		if (entry->done)
+			done = Max(done, entry->mtime);
+	}
+	foreach(cell, table->entries)
+	{
+		TapFileEntry *entry = lfirst(cell);
+
+		if (is_pending(entry) && (entry->done || entry->found.mtime > done) &&
+			(newest == NULL || entry->found.mtime >= newest->found.mtime))
+			newest = entry;
+	}
+	return newest;
+}
+
+/* Queue what is ready; true if nothing is left to be read. */
+static bool
+queue_table(TapSession *session, TapFileTable *table, int64 now_ms)
+{
+	TapFileStream *stream = session->stream;
+	TapFileEntry *newest = table->mode == TAP_FILE_REPLACE ? newest_file(table) : NULL;
+	bool		nothing_left = true;
+	ListCell   *cell;
+
+	foreach(cell, table->entries)
+	{
+		TapFileEntry *entry = lfirst(cell);
+		MemoryContext old;
+
+		if (!is_pending(entry) ||
+			(table->mode == TAP_FILE_REPLACE && entry != newest))
+			continue;
+		nothing_left = false;
+		if (!is_ready(stream, entry, now_ms))
+			continue;
+		old = MemoryContextSwitchTo(session->args->context);
+		stream->queue = lappend(stream->queue, entry);
+		MemoryContextSwitchTo(old);
+	}
+	return nothing_left;
+}
+
+static int
+by_age(const ListCell *a, const ListCell *b)
+{
+	const TapFileFound *left = &((TapFileEntry *) lfirst(a))->found;
+	const TapFileFound *right = &((TapFileEntry *) lfirst(b))->found;
+
+	if (left->mtime != right->mtime)
+		return left->mtime < right->mtime ? -1 : 1;
+	return strcmp(left->path, right->path);
+}
+
+/*
+ * All was read that was there when newest was the last change.  The clock of
+ * files has ticks: what is written later in the same one would look as old.
+ */
+static void
+cover(TapFileStream *stream, int64 newest, int64 now_ms, int64 now_ns)
+{
+	if (newest <= stream->covered)
+		return;
+	if (newest <= now_ns && now_ns - newest < TAP_FILE_TICK_NS)
+	{
+		stream->scan_at = Min(stream->scan_at, now_ms + TAP_FILE_TICK_NS / 1000000);
+		return;
+	}
+	stream->covered = newest;
+	stream->moved = true;
+}
+
+void
+tap_file_scan(TapSession *session)
+{
+	TapFileStream *stream = session->stream;
+	MemoryContext old = MemoryContextSwitchTo(stream->scan_context);
+	int64		begin_ms = tap_file_clock();
+	int64		begin_ns = tap_file_now();
+	int64		newest = 0;
+	bool		nothing_left = true;
+	ListCell   *cell;
+
+	MemoryContextReset(stream->scan_context);
+	stream->changed = false;
+	stream->scan_at = begin_ms + stream->poll_ms;
+	list_free(stream->queue);
+	stream->queue = NIL;
+	tap_file_tables_load(session);
+	foreach(cell, session->tables)
+	{
+		TapFileTable *table = lfirst(cell);
+		List	   *found = tap_file_list(session, table, &newest);
+
+		if (!tap_file_followed(session, table))
+			continue;
+		merge(session, table, found, begin_ms, begin_ns);
+		follow_moves(session, table);
+		forget_old(stream, table, begin_ns);
+		nothing_left &= queue_table(session, table, begin_ms);
+	}
+	list_sort(stream->queue, by_age);
+	if (nothing_left)
+		cover(stream, newest, begin_ms, begin_ns);
+	stream->scan_not_before = tap_file_clock() +
+		Max(PAUSE_MIN_MS, (tap_file_clock() - begin_ms) * PAUSE_FACTOR);
+	MemoryContextSwitchTo(old);
+}
