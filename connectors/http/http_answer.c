@@ -105,7 +105,7 @@ raise_login(TapSession *session, const TapHttpAnswer *answer)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-			 errmsg("the target at %s refused the login", tap_http_place(session)),
+			 errmsg("the server at %s refused the login", tap_http_place(session)),
 			 errdetail("%s", tap_http_describe_answer(session, answer)),
 			 errhint("Check user and password of the connection's URI, or its option \"bearer_token\" or \"secret_headers\"; tapdata.alter_connection() changes them.")));
 }
@@ -115,7 +115,7 @@ raise_redirect(TapSession *session, const TapHttpAnswer *answer)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_ERROR),
-			 errmsg("the target at %s sends requests elsewhere", tap_http_place(session)),
+			 errmsg("the server at %s sends requests elsewhere", tap_http_place(session)),
 			 errdetail("It answered with HTTP status %ld.", answer->status),
 			 errhint("Only redirects with status 307 or 308 to the same scheme, host and port are followed. Give the connection the URI of where the target is.")));
 }
@@ -125,7 +125,7 @@ raise_for_good(TapSession *session, const TapHttpAnswer *answer)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-			 errmsg("could not make a connection to the target at %s", tap_http_place(session)),
+			 errmsg("could not make a connection to the server at %s", tap_http_place(session)),
 			 errdetail("%s.", answer->error),
 			 errhint("Check the options \"ssl_ca\", \"ssl_cert\", \"ssl_key\" and \"ssl_mode\" of the connection, and the certificate of the target.")));
 }

@@ -34,6 +34,7 @@
 
 #define MAX_REDIRECTS		5
 #define MAX_EVENTS			16
+#define MOST_HEADER_BYTES	(64 * 1024)
 #define EXCEPTION_HEADER	"x-clickhouse-exception-code:"
 
 struct TapHttpClient
@@ -62,8 +63,10 @@ struct TapHttpTransfer
 	int			redirects;
 	bool		finished;
 	TapHttpAnswer answer;
-	char	   *error;			/* by malloc(), as redirect */
+	char	   *error;			/* by malloc(), as the next two */
 	char	   *redirect;
+	char	   *answer_headers;
+	Size		header_bytes;
 };
 
 /* ---------------------------------------------------------------------
@@ -149,6 +152,26 @@ take_body(char *bytes, size_t size, size_t count, void *data)
 	return transfer->answer.too_long ? 0 : size * count;
 }
 
+/* Keep a line of the answer's headers; those of a redirect make room for it. */
+static bool
+keep_header(TapHttpTransfer *transfer, const char *line, Size length)
+{
+	char	   *larger;
+
+	if (length >= 5 && memcmp(line, "HTTP/", 5) == 0)
+		transfer->header_bytes = 0;
+	if (transfer->header_bytes + length > MOST_HEADER_BYTES)
+		return false;
+	larger = realloc(transfer->answer_headers, transfer->header_bytes + length + 1);
+	if (larger == NULL)
+		return false;
+	memcpy(larger + transfer->header_bytes, line, length);
+	transfer->header_bytes += length;
+	larger[transfer->header_bytes] = '\0';
+	transfer->answer_headers = larger;
+	return true;
+}
+
 static size_t
 take_header(char *bytes, size_t size, size_t count, void *data)
 {
@@ -156,6 +179,11 @@ take_header(char *bytes, size_t size, size_t count, void *data)
 	Size		length = size * count;
 	Size		name = strlen(EXCEPTION_HEADER);
 
+	if (transfer->request.headers_kept && !keep_header(transfer, bytes, length))
+	{
+		transfer->answer.too_long = true;
+		return 0;
+	}
 	if (length > name && length < name + 32 &&
 		pg_strncasecmp(bytes, EXCEPTION_HEADER, name) == 0)
 	{
@@ -261,9 +289,13 @@ set_up(TapHttpTransfer *transfer)
 TapHttpTransfer *
 tap_http_begin(TapHttpClient *client, const TapHttpRequest *request)
 {
-	TapHttpTransfer *transfer = MemoryContextAllocZero(client->session->context,
-													   sizeof(TapHttpTransfer));
+	const TapUriHost *host = &client->session->args.uri->hosts[client->host];
+	TapHttpTransfer *transfer;
 
+	/* the list may have changed since the connection was made */
+	if (request->foreign_url == NULL)
+		tap_http_check_allowed(host->host, host->port, client->session->settings.tls);
+	transfer = MemoryContextAllocZero(client->session->context, sizeof(TapHttpTransfer));
 	transfer->client = client;
 	transfer->request = *request;
 	dlist_push_tail(&client->transfers, &transfer->node);
@@ -298,6 +330,7 @@ tap_http_finish(TapHttpTransfer *transfer)
 	free(transfer->body);
 	free(transfer->error);
 	free(transfer->redirect);
+	free(transfer->answer_headers);
 	pfree(transfer);
 }
 
@@ -350,6 +383,16 @@ is_same_place(CURL *easy, const char *target)
 	return same;
 }
 
+/* Whether a redirect has the same method again, as all have for GET. */
+static bool
+keeps_method(const TapHttpTransfer *transfer)
+{
+	long		status = transfer->answer.status;
+
+	return status == 307 || status == 308 ||
+		(strcmp(transfer->request.method, "GET") == 0 && status >= 301 && status <= 303);
+}
+
 /*
  * A redirect that keeps the method and stays at the place is followed; true
  * when the request is under way again.
@@ -368,8 +411,7 @@ follow_redirect(TapHttpTransfer *transfer)
 	copy = strdup(target);
 	free(transfer->redirect);
 	transfer->redirect = copy;
-	if (copy == NULL || (transfer->answer.status != 307 && transfer->answer.status != 308) ||
-		transfer->redirects >= MAX_REDIRECTS || !is_same_place(transfer->easy, copy))
+	if (copy == NULL || !keeps_method(transfer) || transfer->redirects >= MAX_REDIRECTS || !is_same_place(transfer->easy, copy))
 		return false;
 
 	(void) curl_multi_remove_handle(transfer->client->multi, transfer->easy);
@@ -407,6 +449,7 @@ take_answer(TapHttpTransfer *transfer, CURLcode code)
 	answer->body = transfer->body ? transfer->body : "";
 	answer->length = transfer->length;
 	answer->redirect = transfer->redirect;
+	answer->headers = transfer->answer_headers;
 	if (!answer->complete)
 	{
 		transfer->error = strdup(failure_text(transfer, code));
@@ -415,6 +458,30 @@ take_answer(TapHttpTransfer *transfer, CURLcode code)
 	}
 	transfer->finished = true;
 	transfer->client->running--;
+}
+
+char *
+tap_http_answer_header(const TapHttpAnswer *answer, const char *name)
+{
+	StringInfoData value;
+	Size		length = strlen(name);
+	const char *line = answer->headers;
+
+	initStringInfo(&value);
+	for (; line != NULL && *line != '\0'; line += strcspn(line, "\n"), line += (*line == '\n'))
+	{
+		const char *text = line + length + 1;
+		int			bytes;
+
+		if (pg_strncasecmp(line, name, length) != 0 || line[length] != ':')
+			continue;
+		text += strspn(text, " \t");
+		bytes = (int) strcspn(text, "\r\n");
+		while (bytes > 0 && (text[bytes - 1] == ' ' || text[bytes - 1] == '\t'))
+			bytes--;
+		appendStringInfo(&value, "%s%.*s", value.len > 0 ? ", " : "", bytes, text);
+	}
+	return value.len > 0 ? value.data : NULL;
 }
 
 const TapHttpAnswer *
@@ -547,6 +614,7 @@ copy_answer(const TapHttpAnswer *answer)
 	copy->body = body;
 	copy->error = answer->error ? pstrdup(answer->error) : NULL;
 	copy->redirect = answer->redirect ? pstrdup(answer->redirect) : NULL;
+	copy->headers = answer->headers ? pstrdup(answer->headers) : NULL;
 	return copy;
 }
 

@@ -7,7 +7,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "http_connector.h"
+#include "http_source.h"
 
 #include <curl/curl.h>
 
@@ -153,7 +153,7 @@ static const TapOption options[] = {
 	{
 		.name = "retry_ms",
 		.type = TAP_OPTION_INT,
-		.scope = TAP_SCOPE_PUBLISH,
+		.scope = TAP_SCOPE_PULL | TAP_SCOPE_PUBLISH,
 		.default_value = "30000",
 		.minimum = 0,
 		.maximum = 86400000,
@@ -308,12 +308,34 @@ check_hosts(const TapUri *uri)
 	}
 }
 
+/* What only a source has is checked when there is any of it. */
+static void
+check_source(const TapUri *uri, const TapOptions *given, const TapHttpDialect *dialect)
+{
+	char	   *conflict = tap_http_oauth_conflict(given);
+
+	if (conflict != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s", conflict)));
+	if (!tap_http_is_meant_as_source(given))
+		return;
+	if (dialect != &tap_http_webhook)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options of a source are given for a target of the kind %s", dialect->name)));
+	(void) tap_http_endpoints(uri, given, NULL);
+}
+
 static void
 check_uri(const TapUri *uri, const TapOptions *given)
 {
 	const TapHttpDialect *dialect = tap_http_dialect(uri, given);
 
 	check_hosts(uri);
+	for (int i = 0; i < uri->nhosts; i++)
+		tap_http_check_allowed(uri->hosts[i].host, uri->hosts[i].port,
+							   tap_http_scheme_is_tls(uri->scheme));
 	if (dialect == &tap_http_clickhouse && uri->path != NULL && strchr(uri->path, '/') != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -321,12 +343,33 @@ check_uri(const TapUri *uri, const TapOptions *given)
 				 errhint("Write %s://user:password@host:8123/database.", uri->scheme)));
 	check_login(uri, given);
 	check_tls(uri, given);
+	check_source(uri, given, dialect);
 }
 
 /* ---------------------------------------------------------------------
  * Sessions
  * ---------------------------------------------------------------------
  */
+
+/* A test without a pipeline is of what the options look like. */
+static bool
+is_source(const TapSession *session)
+{
+	const TapSessionArgs *args = &session->args;
+	bool		is_test = args->purpose == TAP_PURPOSE_TEST;
+
+	if (args->purpose == TAP_PURPOSE_SINK)
+		return false;
+	if (is_test && args->pipeline_options == NULL && !tap_http_is_meant_as_source(args->options))
+		return false;
+	if (session->dialect != &tap_http_webhook)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a connection of the kind %s is a target, not a source",
+						session->dialect->name),
+				 errhint("An API is read by a connection whose URI begins with http:// or https:// alone, without the option \"dialect\".")));
+	return true;
+}
 
 TapSession *
 tap_http_open(const TapSessionArgs *args)
@@ -341,7 +384,10 @@ tap_http_open(const TapSessionArgs *args)
 	PG_TRY();
 	{
 		(void) tap_http_client_create(session);
-		tap_http_queue_init(session);
+		if (is_source(session))
+			tap_http_source_open(session);
+		else
+			tap_http_queue_init(session);
 	}
 	PG_CATCH();
 	{
@@ -360,33 +406,50 @@ tap_http_close(TapSession *session)
 {
 	if (session == NULL)
 		return;
+	tap_http_source_close(session);
 	tap_http_queue_free(session);
 	tap_http_client_free(session->client);
 	session->client = NULL;
 }
 
-static const TapConnector connector = {
+static TapConnector connector = {
 	.magic = TAP_CONNECTOR_MAGIC,
 	.abi = TAP_CONNECTOR_ABI,
 	.size = sizeof(TapConnector),
 	.name = "http",
-	.description = "Webhooks, Elasticsearch, OpenSearch and ClickHouse, by HTTP",
+	.description = "APIs as sources; webhooks, Elasticsearch, OpenSearch and ClickHouse as targets, by HTTP",
 	.version = TAP_HTTP_VERSION,
 	.uri_schemes = schemes,
-	.options = options,
-	.capabilities = 0,
+	.capabilities = TAP_CAN_STREAM | TAP_POLLS | TAP_ADDS_TABLES,
 	.check_uri = check_uri,
 	.open = tap_http_open,
 	.close = tap_http_close,
 	.test = tap_http_test,
-	.source = NULL,
+	.source = &tap_http_source,
 	.sink = &tap_http_sink,
 };
+
+/* The options of a target, then those of a source, in one table. */
+static const TapOption *
+all_options(void)
+{
+	int			nsource = 0;
+	TapOption  *all;
+
+	while (tap_http_source_options[nsource].name != NULL)
+		nsource++;
+	all = MemoryContextAlloc(TopMemoryContext, sizeof(TapOption) * (lengthof(options) + nsource));
+	memcpy(all, options, sizeof(TapOption) * (lengthof(options) - 1));
+	memcpy(all + lengthof(options) - 1, tap_http_source_options,
+		   sizeof(TapOption) * (nsource + 1));
+	return all;
+}
 
 const TapConnector *
 tap_connector_init(const TapCore *core)
 {
 	tap_http_core = core;
 	(void) curl_global_init(CURL_GLOBAL_DEFAULT);
+	connector.options = all_options();
 	return &connector;
 }

@@ -24,6 +24,8 @@
  *	  http_clickhouse_table.c	its tables and types
  *	  http_truncate.c	empties indexes of Elasticsearch
  *	  http_test.c		the checks of test_connection()
+ *	  http_allowed.c	hosts that may be spoken to
+ *	  http_source.h		says what the files of HTTP as a source are
  *
  *	  A session has lanes.  A lane is a queue of batches of which one is on its
  *	  way at a time, so that what is in a lane arrives in order.  Webhooks and
@@ -69,6 +71,15 @@ typedef struct TapHttpRequest
 	const char *body;			/* NULL: none */
 	Size		length;
 	const char *idempotency_key;	/* or NULL */
+	const char *url;			/* path and query at the session's host, as they
+								 * stand in a URL, instead of the URI's path; or
+								 * NULL */
+	const char *foreign_url;	/* a whole URL, to which nothing of the session's
+								 * login is sent; or NULL */
+	List	   *headers;		/* of char *: further ones, "Name: value" */
+	bool		compressed;		/* the answer may be; its limit is of what it
+								 * is then */
+	bool		headers_kept;	/* those of the answer */
 	Size		answer_limit;	/* bytes of the answer that are kept; the
 								 * request fails when there are more, unless
 								 * answer_ignored */
@@ -88,6 +99,7 @@ typedef struct TapHttpAnswer
 	int64		retry_after;	/* seconds that the server asks for; 0: none */
 	int			exception;		/* ClickHouse's error code; 0: none */
 	const char *redirect;		/* where a 3xx points to, or NULL */
+	const char *headers;		/* one a line, if they are kept; or NULL */
 } TapHttpAnswer;
 
 /* Make a client whose memory is the session's. */
@@ -133,6 +145,12 @@ struct curl_slist;
 extern struct curl_slist *tap_http_set_request(TapSession *session, void *handle,
 											   const TapHttpRequest *request);
 
+/*
+ * The value of a header of the answer, the values of several joined by commas;
+ * NULL: it has none.  In the current context.
+ */
+extern char *tap_http_answer_header(const TapHttpAnswer *answer, const char *name);
+
 /* "http://host:port" of the host in use, for messages. */
 extern char *tap_http_place(TapSession *session);
 
@@ -147,6 +165,9 @@ extern char *tap_http_place(TapSession *session);
  */
 extern struct curl_slist *tap_http_headers(TapSession *session,
 										   const TapHttpRequest *request);
+
+/* A secret by the option itself or by one that names a file; NULL: neither. */
+extern char *tap_http_secret(TapSession *session, const char *option, const char *file_option);
 
 /* The lower case hexadecimal HMAC-SHA-256; in the current context. */
 extern char *tap_http_hmac(const char *secret, const char *data, Size length);
@@ -203,6 +224,12 @@ extern void tap_http_check_column(const char *value);
  * object of headers that was checked.
  */
 extern List *tap_http_header_pairs(const char *json);
+
+/*
+ * Raise an error if tapdata.http_allowed_hosts does not have the host.  port 0:
+ * the usual one of the scheme.
+ */
+extern void tap_http_check_allowed(const char *host, int port, bool tls);
 
 /* The dialect that scheme and option "dialect" name; raises an error. */
 extern const TapHttpDialect *tap_http_dialect(const TapUri *uri, const TapOptions *options);
@@ -376,7 +403,7 @@ struct TapHttpDialect
 
 	/* See TapSinkCallbacks; may use tap_http_call(). */
 	void	   *(*prepare_table) (TapSession *session, const TapSourceTable *table,
-								  const TapSourceTable *old, bool known);
+								  const TapSourceTable *old, void *old_data);
 
 	/* Encode a change and add it by tap_http_queue_add(). */
 	void		(*write) (TapSession *session, const TapOutChange *change);
@@ -440,6 +467,9 @@ struct TapSession
 	List	   *targets;		/* of void *: the dialect's, one a table */
 	List	   *secrets;		/* of char *: those that were sent */
 	bool		told_newer;		/* that the target has newer documents */
+	struct TapHttpSource *source;	/* NULL: the session is a sink's */
+	char	   *oauth_token;	/* NULL: none was fetched, or none is needed */
+	TimestampTz oauth_until;	/* when it has to be fetched anew; 0: never */
 };
 
 extern void tap_http_queue_init(TapSession *session);
@@ -553,13 +583,6 @@ extern uint64 tap_http_version(const TapOutChange *change);
 /* Raise the error for a table without a key. */
 extern void tap_http_require_key(const TapSourceTable *table, const char *kind);
 
-/*
- * Raise the error for a target that was filled before and is gone: an empty
- * one in its place would hide that.  kind: what such a target is called.
- */
-extern void tap_http_raise_gone(const char *kind, const char *target,
-								const TapTableName *table) __attribute__((noreturn));
-
 /* ---------------------------------------------------------------------
  * test_connection()
  * ---------------------------------------------------------------------
@@ -568,6 +591,10 @@ extern void tap_http_raise_gone(const char *kind, const char *target,
 extern TapSession *tap_http_open(const TapSessionArgs *args);
 extern void tap_http_close(TapSession *session);
 extern List *tap_http_test(const TapSessionArgs *args, List *tables);
+
+/* One more check for a list of TapCheck *. */
+extern List *tap_http_add_check(List *checks, const char *name, bool ok, bool required,
+								char *detail, const char *hint, int sqlstate);
 
 extern const TapSinkCallbacks tap_http_sink;
 

@@ -36,9 +36,8 @@ add_header(struct curl_slist **headers, const char *header)
 	*headers = longer;
 }
 
-/* A secret by the option itself or by one that names a file; NULL: neither. */
-static char *
-secret_of(TapSession *session, const char *option, const char *file_option)
+char *
+tap_http_secret(TapSession *session, const char *option, const char *file_option)
 {
 	const TapOptions *options = session->args.options;
 	const char *value = tap_http_core->option_text(options, option);
@@ -91,7 +90,7 @@ static void
 add_signature(TapSession *session, const TapHttpRequest *request,
 			  struct curl_slist **headers)
 {
-	char	   *secret = secret_of(session, "signature_secret", "signature_secret_file");
+	char	   *secret = tap_http_secret(session, "signature_secret", "signature_secret_file");
 	char	   *signature;
 
 	if (secret == NULL || request->body == NULL)
@@ -107,7 +106,8 @@ add_signature(TapSession *session, const TapHttpRequest *request,
 static void
 add_token(TapSession *session, struct curl_slist **headers)
 {
-	char	   *token = secret_of(session, "bearer_token", "bearer_token_file");
+	char	   *token = session->oauth_token ? pstrdup(session->oauth_token) :
+	tap_http_secret(session, "bearer_token", "bearer_token_file");
 	char	   *header;
 
 	if (token == NULL)
@@ -140,11 +140,26 @@ add_given(TapSession *session, const char *json, bool secret, struct curl_slist 
 	}
 }
 
+/* Those of the user, and what the session logs in by. */
+static void
+add_own(TapSession *session, const TapHttpRequest *request, struct curl_slist **headers)
+{
+	const TapSessionArgs *args = &session->args;
+
+	add_given(session, tap_http_core->option_text(args->options, "headers"), false, headers);
+	if (args->purpose == TAP_PURPOSE_SINK && args->pipeline_options != NULL)
+		add_given(session, tap_http_core->option_text(args->pipeline_options, "headers"), false,
+				  headers);
+	add_given(session, tap_http_core->option_text(args->options, "secret_headers"), true,
+			  headers);
+	add_token(session, headers);
+	add_signature(session, request, headers);
+}
+
 struct curl_slist *
 tap_http_headers(TapSession *session, const TapHttpRequest *request)
 {
 	struct curl_slist *headers = NULL;
-	const TapSessionArgs *args = &session->args;
 
 	add_header(&headers, "User-Agent: tapdata/" TAP_HTTP_VERSION);
 
@@ -154,16 +169,14 @@ tap_http_headers(TapSession *session, const TapHttpRequest *request)
 			   psprintf("Content-Type: %s", request->content_type) : "Content-Type:");
 	PG_TRY();
 	{
+		ListCell   *cell;
+
 		if (request->idempotency_key != NULL)
 			add_header(&headers, psprintf("Idempotency-Key: %s", request->idempotency_key));
-		add_given(session, tap_http_core->option_text(args->options, "headers"), false, &headers);
-		if (args->pipeline_options != NULL)
-			add_given(session, tap_http_core->option_text(args->pipeline_options, "headers"), false,
-					  &headers);
-		add_given(session, tap_http_core->option_text(args->options, "secret_headers"), true,
-				  &headers);
-		add_token(session, &headers);
-		add_signature(session, request, &headers);
+		foreach(cell, request->headers)
+			add_header(&headers, lfirst(cell));
+		if (request->foreign_url == NULL)
+			add_own(session, request, &headers);
 	}
 	PG_CATCH();
 	{

@@ -10,7 +10,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "http_connector.h"
+#include "http_source.h"
 
 #include "utils/builtins.h"
 #include "utils/formatting.h"
@@ -311,6 +311,9 @@ tap_http_read_settings(const TapSessionArgs *args, TapHttpSettings *settings)
 	settings->max_in_flight = 1;
 	if (pipeline == NULL)
 		return;
+	settings->retry_ms = tap_http_core->option_int(pipeline, "retry_ms");
+	if (args->purpose != TAP_PURPOSE_SINK)
+		return;
 	if (tap_http_core->option_given(pipeline, "timeout_ms"))
 		settings->timeout_ms = tap_http_core->option_int(pipeline, "timeout_ms");
 	settings->method = tap_http_core->option_text(pipeline, "method");
@@ -320,7 +323,6 @@ tap_http_read_settings(const TapSessionArgs *args, TapHttpSettings *settings)
 	settings->batch_bytes = Min((Size) tap_http_core->option_int(pipeline, "batch_bytes"),
 								(Size) MOST_BATCH_BYTES);
 	settings->max_in_flight = (int) tap_http_core->option_int(pipeline, "max_in_flight");
-	settings->retry_ms = tap_http_core->option_int(pipeline, "retry_ms");
 }
 
 /* Options that only some dialects know. */
@@ -360,6 +362,19 @@ tap_http_options_conflict(const TapSessionArgs *args, char **hint)
 	const char *version;
 	const char *deleted;
 
+	*hint = NULL;
+	if (args->purpose != TAP_PURPOSE_SINK)
+	{
+		*hint = "Use http:// or https:// alone, without the option \"dialect\", for an API to be read.";
+		return dialect == &tap_http_webhook ? tap_http_oauth_conflict(args->options) :
+			args->pipeline_options == NULL ? NULL :
+			psprintf("%s is a target, not a source", dialect->name);
+	}
+	if (tap_http_core->option_given(args->options, "oauth_token_url"))
+	{
+		*hint = "Give targets a user and password, or the option \"bearer_token_file\".";
+		return "OAuth 2.0 is for sources only";
+	}
 	if (args->pipeline_options == NULL)
 		return NULL;
 	version = tap_http_core->option_text(args->pipeline_options, "version_column");

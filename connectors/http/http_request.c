@@ -44,15 +44,24 @@ request_url(TapSession *session, const TapHttpRequest *request)
 	StringInfoData url;
 	const char *mark = "?";
 
+	if (request->foreign_url != NULL)
+		return pstrdup(request->foreign_url);
 	initStringInfo(&url);
 	appendStringInfoString(&url, tap_http_place(session));
-	append_path(session, request, &url);
+	if (request->url == NULL)
+		append_path(session, request, &url);
+	else
+		appendStringInfoString(&url, request->url);
+	if (request->url != NULL && strchr(request->url, '?') != NULL)
+		mark = "&";
 	if (request->query != NULL)
 	{
 		appendStringInfo(&url, "%s%s", mark, request->query);
 		mark = "&";
 	}
-	if (session->settings.query != NULL)
+
+	/* a link to the next page may have it already */
+	if (session->settings.query != NULL && strstr(url.data, session->settings.query) == NULL)
 	{
 		appendStringInfo(&url, "%s%s", mark, session->settings.query);
 		tap_http_note_secret(session, session->settings.query);
@@ -81,15 +90,21 @@ set_tls(CURL *easy, const TapHttpSettings *settings)
 		curl_easy_setopt(easy, CURLOPT_SSLKEY, settings->ssl_key);
 }
 
+static void
+set_scheme(CURL *easy, bool tls)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, tls ? "https" : "http");
+#else
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS, tls ? CURLPROTO_HTTPS : CURLPROTO_HTTP);
+#endif
+}
+
 /* Nothing but HTTP to the host that the user named, whatever else is set up here. */
 static void
 set_limits(CURL *easy, const TapHttpSettings *settings)
 {
-#if LIBCURL_VERSION_NUM >= 0x075500
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, settings->tls ? "https" : "http");
-#else
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS, settings->tls ? CURLPROTO_HTTPS : CURLPROTO_HTTP);
-#endif
+	set_scheme(easy, settings->tls);
 #if LIBCURL_VERSION_NUM >= 0x075700
 	/* a process that is told to stop does not wait for the lookup of a name */
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
@@ -167,7 +182,13 @@ tap_http_set_request(TapSession *session, void *handle, const TapHttpRequest *re
 	set_limits(easy, &session->settings);
 	set_tls(easy, &session->settings);
 	set_method(easy, request);
-	set_login(session, easy);
+	if (request->compressed)
+		curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
+	if (request->foreign_url != NULL)
+		set_scheme(easy, tap_http_scheme_is_tls(pnstrdup(request->foreign_url,
+														 strcspn(request->foreign_url, ":"))));
+	else
+		set_login(session, easy);
 	headers = tap_http_headers(session, request);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
 	return headers;

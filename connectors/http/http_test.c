@@ -8,12 +8,12 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "http_connector.h"
+#include "http_source.h"
 
 #include "utils/memutils.h"
 
-static List *
-add_check(List *checks, const char *name, bool ok, bool required, char *detail,
+List *
+tap_http_add_check(List *checks, const char *name, bool ok, bool required, char *detail,
 		  const char *hint, int sqlstate)
 {
 	TapCheck   *check = palloc0(sizeof(TapCheck));
@@ -35,7 +35,7 @@ check_options(const TapSessionArgs *args, List *checks)
 
 	if (conflict == NULL)
 		return checks;
-	return add_check(checks, "options", false, true, conflict, hint,
+	return tap_http_add_check(checks, "options", false, true, conflict, hint,
 					 ERRCODE_INVALID_PARAMETER_VALUE);
 }
 
@@ -48,11 +48,12 @@ check_clear_text(TapSession *session, List *checks)
 	bool		secret = uri->user != NULL ||
 	tap_http_core->option_given(options, "bearer_token") ||
 	tap_http_core->option_given(options, "bearer_token_file") ||
-	tap_http_core->option_given(options, "secret_headers");
+	tap_http_core->option_given(options, "secret_headers") ||
+	tap_http_core->option_given(options, "oauth_token_url");
 
 	if (session->settings.tls || !secret)
 		return checks;
-	return add_check(checks, "tls", false, false, "secrets are sent without TLS",
+	return tap_http_add_check(checks, "tls", false, false, "secrets are sent without TLS",
 					 "Works, but everybody on the way to the target can read them; begin the URI with https://.", 0);
 }
 
@@ -75,27 +76,27 @@ check_server(TapSession *session, List *checks)
 	const char *wrong;
 
 	if (answer->status == 0)
-		return add_check(checks, "reachable", false, true,
+		return tap_http_add_check(checks, "reachable", false, true,
 						 psprintf("%s: %s", place, answer->error),
 						 answer->for_good ?
 						 "Check the options \"ssl_mode\" and \"ssl_ca\" of the connection, and the certificate of the target." :
 						 "Check host and port of the connection's URI, and that the target runs and can be reached from the hub.",
 						 answer->for_good ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION :
 						 ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION);
-	checks = add_check(checks, "reachable", true, true,
+	checks = tap_http_add_check(checks, "reachable", true, true,
 					   psprintf("%s%s", place, session->settings.tls ? ", TLS" : ""), NULL, 0);
 	wrong = session->dialect->recognize(session, &detail);
 	MemoryContextSwitchTo(context);
 	if (answer->status == 401 || answer->status == 407 ||
 		(wrong != NULL && (strstr(wrong, "status 401") || strstr(wrong, "status 403") ||
 						   strstr(wrong, "status 407"))))
-		return add_check(checks, "login", false, true,
+		return tap_http_add_check(checks, "login", false, true,
 						 pstrdup(wrong ? wrong : tap_http_describe_answer(session, answer)),
 						 login_hint(session), ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
-	checks = add_check(checks, "login", true, true,
+	checks = tap_http_add_check(checks, "login", true, true,
 					   session->args.uri->user ? psprintf("as %s", session->args.uri->user) :
 					   "without a user", NULL, 0);
-	return add_check(checks, "kind", wrong == NULL, true, detail && wrong == NULL ? detail : pstrdup(wrong),
+	return tap_http_add_check(checks, "kind", wrong == NULL, true, detail && wrong == NULL ? detail : pstrdup(wrong),
 					 "Check the URI's scheme and port, or the option \"dialect\"; http:// and https:// alone are for webhooks.",
 					 ERRCODE_FDW_ERROR);
 }
@@ -104,7 +105,7 @@ static List *
 run_checks(TapSession *session, List *checks)
 {
 	if (session->dialect == &tap_http_webhook)
-		checks = add_check(checks, "target", true, false,
+		checks = tap_http_add_check(checks, "target", true, false,
 						   psprintf("webhook, %s", session->settings.method), NULL, 0);
 	checks = check_clear_text(session, checks);
 	return check_server(session, checks);
@@ -114,7 +115,7 @@ run_checks(TapSession *session, List *checks)
 static List *
 error_as_check(List *checks, const ErrorData *edata)
 {
-	return add_check(checks, "request", false, true,
+	return tap_http_add_check(checks, "request", false, true,
 					 psprintf("%s%s%s", edata->message, edata->detail ? ": " : "",
 							  edata->detail ? edata->detail : ""),
 					 edata->hint, edata->sqlerrcode);
@@ -127,11 +128,13 @@ tap_http_test(const TapSessionArgs *args, List *tables)
 	List	   *volatile checks = check_options(args, NIL);
 	TapSession *volatile session = NULL;
 
-	(void) tables;
 	PG_TRY();
 	{
 		session = tap_http_open(args);
-		checks = run_checks(session, checks);
+		if (session->source != NULL)
+			checks = tap_http_test_source(session, tables, check_clear_text(session, checks));
+		else
+			checks = run_checks(session, checks);
 	}
 	PG_CATCH();
 	{

@@ -1,7 +1,7 @@
 # test/services/http_server.py
 #	  The HTTP server of tests: records requests, and fails on request.
 #
-# usage: http_server.py PORT DIR webhook|bulk|clickhouse clear|tls|client-tls TEMPORARY
+# usage: http_server.py PORT DIR webhook|bulk|clickhouse|api clear|tls|client-tls TEMPORARY
 #
 # Every request that is taken is a line of JSON in DIR/requests: method, path, headers (names
 # in lower case), body, number. It is written before the answer is sent, so that what was
@@ -21,9 +21,37 @@
 #   limit     answers 413 to bodies longer than "bytes"; never used up
 #   item      bulk: "status", "type" and "reason" for the document "id"
 #
+#   endless     never stops to answer
+#   drip        a byte of the answer every tenth of a second, without an end
+#
 # DIR/documents has the documents of mode bulk after each request.
+#
+# DIR/api is what mode api serves, read for each request: by path, a hash of
+#
+#   rows        list of objects
+#   wrap        names on the way to the rows in the answer, as ["data", "items"]
+#   pages       link, page, offset or cursor; without, all rows are in one answer
+#   size        rows of a page (2), whatever was asked for
+#   since       [parameter, member]: only rows whose member is not before the parameter
+#   after       the same, only rows whose member is behind it
+#   type        json (the default), ndjson, csv, or any other Content-Type for "raw"
+#   raw         the body, instead of rows
+#   etag        true: answers 304 to If-None-Match
+#   modified    the same by If-Modified-Since
+#   gzip        true: compressed, if the client takes that
+#   bomb        bytes of zeros that the answer is compressed of
+#   login       "user:password", "Bearer token", or "oauth": see /token
+#   header      [name, value] that the request must have
+#   parameter   the same for the query
+#
+# POST /token gives tokens by OAuth 2.0 to client "hub" with secret "s3cret"; "expires" of the
+# hash for /token is how long they last, "body" that the client logs in there.
 
+import base64
+import csv
+import gzip
 import hashlib
+import io
 import json
 import os
 import socket
@@ -165,6 +193,129 @@ class ClickHouse:
         return status, text, {'X-ClickHouse-Exception-Code': str(code)}
 
 
+class Api:
+    """Endpoints that are read."""
+
+    def __init__(self):
+        self.tokens = {}
+
+    def token(self, routes, body, headers):
+        route = routes.get('/token', {})
+        form = {name: value[0] for name, value in urllib.parse.parse_qs(body.decode()).items()}
+        login = headers.get('Authorization', '')
+        if route.get('body'):
+            good = form.get('client_id') == 'hub' and form.get('client_secret') == 's3cret'
+        else:
+            good = login == 'Basic ' + base64.b64encode(b'hub:s3cret').decode()
+        if not good or form.get('grant_type') != 'client_credentials':
+            return 401, '{"error": "invalid_client"}'
+        token = f'token-{len(self.tokens) + 1}'
+        self.tokens[token] = time.time() + route.get('expires', 3600)
+        return 200, json.dumps({'access_token': token, 'token_type': 'Bearer',
+                                'expires_in': route.get('says', route.get('expires', 3600))}), {
+                                    'Content-Type': 'application/json'}
+
+    def refused(self, route, headers, parameters):
+        login = headers.get('Authorization', '')
+        wanted = route.get('login')
+        if wanted == 'oauth':
+            token = login.removeprefix('Bearer ')
+            if self.tokens.get(token, 0) < time.time():
+                return 401, 'the token is not valid'
+        elif wanted and wanted.startswith('Bearer '):
+            if login != wanted:
+                return 401, 'another token, please'
+        elif wanted and login != 'Basic ' + base64.b64encode(wanted.encode()).decode():
+            return 401, 'who are you?'
+        if 'header' in route and headers.get(route['header'][0]) != route['header'][1]:
+            return 403, 'a header is missing'
+        if 'parameter' in route and parameters.get(route['parameter'][0]) != route['parameter'][1]:
+            return 403, 'a parameter is missing'
+        return None
+
+    @staticmethod
+    def page(route, path, parameters, rows):
+        """Rows of the page, members and headers that lead to the next one."""
+        style, size = route.get('pages'), route.get('size', 2)
+        if style == 'page':
+            start = (int(parameters.get('page', 1)) - 1) * size
+        elif style == 'offset':
+            start = int(parameters.get('offset', 0))
+        elif style == 'cursor':
+            start = int(parameters.get('cursor', 'c0')[1:])
+        elif style == 'link':
+            start = int(parameters.get('start', 0))
+        else:
+            return rows, {}, {}
+        shown, members, headers = rows[start:start + size], {}, {}
+        if start + size < len(rows):
+            members['next'] = f'c{start + size}'
+            query = urllib.parse.urlencode({**parameters, 'start': start + size})
+            headers['Link'] = f'<{path}?{query}>; rel="next", <{path}>; rel="first"'
+        members['has_more'] = start + size < len(rows)
+        return shown, members, headers
+
+    @staticmethod
+    def body(route, rows, members):
+        kind = route.get('type', 'json')
+        if 'raw' in route:
+            return route['raw'], kind
+        if kind == 'ndjson':
+            return ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows), 'application/x-ndjson'
+        if kind == 'csv':
+            out = io.StringIO()
+            names = list(rows[0]) if rows else ['id']
+            writer = csv.DictWriter(out, names)
+            writer.writeheader()
+            writer.writerows(rows)
+            return out.getvalue(), 'text/csv; charset=utf-8'
+        content = rows
+        for name in reversed(route.get('wrap', [])):
+            content = {name: content}
+        if isinstance(content, dict):
+            content.update(members)
+        return json.dumps(content, ensure_ascii=False), 'application/json'
+
+    def answer(self, method, path, body, headers):
+        routes = read_json('api', {})
+        name, _, query = path.partition('?')
+        parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        if name == '/token':
+            return self.token(routes, body, headers)
+        route = routes.get(name)
+        if route is None:
+            return 404, '{"error": "there is no such endpoint"}'
+        refused = self.refused(route, headers, parameters)
+        if refused:
+            return refused
+        if 'bomb' in route:
+            return 200, gzip.compress(b'[' + b' ' * route['bomb'] + b']'), {
+                'Content-Type': 'application/json', 'Content-Encoding': 'gzip'}
+        rows = route.get('rows', [])
+        for key in ('since', 'after'):
+            if key in route and route[key][0] in parameters:
+                limit = type(rows[0][route[key][1]])(parameters[route[key][0]]) if rows else None
+                rows = [row for row in rows if row[route[key][1]] > limit or
+                        (key == 'since' and row[route[key][1]] == limit)]
+        rows, members, answered = self.page(route, name, parameters, rows)
+        text, kind = self.body(route, rows, members)
+        answered['Content-Type'] = 'application/json' if kind == 'json' else kind
+        tag = '"' + hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:16] + '"'
+        if route.get('etag'):
+            answered['ETag'] = tag
+            if headers.get('If-None-Match') == tag:
+                return 304, '', answered
+        if 'modified' in route:
+            answered['Last-Modified'] = route['modified']
+            if headers.get('If-Modified-Since') == route['modified']:
+                return 304, '', answered
+        data = text.encode('utf-8', 'surrogateescape')
+        if route.get('gzip') and 'gzip' in headers.get('Accept-Encoding', ''):
+            answered['Content-Encoding'] = 'gzip'
+            data = gzip.compress(data)
+        return 200, data, answered
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
 
@@ -180,7 +331,7 @@ class Handler(BaseHTTPRequestHandler):
             file.write(line + '\n')
 
     def respond(self, status, text, headers=None):
-        data = text.encode('utf-8')
+        data = text if isinstance(text, bytes) else text.encode('utf-8')
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
@@ -207,8 +358,22 @@ class Handler(BaseHTTPRequestHandler):
             self.respond(200, '')
             return
         with lock:
-            answer = target.answer(self.command, self.path, body)
+            answer = self.target_answer(body)
         self.respond(*answer)
+
+    def target_answer(self, body):
+        more = [self.headers] if mode == 'api' else []
+        return target.answer(self.command, self.path, body, *more)
+
+    def endless(self, pause):
+        self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[')
+        try:
+            while True:
+                self.wfile.write(b' ' if pause else b' ' * 65536)
+                self.wfile.flush()
+                time.sleep(pause)
+        except OSError:
+            self.close_connection = True
 
     def fail(self, fault, body):
         """What a fault does; true when that was all."""
@@ -225,11 +390,13 @@ class Handler(BaseHTTPRequestHandler):
             self.record(body)
             if target is not None:
                 with lock:
-                    target.answer(self.command, self.path, body)
+                    self.target_answer(body)
         if kind in ('cut', 'forget'):
             self.cut()
         elif kind == 'half':
             self.half()
+        elif kind in ('endless', 'drip'):
+            self.endless(0.1 if kind == 'drip' else 0)
         elif kind == 'garbage':
             self.wfile.write(b'\x00\x01 this is no HTTP at all\r\n\r\n')
             self.cut()
@@ -262,7 +429,7 @@ class Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-target = {'webhook': lambda: None, 'bulk': Bulk, 'clickhouse': ClickHouse}[mode]()
+target = {'webhook': lambda: None, 'bulk': Bulk, 'clickhouse': ClickHouse, 'api': Api}[mode]()
 server = Server(('127.0.0.1', port), Handler)
 if tls != 'clear':
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -2,7 +2,7 @@
 # test/services/http_server.sh
 #	  Starts and stops a throw-away HTTP server that records requests and fails on request.
 #
-# usage: http_server.sh start|stop|kill DIR [webhook|bulk|clickhouse] [tls|client-tls]
+# usage: http_server.sh start|stop|kill DIR [webhook|bulk|clickhouse|api] [tls|client-tls]
 #		 http_server.sh available|fetch [clickhouse]
 #
 # What it does with requests is said in http_server.py. bulk is a recorded contract of the

@@ -33,7 +33,7 @@ use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(publish_http);
+our @EXPORT = qw(publish_http pull_http);
 
 my $json = JSON::PP->new->utf8->allow_nonref->canonical->boolean_values('false', 'true');
 
@@ -149,6 +149,25 @@ sub forget
 
 =pod
 
+=head2 $server->api(%routes)
+
+Mode api: what is served from now on, by path; see http_server.py.
+
+=cut
+
+sub api
+{
+	my ($self, %routes) = @_;
+	my $file = $self->directory . '/api';
+
+	unlink "$file.ours";
+	append_to_file("$file.ours", $json->encode(\%routes));
+	rename "$file.ours", $file or die "$file: $!";
+	return;
+}
+
+=pod
+
 =head2 $server->documents
 
 Mode bulk: what is stored, a hash by index and id, without what was deleted.
@@ -201,6 +220,29 @@ sub publish_http
 	$hub->safe_psql('postgres', qq(
 		SELECT tapdata.connect('$name', '$uri', '$connection_options');
 		SELECT tapdata.publish('$name', '$name', ARRAY[$patterns], '$pipeline_options');));
+	return;
+}
+
+=pod
+
+=head2 pull_http($hub, $uri, $name, $connection_options, $options, @tables)
+
+Connects $uri (or a server) as connection $name and pulls the tables that match the patterns
+(*) from it by a pipeline of the same name. Both kinds of options are hashes.
+
+=cut
+
+sub pull_http
+{
+	my ($hub, $source, $name, $connection_options, $options, @tables) = @_;
+	my $uri = ref $source ? $source->uri : $source;
+	my $patterns = join ',', map { "'$_'" } @tables ? @tables : ('*');
+	my ($connection_json, $json_options) =
+	  map { $json->encode($_ || {}) =~ s/'/''/gr } $connection_options, $options;
+
+	$hub->safe_psql('postgres', qq(
+		SELECT tapdata.connect('$name', '$uri', '$connection_json');
+		SELECT tapdata.pull('$name', '$name', ARRAY[$patterns], options => '$json_options');));
 	return;
 }
 

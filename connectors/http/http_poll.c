@@ -1,0 +1,494 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/http/http_poll.c
+ *	  The poll of one endpoint, page after page, as events.
+ *
+ * NOTES
+ *	  FETCH -> ROWS -> PAGE -> FETCH ... -> END -> IDLE.  BEGIN is told at the
+ *	  first row, so that a poll that finds nothing is no transaction.  COMMIT
+ *	  is told behind each page, or for endpoints whose poll is one transaction
+ *	  (tap_http_is_atomic()) behind the last; the note is written with it.
+ *
+ *	  New fields become columns before the row that has them.  Within a
+ *	  comparison that cannot be: the columns come at its end, and the endpoint
+ *	  is polled again at once.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "http_source.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* ---------------------------------------------------------------------
+ * Beginning
+ * ---------------------------------------------------------------------
+ */
+
+TapHttpPoll *
+tap_http_poll_create(TapSession *session, TapHttpEndpoint *endpoint, const char *note)
+{
+	MemoryContext context = AllocSetContextCreate(session->source->context, "tapdata http poll",
+												  ALLOCSET_SMALL_SIZES);
+	TapHttpPoll *poll = MemoryContextAllocZero(context, sizeof(TapHttpPoll));
+
+	poll->context = context;
+	poll->state_context = AllocSetContextCreate(context, "tapdata http state",
+												ALLOCSET_SMALL_SIZES);
+	poll->endpoint = endpoint;
+	poll->next_at = GetCurrentTimestamp();
+	if (note != NULL)
+		tap_http_state_read(poll, note);
+	poll->resumed = poll->state.under_way;
+	return poll;
+}
+
+static void
+close_table(TapHttpPoll *poll)
+{
+	if (poll->table == NULL)
+		return;
+	tap_http_table_close(poll->table);
+	MemoryContextDelete(poll->table_context);
+	poll->table = NULL;
+	poll->largest_known = false;
+}
+
+static void
+close_page(TapHttpPoll *poll)
+{
+	tap_http_page_close(poll->page);
+	poll->page = NULL;
+	poll->answer = NULL;
+}
+
+void
+tap_http_poll_free(TapHttpPoll *poll)
+{
+	close_table(poll);
+	MemoryContextDelete(poll->context);
+}
+
+void
+tap_http_poll_define(TapHttpPoll *poll, const char *definition)
+{
+	if (poll->definition != NULL && strcmp(poll->definition, definition) == 0)
+		return;
+	tap_http_state_set(poll, &poll->definition, definition);
+	close_table(poll);
+}
+
+static void
+open_table(TapHttpPoll *poll)
+{
+	MemoryContext before;
+
+	if (poll->table != NULL)
+		return;
+	poll->table_context = AllocSetContextCreate(poll->context, "tapdata http table",
+												ALLOCSET_SMALL_SIZES);
+	before = MemoryContextSwitchTo(poll->table_context);
+	poll->table = tap_http_table_open(poll->endpoint, poll->definition);
+	MemoryContextSwitchTo(before);
+}
+
+static void
+take_table(TapHttpPoll *poll, TapHttpTable *table, MemoryContext context)
+{
+	close_table(poll);
+	poll->table = table;
+	poll->table_context = context;
+	tap_http_state_set(poll, &poll->definition, table->source->definition);
+}
+
+/* ---------------------------------------------------------------------
+ * Requests
+ * ---------------------------------------------------------------------
+ */
+
+/* What makes the server say that nothing has changed. */
+static List *
+validators(const TapHttpPoll *poll)
+{
+	const TapHttpState *state = &poll->state;
+	List	   *headers = NIL;
+
+	if (state->place.pages > 0 || state->validated == NULL || poll->asked == NULL ||
+		strcmp(state->validated, poll->asked) != 0)
+		return NIL;
+	if (state->etag != NULL)
+		headers = lappend(headers, psprintf("If-None-Match: %s", state->etag));
+	if (state->modified != NULL)
+		headers = lappend(headers, psprintf("If-Modified-Since: %s", state->modified));
+	return headers;
+}
+
+static void
+fetch_page(TapSession *session, TapHttpPoll *poll)
+{
+	const TapHttpState *state = &poll->state;
+	char	   *url = tap_http_page_url(session, poll->endpoint, &state->place);
+	char	   *query = tap_http_page_query(poll->endpoint, &state->place, state->since);
+
+	close_page(poll);
+	tap_http_state_set(poll, &poll->asked, state->place.pages > 0 ? NULL :
+					   psprintf("%s %s", url, query ? query : ""));
+	tap_http_fetch_begin(session->source->fetch, url, query, validators(poll), true);
+	poll->step = TAP_HTTP_STEP_FETCH;
+}
+
+/* The first page is next; texts of another place are freed. */
+static void
+go_to_first_page(TapHttpPoll *poll)
+{
+	tap_http_state_set(poll, &poll->state.place.url, NULL);
+	tap_http_state_set(poll, &poll->state.place.token, NULL);
+	tap_http_place_begin(poll->endpoint, &poll->state.place);
+	poll->state.under_way = false;
+}
+
+void
+tap_http_poll_begin(TapSession *session, TapHttpPoll *poll)
+{
+	poll->began_at = GetCurrentTimestamp();
+	poll->again = false;
+	poll->unchanged = false;
+	poll->compared = false;
+	open_table(poll);
+	if (!poll->resumed)
+	{
+		go_to_first_page(poll);
+		tap_http_state_set(poll, &poll->state.since, tap_http_cursor_parameter(poll));
+		tap_http_state_set(poll, &poll->state.largest, poll->state.cursor);
+	}
+	fetch_page(session, poll);
+}
+
+/* What was noted of a poll that was under way may mean nothing any more. */
+static bool
+may_begin_anew(const TapHttpPoll *poll, long status)
+{
+	return poll->resumed && (status == 400 || status == 404 || status == 410 || status == 422);
+}
+
+/* The answer has come: its rows, or what else it means. */
+static void
+take_answer(TapSession *session, TapHttpPoll *poll, const TapHttpAnswer *answer)
+{
+	TapHttpFetch *fetch = session->source->fetch;
+	const TapHttpPlace *place = &poll->state.place;
+
+	if (may_begin_anew(poll, answer->status))
+	{
+		poll->resumed = false;
+		tap_http_poll_begin(session, poll);
+		return;
+	}
+	poll->answer = answer;
+	poll->step = TAP_HTTP_STEP_ROWS;
+	if (answer->status == 304)
+	{
+		poll->unchanged = true;
+		poll->step = TAP_HTTP_STEP_END;
+	}
+	else if (answer->status == 404 && place->pages > 0 &&
+			 poll->endpoint->pagination == TAP_HTTP_PAGES_PAGE)
+		poll->step = TAP_HTTP_STEP_END;
+	else if (answer->status < 200 || answer->status > 299)
+		tap_http_fetch_raise(fetch, answer, poll->endpoint);
+	else
+		poll->page = tap_http_page_open(poll->endpoint, fetch->url, answer, poll->context);
+}
+
+/* ---------------------------------------------------------------------
+ * Rows
+ * ---------------------------------------------------------------------
+ */
+
+static TapEventKind
+tell(TapHttpPoll *poll, TapEvent *event, TapEventKind kind)
+{
+	event->kind = kind;
+	event->table = poll->table->source;
+	event->table_data = poll->table_data;
+	return kind;
+}
+
+static TapEventKind
+tell_begin(TapHttpPoll *poll, TapEvent *event)
+{
+	poll->in_txn = true;
+	event->commit_time = poll->began_at;
+	return tell(poll, event, TAP_EVENT_BEGIN);
+}
+
+static TapEventKind
+tell_schema(TapHttpPoll *poll, TapEvent *event)
+{
+	event->schema = TAP_SCHEMA_ALTERED;
+	return tell(poll, event, TAP_EVENT_SCHEMA);
+}
+
+static TapEventKind
+tell_row(TapHttpPoll *poll, TapEvent *event)
+{
+	event->change = TAP_CHANGE_INSERT;
+	event->lenient = !poll->comparing && poll->endpoint->key != NIL;
+	event->new_row.slot = poll->table->slot;
+	event->bytes = Max(poll->page->record.length, poll->page->taken);
+	return tell(poll, event, TAP_EVENT_CHANGE);
+}
+
+static TapEventKind
+tell_commit(TapHttpPoll *poll, TapEvent *event)
+{
+	tap_http_state_note(poll);
+	poll->in_txn = false;
+	event->commit_time = poll->began_at;
+	return tell(poll, event, TAP_EVENT_COMMIT);
+}
+
+/* New fields: a table that has them as columns. */
+static TapHttpTable *
+extend(TapHttpPoll *poll, const TapHttpTable *table, MemoryContext *context)
+{
+	MemoryContext before;
+	TapHttpTable *result;
+
+	*context = AllocSetContextCreate(poll->context, "tapdata http table",
+									 ALLOCSET_SMALL_SIZES);
+	before = MemoryContextSwitchTo(*context);
+	result = tap_http_table_extend(poll->endpoint, table, poll->page);
+	MemoryContextSwitchTo(before);
+	return result;
+}
+
+static bool
+has_column(const TapHttpTable *table, const char *field)
+{
+	for (int i = 0; i < table->columns->ncolumns; i++)
+	{
+		if (strcmp(table->columns->columns[i].field, field) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Their columns come when the comparison is over. */
+static void
+extend_later(TapHttpPoll *poll, List *unknown)
+{
+	MemoryContext context = poll->later_context;
+	TapHttpTable *before = poll->later;
+	ListCell   *cell;
+	bool		all_known = before != NULL;
+
+	foreach(cell, unknown)
+		all_known = all_known && has_column(before, lfirst(cell));
+	if (all_known)
+		return;
+	poll->later = extend(poll, before ? before : poll->table, &poll->later_context);
+	tap_http_table_close(before);
+	if (context != NULL)
+		MemoryContextDelete(context);
+}
+
+/* A row whose fields are all columns now. */
+static TapEventKind
+tell_row_again(TapHttpPoll *poll, TapEvent *event)
+{
+	poll->record_is_due = false;
+	(void) tap_http_table_read(poll->table, poll->page);
+	tap_http_cursor_take(poll);
+	return tell_row(poll, event);
+}
+
+/* The next event of a page; NONE: no row is left. */
+static TapEventKind
+next_of_page(TapSession *session, TapHttpPoll *poll, TapEvent *event)
+{
+	List	   *unknown;
+
+	if (poll->record_is_due)
+		return tell_row_again(poll, event);
+	if (!tap_http_page_has_more(poll->page))
+		return TAP_EVENT_NONE;
+	if (!poll->in_txn)
+		return tell_begin(poll, event);
+	if (poll->endpoint->compare && !poll->comparing)
+	{
+		poll->comparing = true;
+		return tell(poll, event, TAP_EVENT_COMPARE_BEGIN);
+	}
+	session->source->described = poll;
+	if (!tap_http_page_next(poll->page))
+		return TAP_EVENT_NONE;
+	unknown = tap_http_table_read(poll->table, poll->page);
+	if (unknown != NIL && poll->comparing)
+		extend_later(poll, unknown);
+	else if (unknown != NIL)
+	{
+		MemoryContext context;
+		TapHttpTable *table = extend(poll, poll->table, &context);
+
+		take_table(poll, table, context);
+		poll->record_is_due = true;
+		return tell_schema(poll, event);
+	}
+	tap_http_cursor_take(poll);
+	return tell_row(poll, event);
+}
+
+/* ---------------------------------------------------------------------
+ * Ends
+ * ---------------------------------------------------------------------
+ */
+
+/* Whether there is a page behind; the place is its then. */
+static bool
+find_next_page(TapSession *session, TapHttpPoll *poll)
+{
+	TapHttpState *state = &poll->state;
+	TapHttpPlace place = state->place;
+	MemoryContext context = CurrentMemoryContext;
+	bool		own_transaction = !IsTransactionState();
+	bool		found;
+
+	if (own_transaction)
+		StartTransactionCommand();
+	MemoryContextSwitchTo(context);
+	found = tap_http_place_next(session, poll->endpoint, &place, poll->page, poll->answer);
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	if (!found)
+		return false;
+	tap_http_state_set(poll, &state->place.url, place.url);
+	tap_http_state_set(poll, &state->place.token, place.token);
+	state->place.number = place.number;
+	state->place.pages = place.pages;
+	return true;
+}
+
+/* The rows of a page are told; an event when they are a transaction. */
+static TapEventKind
+end_page(TapSession *session, TapHttpPoll *poll, TapEvent *event)
+{
+	bool		commits = poll->in_txn && !tap_http_is_atomic(poll->endpoint);
+
+	if (!find_next_page(session, poll))
+	{
+		poll->step = TAP_HTTP_STEP_END;
+		return TAP_EVENT_NONE;
+	}
+	poll->state.under_way = !tap_http_is_atomic(poll->endpoint);
+	fetch_page(session, poll);
+	return commits ? tell_commit(poll, event) : TAP_EVENT_NONE;
+}
+
+/* Of an answer that was all there is, what it can be recognised by. */
+static void
+take_validators(TapHttpPoll *poll)
+{
+	TapHttpState *state = &poll->state;
+	char	   *etag = NULL;
+	char	   *modified = NULL;
+
+	if (poll->unchanged)
+		return;
+	if (state->place.pages == 0 && poll->answer != NULL && poll->later == NULL)
+	{
+		etag = tap_http_answer_header(poll->answer, "ETag");
+		modified = tap_http_answer_header(poll->answer, "Last-Modified");
+	}
+	tap_http_state_set(poll, &state->etag, etag);
+	tap_http_state_set(poll, &state->modified, modified);
+	tap_http_state_set(poll, &state->validated, etag || modified ? poll->asked : NULL);
+}
+
+/* The poll has ended, and all of its rows are told. */
+static TapEventKind
+finish(TapSession *session, TapHttpPoll *poll, TapEvent *event)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	take_validators(poll);
+	go_to_first_page(poll);
+	close_page(poll);
+	tap_http_fetch_end(session->source->fetch);
+	if (!poll->unchanged)
+		tap_http_state_set(poll, &poll->state.cursor, poll->state.largest);
+	poll->resumed = false;
+	poll->covered = poll->began_at;
+	poll->next_at = poll->again ? now :
+		Max(now, TimestampTzPlusMilliseconds(poll->began_at, poll->endpoint->interval_ms));
+	poll->step = TAP_HTTP_STEP_IDLE;
+	if (poll->in_txn)
+		return tell_commit(poll, event);
+	tap_http_state_note(poll);
+	return TAP_EVENT_NONE;
+}
+
+/* What remains to be told when there is no further page. */
+static TapEventKind
+end_poll(TapSession *session, TapHttpPoll *poll, TapEvent *event)
+{
+	if (poll->endpoint->compare && !poll->unchanged && !poll->compared)
+	{
+		/* that there are no rows at all is a content, too */
+		if (!poll->in_txn)
+			return tell_begin(poll, event);
+		poll->compared = poll->comparing;
+		poll->comparing = !poll->comparing;
+		return tell(poll, event, poll->compared ? TAP_EVENT_COMPARE_END : TAP_EVENT_COMPARE_BEGIN);
+	}
+	if (poll->later != NULL && poll->in_txn)
+	{
+		take_validators(poll);
+		take_table(poll, poll->later, poll->later_context);
+		poll->later = NULL;
+		poll->later_context = NULL;
+		poll->again = true;
+		tap_http_state_set(poll, &poll->asked, NULL);
+		return tell_schema(poll, event);
+	}
+	return finish(session, poll, event);
+}
+
+TapEventKind
+tap_http_poll_next(TapSession *session, TapHttpPoll *poll, TapEvent *event)
+{
+	TapEventKind kind = TAP_EVENT_NONE;
+
+	while (kind == TAP_EVENT_NONE && poll->step != TAP_HTTP_STEP_IDLE)
+	{
+		const TapHttpAnswer *answer;
+
+		switch (poll->step)
+		{
+			case TAP_HTTP_STEP_FETCH:
+				answer = tap_http_fetch_answer(session->source->fetch);
+				if (answer == NULL)
+					return TAP_EVENT_NONE;
+				take_answer(session, poll, answer);
+				break;
+			case TAP_HTTP_STEP_ROWS:
+				kind = next_of_page(session, poll, event);
+				if (kind == TAP_EVENT_NONE)
+					poll->step = TAP_HTTP_STEP_PAGE;
+				break;
+			case TAP_HTTP_STEP_PAGE:
+				kind = end_page(session, poll, event);
+				break;
+			case TAP_HTTP_STEP_END:
+				kind = end_poll(session, poll, event);
+				break;
+			case TAP_HTTP_STEP_IDLE:
+				break;
+		}
+	}
+	return kind;
+}
