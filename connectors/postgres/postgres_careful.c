@@ -231,9 +231,9 @@ tap_pg_send_carefully(TapSession *session)
 	for (int i = 0; i < sink->nsent; i++)
 	{
 		try_batch(session, sink->sent[i], i == 0);
-		tap_pg_forget_statements(session, sink->sent[i]);
 		tap_pg_batch_free(sink->sent[i]);
 		sink->sent[i] = NULL;
 	}
 	sink->nsent = 0;
+	tap_pg_forget_statements(session);
 }

@@ -33,6 +33,7 @@
 #include "connector.h"
 
 #include "fmgr.h"
+#include "lib/ilist.h"
 #include "lib/stringinfo.h"
 
 #include <libpq-fe.h>
@@ -251,6 +252,7 @@ typedef struct TapPgShape
 	bool		upsert;			/* inserts the row when it is not there */
 	char		statement[32];	/* the prepared statement's name */
 	bool		prepared;
+	dlist_node	node;			/* in TapPgSink.prepared, if it is */
 	TapPgRun   *run;			/* that takes more rows, see find_run() */
 	uint64		run_epoch;
 } TapPgShape;
@@ -504,6 +506,9 @@ struct TapPgSink
 	Size		batch_bytes;
 	uint64		nstatements;
 	bool		statements_prepared;	/* those without a table */
+	dlist_head	prepared;		/* of TapPgShape, by their last use: newest
+								 * first */
+	int			nprepared;
 
 	TapPgBatch *batch;			/* being filled */
 	uint64		nbatches;
@@ -562,8 +567,11 @@ extern TapPgParameters *tap_pg_parameters(const TapPgRun *run, int first, int la
 /* The statement that empties the tables of a run. */
 extern char *tap_pg_truncate_statement(const TapPgRun *run);
 
-/* Statements of batches that failed are to be prepared again. */
-extern void tap_pg_forget_statements(TapSession *session, TapPgBatch *batch);
+/*
+ * Deallocate all prepared statements, when it is not known which the server
+ * has; not in pipeline mode.
+ */
+extern void tap_pg_forget_statements(TapSession *session);
 
 /* ---- postgres_careful.c ---- */
 

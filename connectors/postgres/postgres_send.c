@@ -27,6 +27,9 @@
 
 #define SENDING		"send changes to the target"
 
+/* So many statements for tables stay prepared at the target. */
+#define PREPARED_MAX	200
+
 #define BEGIN_STATEMENT		"tap_begin"
 #define COMMIT_STATEMENT	"tap_commit"
 #define SAVEPOINT_STATEMENT	"tap_savepoint"
@@ -144,6 +147,44 @@ tap_pg_truncate_statement(const TapPgRun *run)
 	return sql.data;
 }
 
+/*
+ * A table whose large values do not change has as many statements as there are
+ * sets of them: the server must not keep all.
+ */
+static void
+deallocate_oldest(TapSession *session, TapPgBatch *batch)
+{
+	TapPgSink  *sink = session->sink;
+	TapPgShape *oldest = dlist_tail_element(TapPgShape, node, &sink->prepared);
+
+	check_sent(session, PQsendQueryParams(session->conn, psprintf("DEALLOCATE %s", oldest->statement),
+										  0, NULL, NULL, NULL, NULL, 0));
+	expect(sink, TAP_PG_ANSWER_PLAIN, batch, NULL);
+	oldest->prepared = false;
+	dlist_delete(&oldest->node);
+	sink->nprepared--;
+}
+
+static void
+use_statement(TapSession *session, TapPgBatch *batch, TapPgShape *shape)
+{
+	TapPgSink  *sink = session->sink;
+	Oid			types[2 * MaxHeapAttributeNumber + 1];
+
+	if (shape->prepared)
+	{
+		dlist_move_head(&sink->prepared, &shape->node);
+		return;
+	}
+	if (sink->nprepared == PREPARED_MAX)
+		deallocate_oldest(session, batch);
+	prepare(session, batch, shape->statement, tap_pg_statement(shape),
+			tap_pg_parameter_types(shape, types), types, shape);
+	shape->prepared = true;
+	dlist_push_head(&sink->prepared, &shape->node);
+	sink->nprepared++;
+}
+
 static void
 send_run(TapSession *session, TapPgBatch *batch, TapPgRun *run)
 {
@@ -159,14 +200,7 @@ send_run(TapSession *session, TapPgBatch *batch, TapPgRun *run)
 		expect(session->sink, TAP_PG_ANSWER_RUN, batch, shape);
 		return;
 	}
-	if (!shape->prepared)
-	{
-		Oid			types[2 * MaxHeapAttributeNumber + 1];
-		int			ntypes = tap_pg_parameter_types(shape, types);
-
-		prepare(session, batch, shape->statement, tap_pg_statement(shape), ntypes, types, shape);
-		shape->prepared = true;
-	}
+	use_statement(session, batch, shape);
 	parameters = tap_pg_parameters(run, 0, run->nrows, !session->sink->overwrite);
 	check_sent(session, PQsendQueryPrepared(session->conn, shape->statement, parameters->count,
 											parameters->values, parameters->lengths,
@@ -423,14 +457,13 @@ tap_pg_leave_pipeline(TapSession *session)
 }
 
 void
-tap_pg_forget_statements(TapSession *session, TapPgBatch *batch)
+tap_pg_forget_statements(TapSession *session)
 {
-	for (int i = 0; i < batch->nruns; i++)
-	{
-		TapPgShape *shape = batch->runs[i]->shape;
+	TapPgSink  *sink = session->sink;
 
-		shape->prepared = false;
-		snprintf(shape->statement, sizeof(shape->statement), "tap_" UINT64_FORMAT,
-				 ++session->sink->nstatements);
-	}
+	(void) tap_pg_query(session, SENDING, "DEALLOCATE ALL");
+	sink->statements_prepared = false;
+	while (!dlist_is_empty(&sink->prepared))
+		dlist_container(TapPgShape, node, dlist_pop_head_node(&sink->prepared))->prepared = false;
+	sink->nprepared = 0;
 }

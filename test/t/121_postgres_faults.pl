@@ -103,12 +103,50 @@ delivered($hub, 'p');
 same_as_hub($hub, $target, 's.t', name => 'after space was made');
 
 # ---------------------------------------------------------------------
+# Statements that are prepared at the target, of which there may be any number
+# ---------------------------------------------------------------------
+
+my @large = map { "c$_" } 1 .. 8;
+$hub->safe_psql('postgres', 'CREATE TABLE s2.wide (id int PRIMARY KEY, ' . join(', ', map { "$_ text" } @large) . ', n int);'
+	. join('', map { "ALTER TABLE s2.wide ALTER $_ SET STORAGE external;" } @large)
+	. "INSERT INTO s2.wide SELECT i, @{[ join ', ', map { q{repeat('x', 2500)} } @large ]}, 0 FROM generate_series(0, 255) i");
+$target->safe_psql('postgres', q(ALTER SYSTEM SET log_statement = 'all'; SELECT pg_reload_conf()));
+publish($hub, 'wide', 'copy', ['s2.wide'], '{"on_error": "dead_letter"}');
+delivered($hub, 'wide');
+my $log_begins = -s $target->logfile;
+$hub->safe_psql('postgres', join ';', map { my $set = $_; "UPDATE s2.wide SET "
+	. join(', ', 'n = n + 1', map { "$large[$_] = repeat('y', 2600)" } grep { $set & 1 << $_ } 0 .. $#large) . " WHERE id = $set" } 0 .. 255);
+delivered($hub, 'wide');
+same_as_hub($hub, $target, 's2.wide', name => 'updates of any set of columns');
+my %kept;
+my $most = 0;
+for (split /\n/, slurp_file($target->logfile, $log_begins))
+{
+	$kept{$1} = 1 if /execute (tap_\d+):/;
+	delete $kept{$1} if /DEALLOCATE (tap_\d+)/;
+	$most = keys %kept if keys %kept > $most;
+}
+cmp_ok($most, '<=', 200, 'the target keeps few of their statements');
+cmp_ok($most, '>', 100, '... but some');
+
+$target->safe_psql('postgres', 'ALTER TABLE s2.wide ADD CHECK (n < 5)');
+for my $round (1 .. 3)
+{
+	$hub->safe_psql('postgres', "UPDATE s2.wide SET n = 10 + $round WHERE id = $round; UPDATE s2.wide SET n = $round WHERE id > 250");
+	delivered($hub, 'wide');
+}
+is($hub->safe_psql('postgres', q(SELECT count(*) FROM tapdata.dead_letters WHERE pipeline = 'wide')), 3, 'rows that are refused are set aside');
+is($target->safe_psql('postgres', 'SELECT min(n), max(n), count(*) FROM s2.wide WHERE id > 250'), '3|3|5', '... and no others');
+$target->safe_psql('postgres', 'ALTER SYSTEM RESET log_statement; SELECT pg_reload_conf()');
+$hub->safe_psql('postgres', "SELECT tapdata.discard_dead_letters('wide'); SELECT tapdata.drop_pipeline('wide'); DROP TABLE s2.wide");
+
+# ---------------------------------------------------------------------
 # A copy that does not go on: its snapshot is not held for ever
 # ---------------------------------------------------------------------
 
 $hub->safe_psql('postgres', q(CREATE TABLE s2.big (id int PRIMARY KEY, v text); INSERT INTO s2.big SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) i));
 $target->safe_psql('postgres', q(
-	CREATE SCHEMA s2; CREATE TABLE s2.big (id int PRIMARY KEY, v text);
+	CREATE TABLE s2.big (id int PRIMARY KEY, v text);
 	CREATE FUNCTION s2.halt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NEW; END $$;
 	CREATE TRIGGER halt BEFORE INSERT ON s2.big FOR EACH ROW EXECUTE FUNCTION s2.halt();
 	ALTER TABLE s2.big ENABLE ALWAYS TRIGGER halt));
