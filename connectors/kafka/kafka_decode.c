@@ -390,7 +390,12 @@ require_part(const char *definition, const char *name, enum jbvType type)
 TapRecordColumns *
 tap_kafka_definition_columns(const char *definition)
 {
-	return tap_record_columns_given(string_of(require_part(definition, "columns", jbvString)));
+	char	   *columns = string_of(require_part(definition, "columns", jbvString));
+
+	/* a topic that was empty when it was looked at */
+	if (strcmp(columns, "{}") == 0)
+		return palloc0(sizeof(TapRecordColumns));
+	return tap_record_columns_given(columns);
 }
 
 List *

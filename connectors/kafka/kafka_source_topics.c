@@ -275,11 +275,24 @@ tap_kafka_topics_refollow(TapSession *session)
 	}
 }
 
+static TapKafkaDecoder *
+make_decoder(TapSession *session, TapSourceTable *table, MemoryContext context)
+{
+	const TapKafkaDecodeOptions *options = session->source->decode;
+	TapKafkaDecoder *decoder = options->decoding->make(session, options, table);
+
+	decoder->decoding = options->decoding;
+	decoder->session = session;
+	decoder->options = options;
+	decoder->context = context;
+	decoder->table = table;
+	return decoder;
+}
+
 bool
 tap_kafka_topic_ready(TapSession *session, TapKafkaStreamTopic *topic)
 {
 	TapKafkaSource *source = session->source;
-	const TapKafkaDecoding *decoding = source->decode->decoding;
 	const char *definition;
 	MemoryContext before;
 
@@ -295,8 +308,8 @@ tap_kafka_topic_ready(TapSession *session, TapKafkaStreamTopic *topic)
 	topic->decoder_context = AllocSetContextCreate(session->args.context, "tapdata kafka decoder",
 												   ALLOCSET_DEFAULT_SIZES);
 	before = MemoryContextSwitchTo(topic->decoder_context);
-	topic->decoder = decoding->make(session, source->decode,
-									tap_kafka_table(&topic->table, definition));
+	topic->decoder = make_decoder(session, tap_kafka_table(&topic->table, definition),
+								  topic->decoder_context);
 	MemoryContextSwitchTo(before);
 	topic->asked = true;
 	return true;
