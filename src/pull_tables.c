@@ -113,7 +113,10 @@ tap_pull_tables_begin_fresh(TapPull *pull)
 		source = pull->source->table_from_definition(pull->session->session,
 													 &table->row.source,
 													 table->row.definition);
-		tap_hubtable_create_key(table->row.hub_table, source);
+
+		/* of rows without a key such a source says only that they are new */
+		if (source->nkeys > 0)
+			tap_hubtable_create_key(table->row.hub_table, source);
 		if (indexes)
 			tap_hubtable_create_indexes(table->row.hub_table, source);
 		table->row.state = TAP_TABLE_STREAMING;
