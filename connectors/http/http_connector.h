@@ -403,7 +403,7 @@ struct TapHttpDialect
 
 	/* See TapSinkCallbacks; may use tap_http_call(). */
 	void	   *(*prepare_table) (TapSession *session, const TapSourceTable *table,
-								  const TapSourceTable *old, void *old_data);
+								  const TapSourceTable *old, bool known);
 
 	/* Encode a change and add it by tap_http_queue_add(). */
 	void		(*write) (TapSession *session, const TapOutChange *change);
@@ -582,6 +582,13 @@ extern uint64 tap_http_version(const TapOutChange *change);
 
 /* Raise the error for a table without a key. */
 extern void tap_http_require_key(const TapSourceTable *table, const char *kind);
+
+/*
+ * Raise the error for a target that was filled before and is gone: an empty
+ * one in its place would hide that.  kind: what such a target is called.
+ */
+extern void tap_http_raise_gone(const char *kind, const char *target,
+								const TapTableName *table) __attribute__((noreturn));
 
 /* ---------------------------------------------------------------------
  * test_connection()
