@@ -306,6 +306,7 @@ look(TapSession *session)
 	int64		now = tap_file_clock();
 
 	stream->changed |= tap_file_watch_changed(stream->watch);
+	stream->changed |= tap_file_core->awaited();
 	if ((stream->changed && now >= stream->scan_not_before) || now >= stream->scan_at)
 		tap_file_scan(session);
 }
