@@ -62,11 +62,18 @@ add_given(List *properties, const TapOptions *options)
 	return properties;
 }
 
+/* The end of a partition is told when a request for more of it has timed out. */
+static const char *const impatience[] = {
+	"fetch.wait.max.ms", "10"
+};
+
 List *
 tap_kafka_source_properties(TapSession *session)
 {
 	List	   *list = add_all(NIL, tuning, lengthof(tuning));
 
+	if (session->args.purpose != TAP_PURPOSE_STREAM)
+		list = add_all(list, impatience, lengthof(impatience));
 	list = list_concat(list, tap_kafka_connection_properties(&session->args));
 	if (session->args.pipeline_options != NULL)
 		list = add_given(list, session->args.pipeline_options);
