@@ -110,6 +110,14 @@ test/unit/records_unit: test/unit/records_unit.c test/unit/server_shim.h test/un
 	$(CC) $(UNIT_CFLAGS) -Wno-unused-parameter -Wno-sign-compare -Iconnectors/common -Isrc \
 		-I$(shell $(PG_CONFIG) --includedir-server) -o $@ $< $(RECORD_SOURCES)
 
+COPYBOOK_SOURCES = $(wildcard connectors/file/copybook_*.c) \
+	$(addprefix connectors/file/,cobol_compile.c cobol_condition.c cobol_frame.c cobol_name.c \
+	cobol_number.c cobol_run.c ebcdic.c)
+
+test/unit/copybook_unit: test/unit/copybook_unit.c test/unit/tap_unit.h $(COPYBOOK_SOURCES) \
+		$(wildcard connectors/file/co*.h connectors/file/ebcdic.h)
+	$(CC) $(UNIT_CFLAGS) -Iconnectors/file -o $@ $< $(COPYBOOK_SOURCES) -lm
+
 clean: clean-unit
 
 clean-unit:

@@ -15,6 +15,7 @@
 #include "fmgr.h"
 #include "utils/memutils.h"
 
+#include "cobol_format.h"
 #include "record_columns.h"
 
 PG_MODULE_MAGIC;
@@ -197,6 +198,7 @@ static const TapOption options[] = {
 		.maximum = 36500,
 		.help = "how old a file that is gone must be for the pipeline to forget that it was read"
 	},
+	TAP_COBOL_OPTIONS(TAP_SCOPE_CONNECTION),
 	{.name = NULL}
 };
 

@@ -11,15 +11,21 @@
 
 #include "file_format.h"
 
+#include "cobol_format.h"
+
 static const TapFormat *const formats[] = {
 	&tap_format_csv,
 	&tap_format_jsonl,
 	&tap_format_json,
+	&tap_format_fixed,
+	&tap_format_rdw,
+	&tap_format_bdw,
+	&tap_format_line_sequential,
 	NULL
 };
 
 const char *const tap_format_names[] = {
-	"csv", "jsonl", "json", NULL
+	"csv", "jsonl", "json", "fixed", "rdw", "bdw", "line_sequential", NULL
 };
 
 /* How names of files end. */

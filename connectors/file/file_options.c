@@ -9,6 +9,8 @@
  */
 #include "file_connector.h"
 
+#include "cobol_format.h"
+
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -165,6 +167,8 @@ check_own_option(const TapFileOverride *override)
 
 	for (int i = 0; own_options[i] != NULL; i++)
 		known |= strcmp(own_options[i], override->name) == 0;
+	for (int i = 0; tap_cobol_option_names[i] != NULL; i++)
+		known |= strcmp(tap_cobol_option_names[i], override->name) == 0;
 	if (!known)
 		report_tables(psprintf("\"%s\" is not an option of a table.", override->name));
 	if (strcmp(override->name, "mode") == 0)
