@@ -296,13 +296,42 @@ extend_later(TapHttpPoll *poll, List *unknown)
 		MemoryContextDelete(context);
 }
 
+/* Where a record that cannot be read stands. */
+static void
+context_callback(void *arg)
+{
+	const TapHttpPage *page = arg;
+
+	errcontext("record " INT64_FORMAT " of %s", page->nrecords, page->url);
+}
+
+/* Read the next record, or the same once more; false: there is none. */
+static bool
+read_record(TapHttpPoll *poll, bool again, List **unknown)
+{
+	ErrorContextCallback callback = {error_context_stack, context_callback, poll->page};
+	bool		found;
+
+	error_context_stack = &callback;
+	found = again || tap_http_page_next(poll->page);
+	if (found)
+	{
+		*unknown = tap_http_table_read(poll->table, poll->page);
+		if (*unknown == NIL || again || poll->comparing)
+			tap_http_cursor_take(poll);
+	}
+	error_context_stack = callback.previous;
+	return found;
+}
+
 /* A row whose fields are all columns now. */
 static TapEventKind
 tell_row_again(TapHttpPoll *poll, TapEvent *event)
 {
+	List	   *unknown;
+
 	poll->record_is_due = false;
-	(void) tap_http_table_read(poll->table, poll->page);
-	tap_http_cursor_take(poll);
+	(void) read_record(poll, true, &unknown);
 	return tell_row(poll, event);
 }
 
@@ -324,9 +353,8 @@ next_of_page(TapSession *session, TapHttpPoll *poll, TapEvent *event)
 		return tell(poll, event, TAP_EVENT_COMPARE_BEGIN);
 	}
 	session->source->described = poll;
-	if (!tap_http_page_next(poll->page))
+	if (!read_record(poll, false, &unknown))
 		return TAP_EVENT_NONE;
-	unknown = tap_http_table_read(poll->table, poll->page);
 	if (unknown != NIL && poll->comparing)
 		extend_later(poll, unknown);
 	else if (unknown != NIL)
@@ -338,7 +366,6 @@ next_of_page(TapSession *session, TapHttpPoll *poll, TapEvent *event)
 		poll->record_is_due = true;
 		return tell_schema(poll, event);
 	}
-	tap_http_cursor_take(poll);
 	return tell_row(poll, event);
 }
 

@@ -164,6 +164,6 @@ sql_fails($hub, qq(SELECT tapdata.connect('x', '${uri}y', '{"endpoints": {"a": {
 sql(qq(SELECT tapdata.connect('none', '$uri', '{"endpoints": {"nothing": {"key": "id"}}}')));
 sql_fails($hub, q{SELECT tapdata.pull('none', 'none', ARRAY['*'])}, 'HV000', qr/404/, 'an endpoint that is not there');
 is(sql(q{SELECT count(*) FROM tapdata.test_connection('none') WHERE NOT ok}), 1, 'test_connection() says it');
-is(sql(q{SELECT count(*) FROM tapdata.test_connection('grows') WHERE NOT ok AND required}), 0, 'or that all is well');
+is(sql(q{SELECT count(*) FROM tapdata.test_connection('grows') WHERE NOT ok}), 0, 'or that all is well');
 
 done_testing();
