@@ -37,6 +37,8 @@ struct TapPgoutputDecoder
 	int			max_values[2];
 	uint32_t   *relations;
 	int			max_relations;
+	char	   *text;			/* of DDL; cut into its fields */
+	int			max_text;
 };
 
 TapPgoutputDecoder *
@@ -52,6 +54,7 @@ tap_pgoutput_free(TapPgoutputDecoder *decoder)
 	free(decoder->values[0]);
 	free(decoder->values[1]);
 	free(decoder->relations);
+	free(decoder->text);
 	free(decoder);
 }
 
@@ -225,6 +228,8 @@ read_relation(TapPgoutputDecoder *decoder, Reader *reader, TapPgoutputMessage *m
 		column->name = read_string(reader);
 		column->type = read_uint32(reader);
 		column->typmod = (int32_t) read_uint32(reader);
+		column->number = 0;
+		column->generated = false;
 	}
 }
 
@@ -450,4 +455,116 @@ tap_pgoutput_decode(TapPgoutputDecoder *decoder, const char *data, size_t bytes,
 		read_message(decoder, &reader, message);
 	*error = reader.error;
 	return reader.error == NULL;
+}
+
+/* ---------------------------------------------------------------------
+ * DDL
+ * ---------------------------------------------------------------------
+ */
+
+/* Cut the next field off, in place; *end_of becomes the byte that it ended with. */
+static char *
+cut_field(char **next, char *end_of)
+{
+	char	   *field = *next;
+	char	   *from = field;
+	char	   *to = field;
+
+	while (*from != '\0' && *from != '\t' && *from != '\n')
+	{
+		if (*from == '\\' && from[1] != '\0')
+		{
+			from++;
+			*to++ = *from == 't' ? '\t' : *from == 'n' ? '\n' : *from;
+			from++;
+		}
+		else
+			*to++ = *from++;
+	}
+	*end_of = *from;
+	*next = *from == '\0' ? from : from + 1;
+	*to = '\0';
+	return field;
+}
+
+/* Cut a line into exactly so many fields. */
+static bool
+cut_line(char **next, char **fields, int count)
+{
+	char		end = '\t';
+
+	for (int i = 0; i < count; i++)
+	{
+		if (end != '\t')
+			return false;
+		fields[i] = cut_field(next, &end);
+	}
+	return end != '\t';
+}
+
+static bool
+read_ddl_column(TapPgoutputDecoder *decoder, char **next, TapPgoutputMessage *message,
+				const char **error)
+{
+	TapPgoutputColumn *column;
+	char	   *fields[6];
+
+	if (message->ncolumns == MAX_COLUMNS || !cut_line(next, fields, 6))
+	{
+		*error = "a column of the table is malformed, or there are too many";
+		return false;
+	}
+	if (message->ncolumns == decoder->max_columns &&
+		!make_room((void **) &decoder->columns, &decoder->max_columns,
+				   message->ncolumns * 2 + 16, sizeof(TapPgoutputColumn)))
+	{
+		*error = "out of memory";
+		return false;
+	}
+	column = &decoder->columns[message->ncolumns++];
+	column->name = fields[0];
+	column->number = (int) strtol(fields[1], NULL, 10);
+	column->type = (uint32_t) strtoul(fields[2], NULL, 10);
+	column->typmod = (int32_t) strtol(fields[3], NULL, 10);
+	column->key = fields[4][0] == 't';
+	column->generated = fields[5][0] == 't';
+	return true;
+}
+
+bool
+tap_pgoutput_decode_ddl(TapPgoutputDecoder *decoder, const char *text, size_t bytes,
+						TapPgoutputMessage *message, const char **error)
+{
+	char	   *fields[7];
+	char	   *next;
+
+	memset(message, 0, sizeof(*message));
+	*error = "what happened to the table is malformed";
+	if (bytes >= INT32_MAX || memchr(text, '\0', bytes) != NULL)
+		return false;
+	if (!make_room((void **) &decoder->text, &decoder->max_text, (int) bytes + 1, 1))
+	{
+		*error = "out of memory";
+		return false;
+	}
+	memcpy(decoder->text, text, bytes);
+	decoder->text[bytes] = '\0';
+	next = decoder->text;
+	if (!cut_line(&next, fields, 7))
+		return false;
+	message->kind = strcmp(fields[0], "dropped") == 0 ? TAP_PGOUTPUT_DROPPED :
+		TAP_PGOUTPUT_RELATION;
+	message->announced = true;
+	message->relation = (uint32_t) strtoul(fields[1], NULL, 10);
+	message->replica_identity = fields[2][0];
+	message->relation_kind = fields[3][0];
+	message->partition = fields[4][0] == 't';
+	message->schema = fields[5];
+	message->name = fields[6];
+	while (*next != '\0')
+		if (!read_ddl_column(decoder, &next, message, error))
+			return false;
+	message->columns = decoder->columns;
+	*error = NULL;
+	return true;
 }

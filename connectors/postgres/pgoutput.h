@@ -40,7 +40,10 @@ typedef enum TapPgoutputKind
 	TAP_PGOUTPUT_STREAM_STOP = 'E',
 	TAP_PGOUTPUT_STREAM_COMMIT = 'c',
 	TAP_PGOUTPUT_STREAM_ABORT = 'A',
-	TAP_PGOUTPUT_STREAM_PREPARE = 'p'
+	TAP_PGOUTPUT_STREAM_PREPARE = 'p',
+
+	/* not of the protocol, but of tap_pgoutput_decode_ddl() */
+	TAP_PGOUTPUT_DROPPED = -1
 } TapPgoutputKind;
 
 /* How a column's value was sent. */
@@ -72,6 +75,10 @@ typedef struct TapPgoutputColumn
 	const char *name;			/* into the message, terminated */
 	uint32_t	type;
 	int32_t		typmod;
+
+	/* of tap_pgoutput_decode_ddl() only */
+	int			number;			/* pg_attribute.attnum */
+	bool		generated;
 } TapPgoutputColumn;
 
 /* One message; pointers go into it, or into the decoder's memory. */
@@ -109,6 +116,11 @@ typedef struct TapPgoutputMessage
 	const char *content;
 	uint32_t	content_bytes;
 	bool		transactional;
+
+	/* of tap_pgoutput_decode_ddl() */
+	bool		announced;		/* no change of the table follows */
+	bool		partition;		/* it is one of another table */
+	char		relation_kind;	/* pg_class.relkind */
 } TapPgoutputMessage;
 
 /* Holds the memory of one message. */
@@ -131,5 +143,20 @@ extern void tap_pgoutput_set_in_stream(TapPgoutputDecoder *decoder, bool in_stre
  */
 extern bool tap_pgoutput_decode(TapPgoutputDecoder *decoder, const char *data, size_t bytes,
 								TapPgoutputMessage *message, const char **error);
+
+/*
+ * Decode what the source's event trigger wrote by pg_logical_emit_message():
+ * the content of a LOGICAL message, in the caller's encoding.  The result is
+ * a RELATION that was announced, or DROPPED; its pointers go into the
+ * decoder's memory, until its next call.  False and *error as above.
+ *
+ * Fields end with a tab, lines with a newline; both, and the backslash, are
+ * written as \t, \n and \\ in names.  A table: what happened (altered or
+ * dropped), oid, replica identity, kind, t if it is a partition, schema, name.
+ * A line for each of its columns: name, number, type's oid, modifier, t if it
+ * is of the replica identity, t if it is generated.
+ */
+extern bool tap_pgoutput_decode_ddl(TapPgoutputDecoder *decoder, const char *text, size_t bytes,
+									TapPgoutputMessage *message, const char **error);
 
 #endif							/* TAPDATA_PGOUTPUT_H */

@@ -18,6 +18,7 @@
  *	  postgres_stream_spool.c	transactions in progress
  *	  postgres_stream_row.c		rows of the stream
  *	  postgres_stream_table.c	tables of the stream and their formats
+ *	  postgres_stream_ddl.c		what an event trigger of the source tells
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -289,6 +290,7 @@ struct TapPgStream
 	int			next_truncated; /* of its relations */
 	TapPgoutputMessage message;
 	TapPgStreamTable *last_table;	/* of the last change, for messages */
+	TapPgStreamTable announced; /* by the message; context NULL: none */
 
 	/* transactions in progress: see postgres_stream_spool.c */
 	List	   *spools;			/* of TapPgSpool * */
@@ -384,6 +386,19 @@ extern char *tap_pg_describe_event(TapSession *session);
 /* Take a RELATION message. */
 extern void tap_pg_stream_relation(TapPgStream *stream);
 
+/* Set a table's name and columns to those of the RELATION message. */
+extern void tap_pg_stream_describe(TapPgStream *stream, TapPgStreamTable *table);
+
+/* Ask the core for it, if it was not asked; NULL: not followed. */
+extern TapPgStreamTable *tap_pg_stream_ask(TapPgStream *stream, TapPgStreamTable *table);
+
+/*
+ * Forget what the core said of the table of an oid, if it was met; name, where
+ * not NULL, is the one to ask by from now on.
+ */
+extern void tap_pg_stream_forget_relation(TapPgStream *stream, Oid relid,
+										  const TapTableName *name);
+
 /* The table of an oid, after asking the core for it; NULL: not followed. */
 extern TapPgStreamTable *tap_pg_stream_table(TapPgStream *stream, Oid relid);
 
@@ -392,6 +407,30 @@ extern void tap_pg_stream_need_format(TapPgStream *stream, TapPgStreamTable *tab
 
 /* Forget what the core said of it. */
 extern void tap_pg_stream_forget(TapPgStreamTable *table);
+
+/* ---- postgres_stream_ddl.c ---- */
+
+/*
+ * Replace the pending LOGICAL message by what it tells: a RELATION that was
+ * announced, or DROPPED.  False: nothing that is to be followed.
+ */
+extern bool tap_pg_stream_ddl(TapPgStream *stream);
+
+/*
+ * The followed table that the pending DROPPED message is about, as the core
+ * knows it, and its name; NULL: there is none, or it is still there.
+ */
+extern void *tap_pg_stream_dropped(TapPgStream *stream, TapTableName *name);
+
+/*
+ * The table of the pending RELATION that was announced, after asking the core
+ * for it; NULL: not followed.  What the server itself has said of its columns
+ * stays as it is, for the rows.
+ */
+extern TapPgStreamTable *tap_pg_stream_announced(TapPgStream *stream);
+
+/* All of the announcement was told. */
+extern void tap_pg_stream_announced_end(TapPgStream *stream);
 
 /* ---- postgres_source_test.c ---- */
 

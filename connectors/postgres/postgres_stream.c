@@ -338,6 +338,35 @@ tell_schema(TapPgStream *stream, TapPgStreamTable *table, TapEvent *event)
 	return tell(stream, event, TAP_EVENT_SCHEMA);
 }
 
+static TapEventKind
+tell_begin(TapPgStream *stream, TapEvent *event)
+{
+	stream->begun = true;
+	return tell(stream, event, TAP_EVENT_BEGIN);
+}
+
+/* A table's format, without a change; NONE: it is known. */
+static TapEventKind
+take_format(TapPgStream *stream, TapPgStreamTable *table, TapEvent *event)
+{
+	tap_pg_stream_need_format(stream, table);
+	if (!table->schema_due)
+		return TAP_EVENT_NONE;
+	return stream->begun ? tell_schema(stream, table, event) : tell_begin(stream, event);
+}
+
+/* A table whose format an event trigger told; NONE: it was taken. */
+static TapEventKind
+take_announced(TapPgStream *stream, TapEvent *event)
+{
+	TapPgStreamTable *table = tap_pg_stream_announced(stream);
+	TapEventKind kind = table ? take_format(stream, table, event) : TAP_EVENT_NONE;
+
+	if (kind == TAP_EVENT_NONE)
+		tap_pg_stream_announced_end(stream);
+	return kind;
+}
+
 /* A change of a table; NONE: it is not followed. */
 static TapEventKind
 take_change(TapPgStream *stream, Oid relid, TapEvent *event)
@@ -349,16 +378,9 @@ take_change(TapPgStream *stream, Oid relid, TapEvent *event)
 
 	/* what is left out still tells of a new format */
 	if (stream->echo)
-	{
-		tap_pg_stream_need_format(stream, table);
-		if (!table->schema_due)
-			return TAP_EVENT_NONE;
-	}
+		return take_format(stream, table, event);
 	if (!stream->begun)
-	{
-		stream->begun = true;
-		return tell(stream, event, TAP_EVENT_BEGIN);
-	}
+		return tell_begin(stream, event);
 	tap_pg_stream_need_format(stream, table);
 	if (table->schema_due)
 		return tell_schema(stream, table, event);
@@ -374,6 +396,19 @@ take_change(TapPgStream *stream, Oid relid, TapEvent *event)
 	stream->pending = false;	/* also when it cannot be read */
 	tap_pg_stream_change(stream, table, event);
 	return tell(stream, event, TAP_EVENT_CHANGE);
+}
+
+/* A table that was dropped; NONE: it was not followed. */
+static TapEventKind
+take_dropped(TapPgStream *stream, TapEvent *event)
+{
+	event->table_data = tap_pg_stream_dropped(stream, &event->old_name);
+	if (event->table_data == NULL)
+		return TAP_EVENT_NONE;
+	if (!stream->begun)
+		return tell_begin(stream, event);
+	event->schema = TAP_SCHEMA_DROPPED;
+	return tell(stream, event, TAP_EVENT_SCHEMA);
 }
 
 static TapEventKind
@@ -492,13 +527,24 @@ take_message(TapPgStream *stream, TapEvent *event)
 			kind = take_commit(stream, event);
 			break;
 		case TAP_PGOUTPUT_RELATION:
-			tap_pg_stream_relation(stream);
+			if (!message->announced)
+				tap_pg_stream_relation(stream);
+			else if ((kind = take_announced(stream, event)) != TAP_EVENT_NONE)
+				return kind;
+			break;
+		case TAP_PGOUTPUT_LOGICAL:
+			if (tap_pg_stream_ddl(stream))
+				return TAP_EVENT_NONE;
+			break;
+		case TAP_PGOUTPUT_DROPPED:
+			kind = take_dropped(stream, event);
+			if (kind == TAP_EVENT_BEGIN)
+				return kind;
 			break;
 		case TAP_PGOUTPUT_ORIGIN:
 			stream->echo = is_echo(stream, message->name);
 			break;
 		case TAP_PGOUTPUT_TYPE:
-		case TAP_PGOUTPUT_LOGICAL:
 			break;
 		default:
 			take_streamed(stream);

@@ -233,6 +233,22 @@ can_be_streamed(const TapSession *session)
 		strcmp(tap_pg_option(session, "source_origin", "any"), "any") == 0;
 }
 
+/* Whether messages of the event trigger are followed. */
+static bool
+wants_messages(const TapSession *session)
+{
+	const TapOptions *given = session->args.pipeline_options;
+
+	if (given == NULL || !tap_pg_core->option_bool(given, "ddl_messages"))
+		return false;
+	if (session->version < 140000)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the option \"ddl_messages\" needs PostgreSQL 14 or newer as the source"),
+				 errhint("Leave it out: added and dropped columns are followed at a table's next change.")));
+	return true;
+}
+
 static char *
 quote_publications(TapSession *session)
 {
@@ -273,6 +289,8 @@ tap_pg_start_replication(TapPgStream *stream)
 		appendStringInfoString(&sql, ", binary 'true'");
 	if (session->version >= 160000)
 		appendStringInfo(&sql, ", origin '%s'", tap_pg_option(session, "source_origin", "any"));
+	if (wants_messages(session))
+		appendStringInfoString(&sql, ", messages 'true'");
 	if (can_be_streamed(session))
 		appendStringInfoString(&sql, ", streaming 'on'");
 	appendStringInfoChar(&sql, ')');

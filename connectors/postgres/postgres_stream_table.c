@@ -93,27 +93,16 @@ same_message(const TapPgStreamTable *table, const TapPgoutputMessage *message)
 }
 
 void
-tap_pg_stream_relation(TapPgStream *stream)
+tap_pg_stream_describe(TapPgStream *stream, TapPgStreamTable *table)
 {
 	const TapPgoutputMessage *message = &stream->message;
-	TapPgStreamTable *table = find_table(stream, message->relation, true);
-	const char *schema = message->schema[0] ? message->schema : "pg_catalog";
-	bool		renamed = table->context == NULL ||
-	strcmp(table->name.schema, schema) != 0 || strcmp(table->name.name, message->name) != 0;
 	MemoryContext old;
 
-	if (!renamed && same_message(table, message))
-		return;
-
-	/* the core is asked for it by its new name */
-	if (renamed)
-		tap_pg_stream_forget(table);
-	drop_format(table);
 	drop_context(&table->context);
 	table->context = AllocSetContextCreate(stream->context, "tapdata postgres relation",
 										   ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(table->context);
-	table->name.schema = pstrdup(schema);
+	table->name.schema = pstrdup(message->schema[0] ? message->schema : "pg_catalog");
 	table->name.name = pstrdup(message->name);
 	table->identity = message->replica_identity;
 	table->ncolumns = message->ncolumns;
@@ -124,6 +113,39 @@ tap_pg_stream_relation(TapPgStream *stream)
 		table->columns[i].name = pstrdup(message->columns[i].name);
 	}
 	MemoryContextSwitchTo(old);
+}
+
+void
+tap_pg_stream_relation(TapPgStream *stream)
+{
+	const TapPgoutputMessage *message = &stream->message;
+	TapPgStreamTable *table = find_table(stream, message->relation, true);
+	const char *schema = message->schema[0] ? message->schema : "pg_catalog";
+	bool		renamed = table->context == NULL ||
+	strcmp(table->name.schema, schema) != 0 || strcmp(table->name.name, message->name) != 0;
+
+	if (!renamed && same_message(table, message))
+		return;
+
+	/* the core is asked for it by its new name */
+	if (renamed)
+		tap_pg_stream_forget(table);
+	drop_format(table);
+	tap_pg_stream_describe(stream, table);
+}
+
+void
+tap_pg_stream_forget_relation(TapPgStream *stream, Oid relid, const TapTableName *name)
+{
+	TapPgStreamTable *table = find_table(stream, relid, false);
+
+	if (table == NULL)
+		return;
+	tap_pg_stream_forget(table);
+	if (name == NULL || table->context == NULL)
+		return;
+	table->name.schema = MemoryContextStrdup(table->context, name->schema);
+	table->name.name = MemoryContextStrdup(table->context, name->name);
 }
 
 /* ---------------------------------------------------------------------
@@ -219,6 +241,14 @@ ask(TapPgStream *stream, TapPgStreamTable *table)
 }
 
 TapPgStreamTable *
+tap_pg_stream_ask(TapPgStream *stream, TapPgStreamTable *table)
+{
+	if (!table->asked)
+		ask(stream, table);
+	return table->table_data != NULL ? table : NULL;
+}
+
+TapPgStreamTable *
 tap_pg_stream_table(TapPgStream *stream, Oid relid)
 {
 	TapPgStreamTable *table = find_table(stream, relid, false);
@@ -227,9 +257,7 @@ tap_pg_stream_table(TapPgStream *stream, Oid relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION),
 				 errmsg("the source sent a change of table %u, which it did not describe", relid)));
-	if (!table->asked)
-		ask(stream, table);
-	return table->table_data != NULL ? table : NULL;
+	return tap_pg_stream_ask(stream, table);
 }
 
 /* ---------------------------------------------------------------------
@@ -325,29 +353,48 @@ take_message_type(TapPgStream *stream, TapPgSourceColumn *column, const TapPgout
 	column->binary_safe = type->binary_safe;
 }
 
+/* The column of the message that a known one is now; -1: the message does not tell. */
+static int
+sent_column(const TapPgStreamTable *table, const TapPgSourceColumn *known)
+{
+	if (table->ncolumns == 0 || table->columns[0].number == 0)
+		return message_column(table, known->name);
+	for (int i = 0; i < table->ncolumns; i++)
+		if (table->columns[i].number == known->number)
+			return i;
+	return -1;
+}
+
+static void
+add_rename(TapPgStreamTable *table, const char *from, const char *to)
+{
+	TapColumnRename *rename = palloc(sizeof(TapColumnRename));
+
+	rename->from = pstrdup(from);
+	rename->to = pstrdup(to);
+	table->renames = lappend(table->renames, rename);
+}
+
 /* What becomes of a known column; false: it is gone. */
 static bool
 follow_column(TapPgStream *stream, TapPgStreamTable *table, const TapPgFormat *now,
 			  const TapPgSourceColumn *known, TapPgSourceColumn *column)
 {
 	const TapPgSourceColumn *same = by_number(now, known->number);
-	int			sent = message_column(table, known->name);
+	int			sent = sent_column(table, known);
+	bool		renamed = sent >= 0 && strcmp(table->columns[sent].name, known->name) != 0;
 
 	*column = *known;
-	if (sent < 0 && same != NULL && strcmp(same->name, known->name) == 0)
+	if ((sent < 0 || renamed) && same != NULL && strcmp(same->name, known->name) == 0)
 		return true;
+	if (renamed)
+		add_rename(table, known->name, table->columns[sent].name);
 	if (sent < 0 && same != NULL && by_name(table->known, same->name) == NULL &&
 		(sent = message_column(table, same->name)) >= 0)
-	{
-		TapColumnRename *rename = palloc(sizeof(TapColumnRename));
-
-		rename->from = pstrdup(known->name);
-		rename->to = pstrdup(same->name);
-		table->renames = lappend(table->renames, rename);
-		column->name = same->name;
-	}
+		add_rename(table, known->name, same->name);
 	if (sent < 0)
 		return false;
+	column->name = pstrdup(table->columns[sent].name);
 	if (same != NULL && same->source_type == known->source_type &&
 		same->source_typmod == known->source_typmod)
 		return true;
@@ -358,6 +405,31 @@ follow_column(TapPgStream *stream, TapPgStreamTable *table, const TapPgFormat *n
 		take_message_type(stream, column, &table->columns[sent]);
 	column->name = pstrdup(table->columns[sent].name);
 	return true;
+}
+
+/*
+ * A column of the message that was not known.  One that the catalog does not
+ * have any more is added only where its number is told, by which its end will
+ * be known.
+ */
+static void
+add_column(TapPgStream *stream, const TapPgoutputColumn *sent, const TapPgFormat *now,
+		   TapPgFormat *format)
+{
+	TapPgSourceColumn *column = &format->columns[format->ncolumns];
+	const TapPgSourceColumn *added = sent->number == 0 ? by_name(now, sent->name) :
+	by_number(now, sent->number);
+
+	if (sent->generated || (added == NULL && sent->number == 0) ||
+		(sent->number != 0 && by_number(format, sent->number) != NULL))
+		return;
+	if (added != NULL)
+		*column = *added;
+	else
+		column->number = sent->number;
+	column->name = pstrdup(sent->name);
+	take_message_type(stream, column, sent);
+	format->ncolumns++;
 }
 
 static void
@@ -371,16 +443,8 @@ follow_columns(TapPgStream *stream, TapPgStreamTable *table, const TapPgFormat *
 		format->ncolumns += follow_column(stream, table, now, &known->columns[i],
 										  &format->columns[format->ncolumns]);
 	for (int i = 0; i < table->ncolumns; i++)
-	{
-		const char *name = table->columns[i].name;
-		const TapPgSourceColumn *added = by_name(now, name);
-
-		if (added == NULL || by_name(format, name) != NULL)
-			continue;
-		format->columns[format->ncolumns] = *added;
-		take_message_type(stream, &format->columns[format->ncolumns], &table->columns[i]);
-		format->ncolumns++;
-	}
+		if (by_name(format, table->columns[i].name) == NULL)
+			add_column(stream, &table->columns[i], now, format);
 }
 
 /* Keys and indexes of another format, as far as their columns are there. */

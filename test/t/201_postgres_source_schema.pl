@@ -199,4 +199,101 @@ $hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('g', true)");
 is($source->safe_psql('postgres', "SELECT (SELECT string_agg(slot_name, '') FROM pg_replication_slots), (SELECT string_agg(pubname, '') FROM pg_publication)"),
 	'my_slot|mine', 'what was given is not dropped');
 
+# ---------------------------------------------------------------------
+# DDL as the source's event triggers tell it
+# ---------------------------------------------------------------------
+
+my ($share) = run_command([ 'pg_config', '--sharedir' ]);
+
+$source->safe_psql('postgres', slurp_file("$share/tapdata/source_ddl.sql"));
+$source->safe_psql('postgres', q(
+	CREATE SCHEMA e;
+	CREATE TABLE e.t (id int PRIMARY KEY, a int, b text);
+	INSERT INTO e.t VALUES (1, 1, 'one');
+	CREATE TABLE e.gone (id int PRIMARY KEY);
+	INSERT INTO e.gone VALUES (1);
+	CREATE TABLE e.again (id int PRIMARY KEY);
+	CREATE TABLE e.parted (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
+	CREATE TABLE e.low PARTITION OF e.parted FOR VALUES FROM (0) TO (100);
+));
+pull_from($hub, 'e', 'src', ['e.*'], 'e', '{"ddl_messages": true, "ddl_drop": true}');
+caught_up($hub, 'e');
+
+# nobody writes to these tables
+$source->safe_psql('postgres', q(
+	ALTER TABLE e.t ADD "odd	\\ name" text DEFAULT 'x', ADD doubled int GENERATED ALWAYS AS (id * 2) STORED;
+	ALTER TABLE e.t RENAME b TO c;
+	ALTER TABLE e.t ALTER a TYPE bigint;
+	ALTER TABLE e.parted ADD w date;
+	DROP TABLE e.gone;
+	BEGIN;
+	ALTER TABLE e.t ADD never int;
+	ROLLBACK;
+));
+caught_up($hub, 'e');
+is(columns_of($hub, 'e.t'), columns_of($source, 'e.t') =~ s/doubled integer, //r, 'columns of a table that is not written to');
+like(columns_of($hub, 'e.t'), qr/a bigint, c text, id integer, odd\t\\ name text/, 'whatever they are named');
+is(columns_of($hub, 'e.parted'), 'id integer, v text, w date', 'a partitioned table');
+same_as_source($hub, $source, 'e.t', 'e.t', 'rows', 'id, a, c');
+is($hub->safe_psql('postgres', "SELECT to_regclass('e.gone') IS NULL"), 't', 'a table that was dropped');
+
+$source->safe_psql('postgres', q(
+	ALTER TABLE e.t RENAME TO renamed;
+	CREATE TABLE e.new (id int, v text);
+	INSERT INTO e.new VALUES (1, 'before it has a key');
+	ALTER TABLE e.new ADD PRIMARY KEY (id);
+	INSERT INTO e.new VALUES (2, 'behind that');
+	BEGIN;
+	CREATE TABLE e.copied AS SELECT 1 AS id, 'c' AS v;
+	ALTER TABLE e.copied ADD PRIMARY KEY (id);
+	COMMIT;
+	CREATE TABLE e.high PARTITION OF e.parted FOR VALUES FROM (100) TO (200);
+	CREATE UNLOGGED TABLE e.unlogged (id int PRIMARY KEY);
+	CREATE TEMP TABLE temporary (id int PRIMARY KEY);
+	INSERT INTO e.parted VALUES (150, 'high');
+));
+wait_for_sql($hub, "SELECT string_agg(source_table || ' ' || state, ', ' ORDER BY source_table) FROM tapdata.tables WHERE pipeline = 'e'",
+	'e.again streaming, e.copied streaming, e.new streaming, e.parted streaming, e.renamed streaming');
+caught_up($hub, 'e');
+same_as_source($hub, $source, "e.$_", "e.$_", "$_") for qw(new parted copied);
+is($hub->safe_psql('postgres', "SELECT to_regclass('e.t') IS NULL, to_regclass('e.renamed') IS NOT NULL"), 't|t', 'a new name');
+
+# dropped and made anew, in one transaction
+$source->safe_psql('postgres', q(
+	BEGIN;
+	DROP TABLE e.again;
+	CREATE TABLE e.again (k text PRIMARY KEY, n numeric);
+	INSERT INTO e.again VALUES ('a', 1);
+	COMMIT;
+	DROP TABLE e.copied;
+));
+wait_for_sql($hub, "SELECT string_agg(column_name, ',' ORDER BY column_name) FROM information_schema.columns WHERE table_schema = 'e' AND table_name = 'again'", 'k,n');
+caught_up($hub, 'e');
+same_as_source($hub, $source, 'e.again', 'e.again', 'a table that was dropped and made anew');
+
+# far behind, and words that are not the trigger's
+$hub->safe_psql('postgres', "SELECT tapdata.stop('e')");
+$source->safe_psql('postgres', q(
+	INSERT INTO e.renamed (id, a) VALUES (2, 2);
+	ALTER TABLE e.renamed ADD z int;
+	INSERT INTO e.renamed (id, z) VALUES (3, 3);
+	ALTER TABLE e.renamed DROP z;
+	ALTER TABLE e.renamed ADD z text;
+	SELECT pg_logical_emit_message(true, 'tapdata', m) FROM unnest(ARRAY['', 'dropped', E'dropped\t1', E'altered\t1\td\tr\tf\te\tt\nx',
+		E'dropped\t' || 'e.renamed'::regclass::oid || E'\td\tr\tf\te\trenamed']) m;
+	SELECT pg_logical_emit_message(true, 'tapdata', '\xff00'::bytea), pg_logical_emit_message(false, 'tapdata', 'x'), pg_logical_emit_message(true, 'other', repeat('x', 100000));
+	INSERT INTO e.renamed (id, z) VALUES (4, 'four');
+));
+$hub->safe_psql('postgres', "SELECT tapdata.start('e')");
+caught_up($hub, 'e');
+same_as_source($hub, $source, 'e.renamed', 'e.renamed', 'far behind, with messages that make no sense', 'id, a, c, z');
+cmp_ok($hub->safe_psql('postgres', "SELECT count(*) FROM tapdata.events WHERE message ~ 'event trigger was passed over'"), '>=', 4, 'which are told');
+
+# a schema under another name: its tables are as if dropped, or come to be
+$source->safe_psql('postgres', 'ALTER SCHEMA e RENAME TO f');
+wait_for_sql($hub, "SELECT count(*) FROM tapdata.tables WHERE pipeline = 'e' AND state <> 'dropped'", '0');
+$source->safe_psql('postgres', 'ALTER SCHEMA f RENAME TO e');
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('e', true)");
+$source->safe_psql('postgres', 'DROP SCHEMA e, tapdata_source CASCADE');
+
 done_testing();
