@@ -42,6 +42,8 @@ static const char *const form_names[] = {
 	[TAP_RECORD_DECIMAL] = "decimal",
 	[TAP_RECORD_SCALED_DECIMAL] = "scaled_decimal",
 	[TAP_RECORD_BITS] = "bits",
+	[TAP_RECORD_TEXT] = "text",
+	[TAP_RECORD_POINT] = "point",
 };
 
 bool

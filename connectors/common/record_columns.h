@@ -53,7 +53,9 @@ typedef enum TapRecordForm
 	TAP_RECORD_DECIMAL,			/* numeric: base64 of a whole number in two's
 								 * complement, to be divided by 10^scale */
 	TAP_RECORD_SCALED_DECIMAL,	/* the same, {"scale":..., "value":...} */
-	TAP_RECORD_BITS				/* bit, varbit: base64, lowest byte first */
+	TAP_RECORD_BITS,			/* bit, varbit: base64, lowest byte first */
+	TAP_RECORD_TEXT,			/* json, jsonb: a string with JSON text in it */
+	TAP_RECORD_POINT			/* point: an object with x and y */
 } TapRecordForm;
 
 typedef struct TapRecordColumn
@@ -100,6 +102,14 @@ extern char *tap_record_columns_print(const TapRecordColumns *columns);
  */
 extern TapSourceTable *tap_record_table(const TapRecordColumns *columns,
 										const TapTableName *name, List *key);
+
+/*
+ * A name for the column of a field that none of columns has: the field's own,
+ * cut to what PostgreSQL allows, with a number behind it if it is used.  In
+ * the current context.
+ */
+extern char *tap_record_column_name(const TapRecordColumns *columns,
+									const char *field);
 
 extern TapRecordSample *tap_record_sample_begin(void);
 

@@ -186,6 +186,33 @@ make_scaled_decimal(TapRecordReader *reader, TapRecordField *field,
 	return make_decimal(reader, field, &number, (int) scale);
 }
 
+/* {"x": n, "y": n} */
+static Datum
+make_point(TapRecordReader *reader, TapRecordField *field,
+		   const TapJsonValue *object)
+{
+	TapJsonScan scan;
+	TapJsonValue name;
+	TapJsonValue value;
+	TapJsonValue x = {TAP_JSON_NULL};
+	TapJsonValue y = {TAP_JSON_NULL};
+	char	   *text;
+
+	tap_json_scan_begin(&scan, object->text, object->length);
+	(void) tap_json_scan_enter(&scan, TAP_JSON_OBJECT);
+	while (tap_json_scan_field(&scan, &name) && tap_json_scan_value(&scan, &value))
+	{
+		if (tap_json_is(&name, "x", 1))
+			x = value;
+		else if (tap_json_is(&name, "y", 1))
+			y = value;
+	}
+	if (x.length == 0 || y.length == 0)
+		refuse("a point has no x or no y");
+	text = psprintf("(%.*s,%.*s)", (int) x.length, x.text, (int) y.length, y.text);
+	return tap_record_call_input(reader, field, text, strlen(text));
+}
+
 Datum
 tap_record_bits(TapRecordField *field, const unsigned char *bytes, int length)
 {
@@ -277,8 +304,8 @@ tap_record_from_form(TapRecordReader *reader, TapRecordField *field,
 {
 	int			length;
 	unsigned char *bytes;
-	const char *text;
-	Size		text_length;
+	const char *text = value->text;
+	Size		text_length = value->length;
 	int64		number;
 
 	switch (field->form)
@@ -296,6 +323,13 @@ tap_record_from_form(TapRecordReader *reader, TapRecordField *field,
 		case TAP_RECORD_BITS:
 			bytes = decode_base64(value, &length);
 			return tap_record_bits(field, bytes, length);
+		case TAP_RECORD_POINT:
+			if (value->kind == TAP_JSON_OBJECT)
+				return make_point(reader, field, value);
+			break;
+		case TAP_RECORD_TEXT:
+		case TAP_RECORD_PLAIN:
+			break;
 		default:
 			if (read_whole(value, &number))
 				return tap_record_time_value(field, number);
@@ -303,8 +337,7 @@ tap_record_from_form(TapRecordReader *reader, TapRecordField *field,
 	}
 
 	/* a producer that is set to write plain values */
-	text = value->kind == TAP_JSON_STRING ? tap_json_unescape(value, &text_length) : value->text;
-	if (value->kind != TAP_JSON_STRING)
-		text_length = value->length;
+	if (value->kind == TAP_JSON_STRING)
+		text = tap_json_unescape(value, &text_length);
 	return tap_record_from_plain(reader, field, text, text_length);
 }

@@ -248,9 +248,8 @@ is_used(const TapRecordColumns *columns, const char *name)
 	return SystemAttributeByName(name) != NULL;
 }
 
-/* A name that a column of a table can have, and that no other has. */
-static char *
-column_name(const TapRecordColumns *columns, const char *field)
+char *
+tap_record_column_name(const TapRecordColumns *columns, const char *field)
 {
 	int			length = strlen(field);
 	char	   *name;
@@ -310,7 +309,7 @@ tap_record_sample_end(TapRecordSample *sample, const TapRecordColumns *given)
 		if (is_given(given, names->names[i].text))
 			continue;
 		column->field = pstrdup(names->names[i].text);
-		column->name = column_name(result, column->field);
+		column->name = tap_record_column_name(result, column->field);
 		column->type = type_of(i < sample->allocated ? sample->seen[i] : 0);
 		column->typmod = -1;
 		result->ncolumns++;

@@ -168,6 +168,7 @@ struct TapSession
 	List	   *topics;			/* of TapKafkaTopic * */
 	List	   *tables;			/* of TapKafkaTable *, for their names */
 	List	   *schemas;		/* that were registered */
+	List	   *known_schemas;	/* of TapKafkaKnownSchema *, that were read of */
 
 	/* messages */
 	StringInfoData key;			/* reused for each */

@@ -11,6 +11,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "kafka_read.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -34,10 +35,13 @@ static const struct
 static const TapKafkaDecoding *const decodings[] = {
 	&tap_kafka_decoding_json,
 	&tap_kafka_decoding_csv,
-	&tap_kafka_decoding_raw
+	&tap_kafka_decoding_raw,
+	&tap_kafka_decoding_debezium,
+	&tap_kafka_decoding_avro,
+	&tap_kafka_decoding_json_schema
 };
 
-const char *const tap_kafka_decoding_names[] = {"json", "csv", "raw", NULL};
+const char *const tap_kafka_decoding_names[] = {"json", "csv", "raw", "debezium", "avro", "json_schema", NULL};
 
 static Jsonb *
 parse_json(const char *text)

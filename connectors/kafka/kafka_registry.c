@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * connectors/kafka/kafka_registry.c
- *	  Registers schemas with a schema registry of Confluent's interface.
+ *	  Registers schemas with a schema registry of Confluent's interface, and
+ *	  fetches them from it.
  *
  * The request is made by libcurl in the client's thread, so that it can be
  * interrupted; a schema is registered once in a session.
@@ -18,7 +19,7 @@
 #include "utils/jsonb.h"
 
 #define REQUEST_TIMEOUT_SECONDS		30
-#define RESPONSE_MAX_BYTES			65536
+#define RESPONSE_MAX_BYTES			(4 * 1024 * 1024)
 
 /* A request, in one piece of memory that the thread may use alone. */
 typedef struct Request
@@ -30,6 +31,7 @@ typedef struct Request
 	char		failure[CURL_ERROR_SIZE];
 	Size		received;
 	char		response[RESPONSE_MAX_BYTES];
+	bool		has_body;		/* it is a POST of it; else a GET */
 	char		body[FLEXIBLE_ARRAY_MEMBER];
 } Request;
 
@@ -80,7 +82,8 @@ run_request(TapKafkaJob *job, rd_kafka_t *rk)
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_URL, request->url);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-	curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+	if (request->has_body)
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long) REQUEST_TIMEOUT_SECONDS);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, request->failure);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_response);
@@ -140,38 +143,32 @@ tap_kafka_check_registry_url(const char *value)
 }
 
 static void
-set_url(Request *request, const char *base, const char *subject)
+set_url(Request *request, const char *base, const char *path)
 {
-	char	   *escaped = curl_easy_escape(NULL, subject, 0);
 	int			length = strlen(base);
 
 	while (length > 0 && base[length - 1] == '/')
 		length--;
-	snprintf(request->url, sizeof(request->url), "%.*s/subjects/%s/versions", length, base,
-			 escaped ? escaped : subject);
-	curl_free(escaped);
+	snprintf(request->url, sizeof(request->url), "%.*s/%s", length, base, path);
 }
 
+/* A request for a path of the registry; body NULL: a GET. */
 static TapKafkaJob *
-make_request(TapSession *session, const char *subject, const char *schema)
+make_request(TapSession *session, const char *path, const StringInfoData *body)
 {
 	TapKafkaJob *job = tap_kafka_job_new(run_request);
 	const char *user = registry_option(session, "schema_registry_user");
 	const char *password = registry_option(session, "schema_registry_password");
-	StringInfoData body;
-	Request    *request;
+	Request    *request = calloc(1, sizeof(Request) + (body ? body->len : 0) + 1);
 
-	initStringInfo(&body);
-	appendStringInfoString(&body, "{\"schema\":");
-	tap_json_append_cstring(&body, schema);
-	appendStringInfoChar(&body, '}');
-	request = calloc(1, sizeof(Request) + body.len + 1);
 	if (request == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory")));
-	memcpy(request->body, body.data, body.len + 1);
-	set_url(request, tap_kafka_registry_url(session), subject);
+	request->has_body = body != NULL;
+	if (body != NULL)
+		memcpy(request->body, body->data, body->len + 1);
+	set_url(request, tap_kafka_registry_url(session), path);
 	if (user != NULL)
 		strlcpy(request->user, user, sizeof(request->user));
 	if (password != NULL)
@@ -180,8 +177,24 @@ make_request(TapSession *session, const char *subject, const char *schema)
 	return job;
 }
 
+static TapKafkaJob *
+make_registration(TapSession *session, const char *subject, const char *schema)
+{
+	char	   *escaped = curl_easy_escape(NULL, subject, 0);
+	char	   *path = psprintf("subjects/%s/versions", escaped ? escaped : subject);
+	StringInfoData body;
+
+	curl_free(escaped);
+	initStringInfo(&body);
+	appendStringInfoString(&body, "{\"schema\":");
+	tap_json_append_cstring(&body, schema);
+	appendStringInfoChar(&body, '}');
+	return make_request(session, path, &body);
+}
+
+/* what: "the schema of subject ..."; a conflict has a hint of its own. */
 static void
-report_status(const char *subject, const Request *request)
+report_status(const char *what, const Request *request)
 {
 	int			sqlstate = ERRCODE_CONNECTION_FAILURE;
 	const char *hint = NULL;
@@ -202,13 +215,14 @@ report_status(const char *subject, const Request *request)
 		sqlstate = ERRCODE_DATATYPE_MISMATCH;
 		hint = "Change the subject's compatibility in the registry, or publish to another topic.";
 	}
+	else if (request->status == 404 && !request->has_body)
+		sqlstate = ERRCODE_INVALID_TEXT_REPRESENTATION;
 	else if (request->status < 500 && request->status != 429)
 		sqlstate = ERRCODE_INVALID_PARAMETER_VALUE;
 	ereport(ERROR,
 			(errcode(sqlstate),
-			 errmsg("the schema registry refuses the schema of subject \"%s\", with status %ld",
-					subject, request->status),
-			 errdetail("It says: %s", request->response),
+			 errmsg("the schema registry refuses %s, with status %ld", what, request->status),
+			 errdetail("It says: %.1000s", request->response),
 			 hint ? errhint("%s", hint) : 0));
 }
 
@@ -228,6 +242,16 @@ parse_id(const char *subject, const Request *request)
 				 errmsg("the schema registry gave no id for subject \"%s\"", subject),
 				 errdetail("It said: %s", request->response)));
 	return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(id->val.numeric)));
+}
+
+static void
+need_registry(const TapSession *session)
+{
+	if (tap_kafka_registry_url(session) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("messages with schemas of a registry need the option \"schema_registry\""),
+				 errhint("Give the registry's URL, as http://registry:8081.")));
 }
 
 static KnownSchema *
@@ -255,16 +279,12 @@ tap_kafka_register_schema(TapSession *session, const char *subject, const char *
 
 	if (known != NULL)
 		return known->id;
-	if (tap_kafka_registry_url(session) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the formats avro and debezium_avro need the option \"schema_registry\""),
-				 errhint("Give the registry's URL, as http://registry:8081.")));
-	job = make_request(session, subject, schema);
+	need_registry(session);
+	job = make_registration(session, subject, schema);
 	tap_kafka_job_run(session->client, job);
 	request = job->data;
 	if (request->status < 200 || request->status >= 300)
-		report_status(subject, request);
+		report_status(psprintf("the schema of subject \"%s\"", subject), request);
 
 	before = MemoryContextSwitchTo(session->args.context);
 	known = palloc(sizeof(KnownSchema));
@@ -275,4 +295,26 @@ tap_kafka_register_schema(TapSession *session, const char *subject, const char *
 	MemoryContextSwitchTo(before);
 	tap_kafka_job_free(session->client, job);
 	return known->id;
+}
+
+char *
+tap_kafka_fetch_schema(TapSession *session, int32 id)
+{
+	TapKafkaJob *job;
+	Request    *request;
+	char	   *answer;
+
+	need_registry(session);
+	job = make_request(session, psprintf("schemas/ids/%d", id), NULL);
+	tap_kafka_job_run(session->client, job);
+	request = job->data;
+	if (request->status < 200 || request->status >= 300)
+		report_status(psprintf("to tell schema %d", id), request);
+	if (request->received >= RESPONSE_MAX_BYTES - 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("schema %d of the registry is longer than %d bytes", id, RESPONSE_MAX_BYTES)));
+	answer = pstrdup(request->response);
+	tap_kafka_job_free(session->client, job);
+	return answer;
 }

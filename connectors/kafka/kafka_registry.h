@@ -20,6 +20,13 @@
 extern int32 tap_kafka_register_schema(TapSession *session, const char *subject,
 									   const char *schema);
 
+/*
+ * What the registry answers when it is asked for a schema by its id: a JSON
+ * object, in the current context.  Uses the network.  Raises an error of class
+ * 22 when there is no such schema.
+ */
+extern char *tap_kafka_fetch_schema(TapSession *session, int32 id);
+
 /* The option of the pipeline, else of the connection; NULL: none. */
 extern const char *tap_kafka_registry_url(const TapSession *session);
 
