@@ -75,7 +75,15 @@ name_of_pattern(const char *pattern)
 	while (length > 0 && strchr("_-. ", name[length - 1]) != NULL)
 		length--;
 	if (length > 0)
+	{
+		/* "app.log*" is app, too */
+		for (Size dot = length - 1; dot > 0; dot--)
+		{
+			if (name[dot] == '.')
+				length = dot;
+		}
 		return pnstrdup(name, length);
+	}
 
 	/* "*.csv": by its folder */
 	name = strrchr(tap_file_base(pattern), '/');
