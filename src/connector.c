@@ -435,6 +435,8 @@ prepare_session(const TapConnectionRow *connection, const TapPipelineRow *pipeli
 		session->args.pipeline_identity = psprintf(UINT64_FORMAT "/%u/%d",
 												   GetSystemIdentifier(), MyDatabaseId,
 												   pipeline->id);
+	if (pipeline != NULL && pipeline->into_schema != NULL)
+		session->args.into_schema = pstrdup(pipeline->into_schema);
 	session->args.purpose = purpose;
 	if (tap_worker_args != NULL && tap_worker_args->kind == TAP_PROCESS_SYNC)
 		session->args.table_id = tap_worker_args->table;

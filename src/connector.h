@@ -492,6 +492,9 @@ typedef struct TapSessionArgs
 	 */
 	const char *pipeline_identity;
 
+	/* The hub schema of a pull pipeline's tables; NULL for others. */
+	const char *into_schema;
+
 	/*
 	 * TAP_PURPOSE_SNAPSHOT and TAP_PURPOSE_CATCHUP: the one table that is
 	 * copied and caught up by itself, as a number that stays the same.  0:

@@ -29,6 +29,7 @@ static const char *const auto_values[] = {"auto", "on", "off", NULL};
 static const char *const role_values[] = {"auto", "replica", "origin", NULL};
 static const char *const partitions_values[] = {"root", "leaf", NULL};
 static const char *const identity_values[] = {"error", "inserts", NULL};
+static const char *const types_values[] = {"text", "create", NULL};
 static const char *const gap_values[] = {"stop", "compare", NULL};
 static const char *const source_origin_values[] = {"any", "none", NULL};
 static const char *const ignore_values[] = {"none", "own", "all", NULL};
@@ -77,6 +78,9 @@ static const TapOption options[] = {
 	{"without_identity", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "error", 0, 0,
 		identity_values, false, NULL,
 	"tables without replica identity: error, or inserts to follow nothing but inserts"},
+	{"types", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "text", 0, 0,
+		types_values, false, NULL,
+	"enums, domains, composite and range types of the source: text, or create them in the hub's schema"},
 	{"binary", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "auto", 0, 0,
 		auto_values, false, NULL,
 	"binary values in the stream: auto (where all types are known here), on or off"},

@@ -55,6 +55,9 @@ struct TapSession
 	bool		replication;	/* conn speaks the replication protocol, too */
 	TapPgSink  *sink;			/* NULL before start() */
 	TapPgStream *stream;		/* NULL before stream_start() */
+	bool		in_hub_txn;		/* types are looked up within the core's
+								 * transaction */
+	List	   *told_types;		/* char *, what was said of types */
 };
 
 /* ---- postgres_connector.c ---- */

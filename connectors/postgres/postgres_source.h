@@ -8,6 +8,7 @@
  *	  postgres_source.c			positions, sequences, the callbacks
  *	  postgres_source_slot.c	publications and replication slots
  *	  postgres_source_types.c	types of the source as types of the hub
+ *	  postgres_source_create.c	types of the source made in the hub
  *	  postgres_source_table.c	formats of tables: of the catalog, as text
  *	  postgres_source_test.c	the checks of a source
  *	  postgres_source_value.c	values, binary or text, as Datums
@@ -109,6 +110,58 @@ typedef struct TapPgSourceType
  * each, in their order; in the current context.  Needs a transaction.
  */
 extern TapPgSourceType *tap_pg_source_types(TapSession *session, const Oid *oids, int count);
+
+/* ---- postgres_source_create.c ---- */
+
+/* A type as the source's catalog has it; memory of the look-up. */
+typedef struct TapPgTypeRow
+{
+	Oid			oid;
+	char	   *schema;
+	char	   *name;
+	char		kind;			/* typtype, but a range is R, and r a table's row */
+	Oid			base;			/* of a domain; a range's subtype; a
+								 * multirange's range */
+	int32		base_typmod;	/* of a domain */
+	Oid			element;		/* of an array, else InvalidOid */
+	char	   *extension;		/* or NULL */
+	char	   *comment;		/* or NULL */
+} TapPgTypeRow;
+
+/* A field of a composite type; hub_type is what the hub has for its type. */
+typedef struct TapPgTypeField
+{
+	char	   *name;
+	Oid			source_type;
+	int32		source_typmod;
+	Oid			hub_type;
+	int32		typmod;
+} TapPgTypeField;
+
+/* Whether the pipeline makes types in the hub. */
+extern bool tap_pg_makes_types(const TapSession *session);
+
+/*
+ * The hub's type for an enum, a domain, a composite or a range type of the
+ * source; made if it is missing, and grown if the source's has grown.
+ * InvalidOid: the hub has another type of that name, which an event tells.
+ * Needs a transaction.  Raises an error to be retried where what is new
+ * cannot be used in it.
+ */
+extern Oid	tap_pg_make_enum(TapSession *session, const TapPgTypeRow *row);
+extern Oid	tap_pg_make_domain(TapSession *session, const TapPgTypeRow *row, Oid base, int32 typmod);
+extern Oid	tap_pg_make_range(TapSession *session, const TapPgTypeRow *row, Oid subtype);
+extern Oid	tap_pg_make_composite(TapSession *session, const TapPgTypeRow *row,
+								  const TapPgTypeField *fields, int count);
+
+/* Write an event about a type, once for a session. */
+extern void tap_pg_tell_of_type(TapSession *session, const char *message);
+
+/* Make the types of all published tables what the source has now. */
+extern void tap_pg_refresh_types(TapSession *session);
+
+/* What changes when enums or composite types of the source do; in the current context. */
+extern char *tap_pg_types_state(TapSession *session);
 
 /* ---- postgres_source_table.c ---- */
 
@@ -283,6 +336,8 @@ struct TapPgStream
 	TapPgoutputDecoder *decoder;
 	HTAB	   *tables;			/* TapPgStreamTable by relid */
 	bool		binary;
+	char	   *types_state;	/* of tap_pg_types_state(); NULL: no types are
+								 * made */
 	TapPgHeal  *heal;			/* under way; NULL: rows come from the log */
 
 	char	   *buffer;			/* libpq's, of the message below; or NULL */

@@ -109,6 +109,12 @@ tap_pg_stream_start(TapSession *session, const TapStreamArgs *args)
 
 	session->stream = stream;
 	tap_pg_open_replication(session, &stream->replication);
+	if (strcmp(tap_pg_option(session, "types", "text"), "create") == 0)
+	{
+		/* in this order: what changes in between is found again */
+		stream->types_state = MemoryContextStrdup(stream->context, tap_pg_types_state(session));
+		tap_pg_refresh_types(session);
+	}
 	if (tap_pg_is_continuous(stream))
 		tap_pg_start_replication(stream);
 	else

@@ -102,16 +102,11 @@ set_new_row(TapPgStreamTable *table, const TapPgoutputMessage *message, TapEvent
 	event->new_row.present = all ? NULL : table->new_present;
 }
 
-void
-tap_pg_stream_change(TapPgStream *stream, TapPgStreamTable *table, TapEvent *event)
+static void
+read_rows(TapPgStream *stream, TapPgStreamTable *table, TapEvent *event)
 {
 	const TapPgoutputMessage *message = &stream->message;
-	ErrorContextCallback callback;
 
-	callback.callback = change_error_context;
-	callback.arg = stream;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
 	switch (message->kind)
 	{
 		case TAP_PGOUTPUT_INSERT:
@@ -128,6 +123,50 @@ tap_pg_stream_change(TapPgStream *stream, TapPgStreamTable *table, TapEvent *eve
 			set_old_row(table, message, event);
 			break;
 	}
+}
+
+/* A value that cannot be read may be of a type that has changed at the source. */
+static void
+read_rows_of_made_types(TapPgStream *stream, TapPgStreamTable *table, TapEvent *event)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		read_rows(stream, table, event);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		if (strcmp(stream->types_state, tap_pg_types_state(stream->session)) == 0)
+			ReThrowError(edata);
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("types of the source have changed"),
+				 errdetail("%s. The stream begins again with the types as they are now.", edata->message)));
+	}
+	PG_END_TRY();
+}
+
+void
+tap_pg_stream_change(TapPgStream *stream, TapPgStreamTable *table, TapEvent *event)
+{
+	ErrorContextCallback callback;
+
+	callback.callback = change_error_context;
+	callback.arg = stream;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	if (stream->types_state != NULL)
+		read_rows_of_made_types(stream, table, event);
+	else
+		read_rows(stream, table, event);
 	error_context_stack = callback.previous;
 }
 

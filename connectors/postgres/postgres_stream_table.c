@@ -592,8 +592,11 @@ tap_pg_stream_need_format(TapPgStream *stream, TapPgStreamTable *table)
 	{
 		bool		begun = tap_pg_begin_lookups();
 		char	   *before = tap_pg_format_text(table->known);
-		char	   *after = tap_pg_format_text(follow_format(stream, table));
+		char	   *after;
 
+		stream->session->in_hub_txn = !begun;
+		after = tap_pg_format_text(follow_format(stream, table));
+		stream->session->in_hub_txn = false;
 		tap_pg_end_lookups(begun);
 		table->schema = TAP_SCHEMA_ALTERED;
 		table->schema_due = strcmp(before, after) != 0;

@@ -81,7 +81,15 @@ my %values = (
 	's.pair' => [ '(1,"a b")', '(,)' ],
 	's.pair[]' => [ '{"(1,x)"}' ],
 	's.floats' => ['[1.5,2.5)'],
+	's.floats[]' => ['{"[1.5,2.5)",empty}'],
+	's.multifloats' => ['{[1.5,2.5),[3,4)}'],
 	's."Odd type"' => ['x'],
+	's.mood_domain' => ['happy'],
+	's.nested' => [ '(happy,"{1,2}","(1,x)")' ],
+	's.moods' => ['[happy,"so so"]'],
+	citext => ['CaSe'],
+	hstore => ['"a"=>"1", "b"=>NULL'],
+	'hstore[]' => ['{"\\"k\\"=>\\"v\\""}'],
 );
 my @types = sort keys %values;
 
@@ -95,46 +103,147 @@ sub create_types
 		CREATE DOMAIN s.positive AS integer CHECK (VALUE > 0);
 		CREATE DOMAIN s.short AS varchar(3);
 		CREATE TYPE s.pair AS (a int, b text);
-		CREATE TYPE s.floats AS RANGE (subtype = float8);
+		CREATE TYPE s.floats AS RANGE (subtype = float8, multirange_type_name = s.multifloats);
+		CREATE DOMAIN s.mood_domain AS s.mood;
+		CREATE TYPE s.nested AS (m s.mood, n int[], p s.pair);
+		CREATE TYPE s.moods AS RANGE (subtype = s.mood);
+		COMMENT ON TYPE s.mood IS 'how it''s';
+		COMMENT ON DOMAIN s.short IS 'three';
+		CREATE EXTENSION hstore;
+		CREATE EXTENSION citext;
 	));
-	for my $i (0 .. $#types)
-	{
-		$source->safe_psql('postgres', "CREATE TABLE s.t$i (id serial PRIMARY KEY, v $types[$i])");
-		insert_values($i);
-	}
+	$source->safe_psql('postgres', join '', map { "CREATE TABLE s.t$_ (id serial PRIMARY KEY, v $types[$_]);\n" } 0 .. $#types);
+	insert_values();
 	return;
 }
 
 sub insert_values
 {
-	my ($i) = @_;
-	my $list = join ', ', map { my $v = $_; $v =~ s/'/''/g; "('$v'::$types[$i])" } @{ $values{ $types[$i] } };
+	my @inserts;
 
-	$source->safe_psql('postgres', "INSERT INTO s.t$i (v) VALUES $list, (NULL)");
+	for my $i (0 .. $#types)
+	{
+		my $list = join ', ', map { my $v = $_; $v =~ s/'/''/g; "('$v'::$types[$i])" } @{ $values{ $types[$i] } };
+		push @inserts, "INSERT INTO s.t$i (v) VALUES $list, (NULL);\n";
+	}
+	$source->safe_psql('postgres', join '', @inserts);
 	return;
 }
 
+# By number of the type, its rows.
+sub rows_of_types
+{
+	my ($node, $schema) = @_;
+	my %rows;
+
+	for (split /\x1e/, $node->safe_psql('postgres', join ' UNION ALL ',
+			map { "SELECT concat_ws('|', $_, id, coalesce(v::text, 'NULL')) || E'\\x1e' FROM $schema.t$_" } 0 .. $#types))
+	{
+		my ($i, $row) = /^\s*(\d+)\|(.*)$/s or next;
+		push @{ $rows{$i} }, $row;
+	}
+	return map { join "\n", sort @{ $rows{$_} || [] } } 0 .. $#types;
+}
+
 create_types();
+$hub->safe_psql('postgres', 'CREATE EXTENSION hstore');
 connect_source($hub, $source, 'src');
+my %pipelines = (types => 'h', made => 'm');
 pull_from($hub, 'types', 'src', ['s.t*'], 'h');
-caught_up($hub, 'types');
-for my $i (0 .. $#types)
+pull_from($hub, 'made', 'src', ['s.t*'], 'm', '{"types": "create"}');
+
+sub same_types
 {
-	same_as_source($hub, $source, "s.t$i", "h.t$i", "copy of $types[$i]", 'id, v::text');
+	my ($what) = @_;
+
+	for my $pipeline (sort keys %pipelines)
+	{
+		caught_up($hub, $pipeline);
+		my @there = rows_of_types($source, 's');
+		my @here = rows_of_types($hub, $pipelines{$pipeline});
+
+		ok(!(grep { $_ eq '' } @there), 'there is something of each type');
+		is($here[$_], $there[$_], "$what of $types[$_] in $pipeline") for 0 .. $#types;
+	}
+	return;
 }
-insert_values($_) for 0 .. $#types;
-$source->safe_psql('postgres', "UPDATE s.t$_ SET v = (SELECT v FROM s.t$_ ORDER BY id LIMIT 1) WHERE v IS NULL") for 0 .. $#types;
-caught_up($hub, 'types');
-for my $i (0 .. $#types)
+
+same_types('copy');
+insert_values();
+$source->safe_psql('postgres', join '', map { "UPDATE s.t$_ SET v = (SELECT v FROM s.t$_ ORDER BY id LIMIT 1) WHERE v IS NULL;\n" } 0 .. $#types);
+same_types('stream');
+
+sub type_in_hub
 {
-	same_as_source($hub, $source, "s.t$i", "h.t$i", "stream of $types[$i]", 'id, v::text');
+	my ($schema, $type) = @_;
+	my ($i) = grep { $types[$_] eq $type } 0 .. $#types;
+
+	return $hub->safe_psql('postgres', "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = '$schema.t$i'::regclass AND attname = 'v'");
 }
-is($hub->safe_psql('postgres', "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'h.t$_->[0]'::regclass AND attname = 'v'"),
-	$_->[2], "$_->[1] becomes $_->[2]")
-  for map { my $i = $_; map { [ $i, $types[$i], $_->[1] ] } grep { $_->[0] eq $types[$i] } (
-		[ 'numeric(10,3)', 'numeric(10,3)' ], [ 's.mood', 'text' ], [ 's.mood[]', 'text[]' ],
-		[ 's.positive', 'integer' ], [ 's.short', 'character varying(3)' ],
-		[ 's.pair', 'text' ], [ 'int4range', 'int4range' ], [ 'regclass', 'text' ]) } 0 .. $#types;
+
+for (
+	[ 'numeric(10,3)', 'numeric(10,3)', 'numeric(10,3)' ], [ 's.mood', 'text', 'm.mood' ],
+	[ 's.mood[]', 'text[]', 'm.mood[]' ], [ 's.positive', 'integer', 'm.positive' ],
+	[ 's.short', 'character varying(3)', 'm.short' ], [ 's.short[]', 'character varying(3)[]', 'm.short[]' ],
+	[ 's.pair', 'text', 'm.pair' ], [ 's.nested', 'text', 'm.nested' ], [ 's.floats', 'text', 'm.floats' ],
+	[ 's.multifloats', 'text', 'm.multifloats' ], [ 's.moods', 'text', 'm.moods' ], [ 's."Odd type"', 'text', 'm."Odd type"' ],
+	[ 'int4range', 'int4range', 'int4range' ], [ 'regclass', 'text', 'text' ],
+	[ 'hstore', 'hstore', 'hstore' ], [ 'citext', 'text', 'text' ])
+{
+	my ($type, $as_text, $made) = @$_;
+
+	is(type_in_hub('h', $type), $as_text, "$type becomes $as_text");
+	is(type_in_hub('m', $type), $made, "$type becomes $made where types are made");
+}
+is($hub->safe_psql('postgres', "SELECT count(DISTINCT message) FROM tapdata.events WHERE message LIKE '%extension \"citext\" is text%'"), 1,
+	'tapdata.events tells what is text for want of an extension');
+is($hub->safe_psql('postgres', "SELECT obj_description('m.mood'::regtype, 'pg_type') || ', ' || obj_description('m.short'::regtype, 'pg_type')"),
+	"how it's, three", 'types keep their comments');
+
+# types that grow while they are followed
+my ($moods) = grep { $types[$_] eq 's.mood' } 0 .. $#types;
+my ($nested) = grep { $types[$_] eq 's.nested' } 0 .. $#types;
+my ($pairs) = grep { $types[$_] eq 's.pair' } 0 .. $#types;
+at_source($source,
+	"INSERT INTO s.t$moods (v) VALUES ('happy')",
+	"ALTER TYPE s.mood ADD VALUE 'it''s new' BEFORE 'happy'",
+	"ALTER TYPE s.mood ADD VALUE 'better' AFTER 'happy'",
+	"ALTER TYPE s.mood ADD VALUE 'last'",
+	"INSERT INTO s.t$moods (v) VALUES ('it''s new'), ('last')",
+	"ALTER TYPE s.pair ADD ATTRIBUTE c s.mood",
+	"INSERT INTO s.t$pairs (v) VALUES ((1, 'x', 'better'))");
+caught_up($hub, $_) for sort keys %pipelines;
+same_as_source($hub, $source, "s.t$moods", "h.t$moods", 'labels that came later, as text', 'id, v::text');
+same_as_source($hub, $source, "s.t$_", "m.t$_", "stream of $types[$_], which grew", 'id, v::text') for $moods, $pairs, $nested;
+is($hub->safe_psql('postgres', "SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = 'm.mood'::regtype"),
+	"it's new,happy,better,so so,last", 'labels are in the order of the source');
+at_source($source,
+	"ALTER TYPE s.mood ADD VALUE 'worst'",
+	"ALTER TABLE s.t$moods ADD w s.mood DEFAULT 'worst'",
+	"CREATE TYPE s.colour AS ENUM ('red')",
+	"ALTER TABLE s.t$pairs ADD colour s.colour DEFAULT 'red'",
+	"INSERT INTO s.t$moods DEFAULT VALUES",
+	"INSERT INTO s.t$pairs DEFAULT VALUES");
+caught_up($hub, 'made');
+same_as_source($hub, $source, "s.t$moods", "m.t$moods", 'a column added with a label that is new');
+same_as_source($hub, $source, "s.t$pairs", "m.t$pairs", 'a column added with a type that is new');
+
+# another type has the name already, or another's type
+$hub->safe_psql('postgres', q(
+	CREATE SCHEMA taken;
+	CREATE TYPE taken.mood AS (happy bool);
+	CREATE TYPE taken.pair AS (a int, c text);
+	CREATE ROLE other;
+	CREATE DOMAIN taken.positive AS integer CHECK (VALUE > 100);
+	ALTER DOMAIN taken.positive OWNER TO other;
+));
+my ($positive) = grep { $types[$_] eq 's.positive' } 0 .. $#types;
+pull_from($hub, 'taken', 'src', [ map { "s.t$_" } $moods, $pairs, $positive ], 'taken', '{"types": "create"}');
+caught_up($hub, 'taken');
+is(join(' ', map { type_in_hub('taken', $_) } 's.mood', 's.pair', 's.positive'), 'text text integer', 'a type of the hub is not taken for another one');
+is($hub->safe_psql('postgres', "SELECT count(DISTINCT message) FROM tapdata.events WHERE pipeline = 'taken' AND message LIKE '%is not made in the hub%'"), 3,
+	'tapdata.events tells of each');
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('taken', true); SELECT tapdata.drop_pipeline('made', true)");
 $hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('types', true)");
 is($source->safe_psql('postgres', "SELECT (SELECT count(*) FROM pg_replication_slots) + (SELECT count(*) FROM pg_publication)"),
 	'0', 'a dropped pipeline leaves neither slot nor publication');
