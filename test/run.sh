@@ -42,6 +42,7 @@ make_folder()
 	folder=$(mktemp -d "${TMPDIR:-/tmp}/tapdata-test-XXXXXX")
 	cp -R "$top/test" "$folder/"
 	[ ! -d "$top/expected" ] || cp -R "$top/expected" "$folder/"
+	[ ! -d "$top/doc" ] || cp -R "$top/doc" "$folder/"
 	[ ! -d "$top/connectors" ] || cp -R "$top/connectors" "$folder/"
 	mkdir "$folder/tmp_check"
 	user=()

@@ -37,6 +37,7 @@ our @EXPORT = qw(
   connect_source
   reconnect_source
   at_source
+  page_blocks
   pull_from
   same_as_source
 );
@@ -128,6 +129,22 @@ sub at_source
 
 	$source->safe_psql('postgres', $_) for @statements;
 	return;
+}
+
+=pod
+
+=head2 page_blocks($page, $language)
+
+The blocks of a page of doc/ that are in a language, for tests that run what the page says.
+
+=cut
+
+sub page_blocks
+{
+	my ($page, $language) = @_;
+	my $text = slurp_file("$Tapdata::Service::services/../../doc/$page");
+
+	return $text =~ /^```$language\n(.*?)^```$/gms;
 }
 
 =pod
