@@ -25,7 +25,9 @@ note "TAPDATA_CHAOS_SEED=$seed";
 
 my $sum = 2 * 50 * 1000;
 my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 1s\n");
-my $source = new_source('source');
+
+# the least that can be set, so that large transactions come while they are in progress
+my $source = new_source('source', "logical_decoding_work_mem = 64kB\n");
 my $checks = 0;
 my $stop_file = PostgreSQL::Test::Utils::tempdir() . '/stop';
 my @clients;
@@ -70,6 +72,7 @@ ok(caught_up($hub, 'bank', 180), "the hub catches up after $kills accidents");
 cmp_ok($checks, '>', 0, "the sum was constant in $checks states that were seen");
 same_as_source($hub, $source, "bank.$_", "bank.$_", "$_ is the same at the end")
   for qw(account savings history noise);
+cmp_ok($source->safe_psql('postgres', "SELECT count(*) FROM bank.noise WHERE b = 'large'"), '>', 0, 'there were large transactions');
 is($hub->safe_psql('postgres', "SELECT state, dead_letters FROM tapdata.status"), 'streaming|0',
 	'nothing was left out');
 done_testing();
@@ -145,12 +148,34 @@ COMMIT;
 );
 }
 
+# One in fifty is large, and a part of it is taken back.
+sub large_script
+{
+	return q(
+\set a random(1, 50)
+\set b random(1, 50)
+\set n random(1, 100)
+BEGIN;
+UPDATE bank.account SET balance = balance - :n WHERE id = :a;
+INSERT INTO bank.history (amount, note) SELECT :n, repeat('l', 300) FROM generate_series(1, 300);
+SAVEPOINT a;
+UPDATE bank.account SET balance = balance + 1000;
+INSERT INTO bank.history (amount, note) SELECT :n, repeat('lost', 100) FROM generate_series(1, 200);
+ROLLBACK TO a;
+INSERT INTO bank.noise SELECT :b, 'large' FROM generate_series(1, 50);
+UPDATE bank.savings SET balance = balance + :n WHERE id = :b;
+COMMIT;
+);
+}
+
 sub open_doors
 {
 	my ($count) = @_;
 	my $file = PostgreSQL::Test::Utils::tempdir() . '/bank.sql';
+	my $large = PostgreSQL::Test::Utils::tempdir() . '/large.sql';
 
 	append_to_file($file, script());
+	append_to_file($large, large_script());
 	for (1 .. $count)
 	{
 		my $pid = fork();
@@ -162,7 +187,7 @@ sub open_doors
 			open STDERR, '>', '/dev/null';
 			until (-e $stop_file)
 			{
-				system 'pgbench', '-n', '-f', $file, '-T', '2', '--rate=100', '--max-tries=10',
+				system 'pgbench', '-n', '-f', "$file\@49", '-f', "$large\@1", '-T', '2', '--rate=100', '--max-tries=10',
 				  '-h', $source->host, '-p', $source->port, '-U', 'postgres', 'postgres';
 				sleep 0.1;
 			}
