@@ -831,10 +831,11 @@ write_event(Rows *rows, const TapKafkaMessage *message, Reading *reading,
 
 	if (follow_fields(rows, &row, unknown))
 		return schema_event(rows, event, more);
-	event->change = reading->envelope.op == 'u' && !append ? TAP_CHANGE_UPDATE : TAP_CHANGE_INSERT;
+	event->change = (reading->envelope.op == 'u' || partial) && !append ? TAP_CHANGE_UPDATE :
+		TAP_CHANGE_INSERT;
 	event->table = rows->decoder.table;
 	event->new_row.slot = rows->new_slot;
-	event->new_row.present = partial ? rows->new_present : NULL;
+	event->new_row.present = partial && !append ? rows->new_present : NULL;
 	event->lenient = has_key && !append && !partial;
 	if (event->change == TAP_CHANGE_UPDATE && !has_key)
 		set_old_row(rows, message, reading, event);
