@@ -218,6 +218,9 @@ tap_kafka_read_source_options(TapSession *session)
 	if (given == NULL)
 		return;
 	source->start = core->option_text(given, "start");
+	if (!core->option_given(given, "start") &&
+		strcmp(core->option_text(given, "snapshot"), "never") == 0)
+		source->start = "latest";
 	source->start_offsets = core->option_text(given, "start_offsets");
 	source->on_gap = parse_on_gap(core->option_text(given, "on_gap"));
 	source->sample_messages = core->option_int(given, "sample_messages");

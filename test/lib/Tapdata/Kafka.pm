@@ -68,8 +68,11 @@ As tapdata.connect() takes it.
 
 sub uri
 {
-	my ($self, %other) = @_;
+	my ($self, @other) = @_;
 
+	# callers that do not know what they connect to name a database first
+	shift @other if @other % 2;
+	my %other = @other;
 	return sprintf 'kafka://%s:%d', $self->host, $other{port} || $self->port;
 }
 
