@@ -171,7 +171,8 @@ list_sequences(TapSession *session, List *tables)
 	if (tables == NIL)
 		return NIL;
 	rows = tap_pg_query(session, "read the source's sequences",
-						"SELECT n.nspname, c.relname, a.attname, coalesce(pg_sequence_last_value(s.seqrelid), 0), s.seqincrement "
+						"SELECT n.nspname, c.relname, a.attname, CASE WHEN has_sequence_privilege(s.seqrelid, 'USAGE, SELECT') "
+						"THEN coalesce(pg_sequence_last_value(s.seqrelid), 0) END, s.seqincrement, s.seqrelid::regclass "
 						"FROM (VALUES %s) v (s, t) JOIN pg_namespace n ON n.nspname = v.s "
 						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t "
 						"JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass "
@@ -183,6 +184,12 @@ list_sequences(TapSession *session, List *tables)
 	{
 		TapSourceSequence *sequence = palloc0(sizeof(TapSourceSequence));
 
+		if (tap_pg_value(rows, i, 3) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("sequence %s of the source may not be read", tap_pg_value(rows, i, 5)),
+					 errhint("At the source: GRANT SELECT ON SEQUENCE %s TO %s;", tap_pg_value(rows, i, 5),
+							 tap_pg_quote(PQuser(session->conn)))));
 		sequence->table.schema = tap_pg_value(rows, i, 0);
 		sequence->table.name = tap_pg_value(rows, i, 1);
 		sequence->column = tap_pg_value(rows, i, 2);
