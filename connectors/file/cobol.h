@@ -82,7 +82,9 @@ typedef struct TapCobolOp
 	uint32_t	offset;
 	uint32_t	bytes;			/* of one occurrence */
 	int			column;			/* from 0; -1: inside of a table of groups */
-	const char *key;			/* there: its name in JSON */
+	const char *key;			/* its name in JSON, inside of tables */
+	int			place;			/* of that key in its object, from 0 */
+	int			nkeys;			/* TABLE of groups, GROUP: keys of its object */
 
 	/* FIELD */
 	TapCobolKind field;
@@ -94,7 +96,8 @@ typedef struct TapCobolOp
 	bool		wide;			/* more than fits int64_t */
 	bool		element;		/* of an array */
 	int			label;			/* column for the condition's name; -1: none */
-	const char *label_key;		/* its name in JSON, inside of tables */
+	const char *label_key;		/* the same of the label */
+	int			label_place;
 	const TapCobolLabel *labels;	/* NULL: none are wanted */
 
 	/* TABLE */

@@ -262,10 +262,23 @@ compile_field(CobolCompiler *compiler, const TapCobolItem *item, int array_colum
 	op = &compiler->programme->ops[at];
 	op->column = column;
 	op->element = element;
+	if (element)
+		return;
 	op->label = label;
 	op->labels = labels;
 	op->key = tap_cobol_key(compiler, item, "");
 	op->label_key = labels ? tap_cobol_key(compiler, item, "-LABEL") : NULL;
+}
+
+/* The body of the operation is there. */
+static void
+end_body(CobolCompiler *compiler, uint32_t at)
+{
+	TapCobolOp *op = &compiler->programme->ops[at];
+
+	op->end = compiler->programme->nops;
+	if (op->of_groups || op->kind == TAP_COBOL_GROUP)
+		tap_cobol_place_keys(compiler, at);
 }
 
 static void
@@ -306,7 +319,7 @@ compile_table(CobolCompiler *compiler, const TapCobolItem *item)
 			op->column = add_column(compiler, op, op->type, true, false);
 		compile_field(compiler, item, op->column);
 	}
-	compiler->programme->ops[at].end = compiler->programme->nops;
+	end_body(compiler, at);
 }
 
 static void
@@ -324,7 +337,7 @@ compile_item(CobolCompiler *compiler, const TapCobolItem *item)
 		at = compiler->programme->nops;
 		add_op(compiler, TAP_COBOL_GROUP, item)->key = tap_cobol_key(compiler, item, "");
 		compile_items(compiler, item->first);
-		compiler->programme->ops[at].end = compiler->programme->nops;
+		end_body(compiler, at);
 	}
 	else
 		compile_items(compiler, item->first);

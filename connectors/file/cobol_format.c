@@ -11,6 +11,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
 /* ---------------------------------------------------------------------
@@ -309,7 +310,6 @@ open_reader(const TapFormatPlan *plan, uint64 offset, const char *state)
 	reader->run.marks = palloc0(sizeof(int64) * (plan->programme->nmarks + 1));
 	if (plan->kind == TAP_FRAME_LINES)
 		reader->padded = palloc(plan->programme->longest + 1);
-	initStringInfo(&reader->json);
 	reader->release.func = release_reader;
 	reader->release.arg = reader;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &reader->release);

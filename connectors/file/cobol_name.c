@@ -175,3 +175,55 @@ tap_cobol_name_columns(CobolCompiler *compiler)
 		programme->columns[namings[i].column].name =
 			final_name(compiler, namings[i].name, namings[i].column);
 }
+
+/* ---------------------------------------------------------------------
+ * Keys of objects in JSON
+ * ---------------------------------------------------------------------
+ */
+
+/* One key of an object, and where its place among the others is to be put. */
+typedef struct Place
+{
+	const char *key;
+	int		   *place;
+} Place;
+
+/* As jsonb has the keys of an object: shorter ones first. */
+static int
+by_key(const void *a, const void *b)
+{
+	const Place *left = a;
+	const Place *right = b;
+	size_t		left_length = strlen(left->key);
+	size_t		right_length = strlen(right->key);
+
+	if (left_length != right_length)
+		return left_length < right_length ? -1 : 1;
+	return memcmp(left->key, right->key, left_length);
+}
+
+void
+tap_cobol_place_keys(CobolCompiler *compiler, uint32_t at)
+{
+	TapCobolOp *ops = compiler->programme->ops;
+	Place	   *places;
+	int			count = 0;
+
+	places = tap_copybook_get(&compiler->parser, 2 * (ops[at].end - at) * sizeof(Place));
+	for (uint32_t i = at + 1; i < ops[at].end;)
+	{
+		if (ops[i].key != NULL)
+			places[count++] = (Place) {ops[i].key, &ops[i].place};
+		if (ops[i].label_key != NULL)
+			places[count++] = (Place) {ops[i].label_key, &ops[i].label_place};
+		i = ops[i].kind == TAP_COBOL_CASE ? i + 1 : ops[i].end;
+	}
+	qsort(places, (size_t) count, sizeof(Place), by_key);
+	for (int i = 0; i < count; i++)
+	{
+		if (i > 0 && strcmp(places[i].key, places[i - 1].key) != 0)
+			ops[at].nkeys++;
+		*places[i].place = ops[at].nkeys;
+	}
+	ops[at].nkeys += count > 0;
+}

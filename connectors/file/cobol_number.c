@@ -15,9 +15,7 @@
  *-------------------------------------------------------------------------
  */
 #include <float.h>
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "cobol.h"
@@ -300,12 +298,18 @@ tap_cobol_integer(const TapCobolOp *op, const uint8_t *data, int64_t *value)
 static void
 digits_of_number(uint64_t value, bool negative, Digits *number)
 {
-	char		text[24];
+	uint8_t		reversed[20];
+	int			count = 0;
 
-	number->count = snprintf(text, sizeof(text), "%" PRIu64, value);
+	do
+	{
+		reversed[count++] = (uint8_t) (value % 10);
+		value /= 10;
+	} while (value > 0);
+	for (int i = 0; i < count; i++)
+		number->digits[i] = reversed[count - 1 - i];
+	number->count = count;
 	number->negative = negative;
-	for (int i = 0; i < number->count; i++)
-		number->digits[i] = (uint8_t) (text[i] - '0');
 }
 
 static TapCobolNumber

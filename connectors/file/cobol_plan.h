@@ -14,8 +14,8 @@
 
 #include "cobol.h"
 #include "cobol_frame.h"
-#include "lib/stringinfo.h"
 #include "record_columns.h"
+#include "utils/jsonb.h"
 
 typedef enum TapCobolTrim
 {
@@ -61,6 +61,20 @@ typedef struct TapCobolArray
 	int			allocated;
 } TapCobolArray;
 
+/* Tables and groups within each other: levels are 01 to 49. */
+#define TAP_COBOL_MOST_DEPTH	128
+
+/* An array or object of JSON in the making. */
+typedef struct TapCobolLevel
+{
+	bool		array;
+	int			count;			/* elements so far; of an object: keys it can
+								 * have */
+	JsonbValue *elements;
+	JsonbPair  *pairs;			/* by TapCobolOp.place; without a name: not
+								 * there */
+} TapCobolLevel;
+
 struct TapFormatReader
 {
 	const TapFormatPlan *plan;
@@ -72,8 +86,8 @@ struct TapFormatReader
 	uint8	   *padded;			/* a line, filled up to the longest record */
 	TupleTableSlot *slot;
 	TapCobolArray array;
-	StringInfoData json;		/* a table of groups in the making */
-	int			depth;			/* in it; 0: none */
+	TapCobolLevel levels[TAP_COBOL_MOST_DEPTH];
+	int			depth;			/* in a table of groups; 0: in none */
 	MemoryContextCallback release;
 };
 
@@ -88,8 +102,23 @@ extern void tap_cobol_settings_take(TapCobolSettings *settings, TapFormatOption 
 /* Text that tap_cobol_settings_take() makes the same settings of. */
 extern char *tap_cobol_define(const TapCobolSettings *settings);
 
-/* Puts a row's values into reader->slot, and what is within tables. */
+/* Puts a row's values into reader->slot. */
 extern const TapCobolSink tap_cobol_row_sink;
+
+/*
+ * The same within a table of groups: it ends with the value, NULL before.  All
+ * in the current context.
+ */
+extern void tap_cobol_json_begin(TapFormatReader *reader, const TapCobolOp *op,
+								 uint32 count);
+extern void tap_cobol_json_element(TapFormatReader *reader, const TapCobolOp *op);
+extern void tap_cobol_json_element_end(TapFormatReader *reader);
+extern void tap_cobol_json_field(TapFormatReader *reader, const TapCobolOp *op,
+								 const uint8 *data);
+extern Jsonb *tap_cobol_json_end(TapFormatReader *reader, const TapCobolOp *op);
+
+/* The name of the condition (level 88) that a value fulfils, or NULL. */
+extern const char *tap_cobol_label(const TapCobolOp *op, const uint8 *data);
 
 /* Raise an error of data about op's item of the record that is read. */
 extern void tap_cobol_report(const TapFormatReader *reader, const TapCobolOp *op,
@@ -99,8 +128,8 @@ extern void tap_cobol_report(const TapFormatReader *reader, const TapCobolOp *op
 extern Datum tap_cobol_value(TapFormatReader *reader, const TapCobolOp *op,
 							 const uint8 *data, bool *isnull);
 
-/* The same as JSON text at the end of reader->json. */
-extern void tap_cobol_append_json(TapFormatReader *reader, const TapCobolOp *op,
-								  const uint8 *data);
+/* The same as a value of JSON. */
+extern void tap_cobol_json_value(TapFormatReader *reader, const TapCobolOp *op,
+								 const uint8 *data, JsonbValue *value);
 
 #endif							/* TAPDATA_COBOL_PLAN_H */

@@ -88,6 +88,12 @@ extern const TapCobolTest *tap_cobol_not(CobolCompiler *compiler, const TapCobol
 extern const char *tap_cobol_key(CobolCompiler *compiler, const TapCobolItem *item,
 								 const char *suffix);
 
+/*
+ * Number the keys of the object that the body of ops[at] makes, in the order of
+ * jsonb; the same key twice has one number.
+ */
+extern void tap_cobol_place_keys(CobolCompiler *compiler, uint32_t at);
+
 /* Give all columns names, no two the same. */
 extern void tap_cobol_name_columns(CobolCompiler *compiler);
 

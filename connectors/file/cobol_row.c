@@ -5,8 +5,7 @@
  *
  * NOTES
  *	  A field outside of tables is a column; a table of elementary items is an
- *	  array; a table of groups is written as JSON text while the record is
- *	  read, and becomes jsonb at its end.
+ *	  array; a table of groups is jsonb (see cobol_json.c).
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -15,10 +14,8 @@
 #include "cobol_plan.h"
 
 #include "catalog/pg_type.h"
-#include "json_text.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
 
 /* How arrays have their elements; no lookup is needed for built-in types. */
@@ -47,55 +44,15 @@ put_column(TapFormatReader *reader, int column, Datum value, bool isnull)
 	reader->slot->tts_isnull[column] = isnull;
 }
 
-/* ---------------------------------------------------------------------
- * Inside of tables of groups
- * ---------------------------------------------------------------------
- */
-
-/* A comma, unless this is the first of its array or object. */
-static void
-append_comma(TapFormatReader *reader)
-{
-	char		last = reader->json.data[reader->json.len - 1];
-
-	if (last != '[' && last != '{')
-		appendStringInfoChar(&reader->json, ',');
-}
-
-static void
-append_key(TapFormatReader *reader, const char *key)
-{
-	append_comma(reader);
-	tap_json_append_cstring(&reader->json, key);
-	appendStringInfoChar(&reader->json, ':');
-}
-
-static const char *
-label_of(TapFormatReader *reader, const TapCobolOp *op, const uint8 *data)
+const char *
+tap_cobol_label(const TapCobolOp *op, const uint8 *data)
 {
 	for (const TapCobolLabel *label = op->labels; label != NULL; label = label->next)
 	{
-		if (tap_cobol_test(label->test, &reader->run, data))
+		if (tap_cobol_test(label->test, NULL, data))
 			return label->name;
 	}
 	return NULL;
-}
-
-static void
-put_in_json(TapFormatReader *reader, const TapCobolOp *op, const uint8 *data)
-{
-	const char *label = label_of(reader, op, data);
-
-	if (op->element)
-		append_comma(reader);
-	else
-		append_key(reader, op->key);
-	tap_cobol_append_json(reader, op, data);
-	if (label != NULL)
-	{
-		append_key(reader, op->label_key);
-		tap_json_append_cstring(&reader->json, label);
-	}
 }
 
 /* ---------------------------------------------------------------------
@@ -160,7 +117,7 @@ put_field(void *arg, const TapCobolOp *op, const uint8_t *data)
 	Datum		value;
 
 	if (reader->depth > 0)
-		put_in_json(reader, op, data);
+		tap_cobol_json_field(reader, op, data);
 	else if (op->element)
 		put_in_array(reader, op, data);
 	else
@@ -169,7 +126,7 @@ put_field(void *arg, const TapCobolOp *op, const uint8_t *data)
 		put_column(reader, op->column, value, isnull);
 		if (op->label >= 0)
 		{
-			const char *label = label_of(reader, op, data);
+			const char *label = tap_cobol_label(op, data);
 
 			put_column(reader, op->label, label ? CStringGetTextDatum(label) : (Datum) 0, label == NULL);
 		}
@@ -182,48 +139,33 @@ begin_body(void *arg, const TapCobolOp *op, uint32_t count)
 	TapFormatReader *reader = arg;
 
 	if (reader->depth == 0 && !op->of_groups)
-	{
 		begin_array(reader, count);
-		return;
-	}
-	if (reader->depth++ == 0)
-		resetStringInfo(&reader->json);
 	else
-		append_key(reader, op->key);
-	appendStringInfoChar(&reader->json, op->kind == TAP_COBOL_TABLE ? '[' : '{');
+		tap_cobol_json_begin(reader, op, count);
 }
 
 static void
 end_body(void *arg, const TapCobolOp *op)
 {
 	TapFormatReader *reader = arg;
+	Jsonb	   *json;
 
 	if (reader->depth == 0)
-	{
 		end_array(reader, op);
-		return;
-	}
-	appendStringInfoChar(&reader->json, op->kind == TAP_COBOL_TABLE ? ']' : '}');
-	if (--reader->depth == 0)
-		put_column(reader, op->column,
-				   DirectFunctionCall1(jsonb_in, CStringGetDatum(reader->json.data)), false);
+	else if ((json = tap_cobol_json_end(reader, op)) != NULL)
+		put_column(reader, op->column, JsonbPGetDatum(json), false);
 }
 
 static void
 begin_element(void *arg, const TapCobolOp *op)
 {
-	TapFormatReader *reader = arg;
-
-	append_comma(reader);
-	appendStringInfoChar(&reader->json, '{');
+	tap_cobol_json_element(arg, op);
 }
 
 static void
 end_element(void *arg, const TapCobolOp *op)
 {
-	TapFormatReader *reader = arg;
-
-	appendStringInfoChar(&reader->json, '}');
+	tap_cobol_json_element_end(arg);
 }
 
 const TapCobolSink tap_cobol_row_sink = {

@@ -10,7 +10,7 @@
 #include "cobol_plan.h"
 
 #include "access/xact.h"
-#include "json_text.h"
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "record_reader.h"
 #include "utils/builtins.h"
@@ -18,6 +18,16 @@
 
 #define MOST_SHOWN		24		/* bytes of a value in a message */
 #define IDEOGRAPHIC_SPACE "\343\200\200"
+
+/* A numeric's header in the short form; see numeric.c of PostgreSQL. */
+#define NUMERIC_IS_SHORT			0x8000
+#define NUMERIC_SHORT_NEGATIVE		0x2000
+#define NUMERIC_SHORT_SCALE_SHIFT	7
+#define NUMERIC_SHORT_WEIGHT		0x007f	/* with its sign */
+
+#define MOST_SHORT_SCALE	16		/* a fraction that fits uint64 in whole digits */
+#define MOST_WHOLE_DIGITS	5		/* of base 10000 in a uint64 */
+#define MOST_NUMERIC_DIGITS (MOST_WHOLE_DIGITS + MOST_SHORT_SCALE / 4)
 
 static const int64 powers_of_ten[] = {
 	INT64CONST(1), INT64CONST(10), INT64CONST(100), INT64CONST(1000), INT64CONST(10000),
@@ -223,6 +233,49 @@ long_number(const TapFormatReader *reader, const TapCobolOp *op, const uint8 *da
 							   Int32GetDatum(-1));
 }
 
+/*
+ * A numeric as PostgreSQL stores it, in the short form: a header with sign,
+ * scale and weight, and digits of base 10000.  Its own functions make it of a
+ * text or a number by way of several allocations, which took more time than
+ * all else of a record.
+ */
+static Datum
+short_numeric(int64 value, int scale)
+{
+	uint64		magnitude = value < 0 ? 0 - (uint64) value : (uint64) value;
+	uint64		power = (uint64) powers_of_ten[scale];
+	uint64		whole = magnitude / power;
+	uint64		fraction = magnitude % power * (uint64) powers_of_ten[(4 - scale % 4) % 4];
+	int16		digits[MOST_NUMERIC_DIGITS];
+	int			first = MOST_WHOLE_DIGITS;
+	int			count = (scale + 3) / 4;
+	int			last = MOST_WHOLE_DIGITS + count;
+	uint16		header = NUMERIC_IS_SHORT | (uint16) (scale << NUMERIC_SHORT_SCALE_SHIFT);
+	int			weight;
+	char	   *result;
+
+	for (int i = last; i > MOST_WHOLE_DIGITS; fraction /= 10000)
+		digits[--i] = (int16) (fraction % 10000);
+	for (; whole > 0; whole /= 10000)
+		digits[--first] = (int16) (whole % 10000);
+	weight = MOST_WHOLE_DIGITS - first - 1;
+	while (last > first && digits[last - 1] == 0)
+		last--;
+	for (; first < last && digits[first] == 0; first++)
+		weight--;
+	if (first == last)
+		weight = 0;
+	if (value < 0)
+		header |= NUMERIC_SHORT_NEGATIVE;
+	header |= (uint16) weight & NUMERIC_SHORT_WEIGHT;
+
+	result = palloc(VARHDRSZ + sizeof(uint16) + sizeof(int16) * (last - first));
+	SET_VARSIZE(result, VARHDRSZ + sizeof(uint16) + sizeof(int16) * (last - first));
+	memcpy(result + VARHDRSZ, &header, sizeof(uint16));
+	memcpy(result + VARHDRSZ + sizeof(uint16), digits + first, sizeof(int16) * (last - first));
+	return PointerGetDatum(result);
+}
+
 static Datum
 number_value(const TapFormatReader *reader, const TapCobolOp *op, const uint8 *data, bool *isnull)
 {
@@ -244,6 +297,8 @@ number_value(const TapFormatReader *reader, const TapCobolOp *op, const uint8 *d
 		case TAP_COBOL_IS_BIGINT:
 			return Int64GetDatum(value);
 		default:
+			if (op->scale <= MOST_SHORT_SCALE)
+				return short_numeric(value, op->scale);
 			return NumericGetDatum(int64_div_fast_to_numeric(value, op->scale));
 	}
 }
@@ -282,44 +337,64 @@ tap_cobol_value(TapFormatReader *reader, const TapCobolOp *op, const uint8 *data
  */
 
 static void
-append_float(StringInfo json, const TapCobolOp *op, Datum value)
+set_text(JsonbValue *value, const char *text, Size length)
+{
+	value->type = jbvString;
+	value->val.string.val = unconstify(char *, text);
+	value->val.string.len = length;
+}
+
+/* NaN and infinity are no numbers to JSON. */
+static void
+set_float(JsonbValue *value, const TapCobolOp *op, Datum number)
 {
 	char	   *text = op->type == TAP_COBOL_IS_REAL ?
-		DatumGetCString(DirectFunctionCall1(float4out, value)) :
-		DatumGetCString(DirectFunctionCall1(float8out, value));
+		DatumGetCString(DirectFunctionCall1(float4out, number)) :
+		DatumGetCString(DirectFunctionCall1(float8out, number));
 
-	/* NaN and infinity are no numbers to JSON */
 	if (text[0] == 'N' || text[0] == 'I' || text[1] == 'I')
-		tap_json_append_cstring(json, text);
-	else
-		appendStringInfoString(json, text);
+	{
+		set_text(value, text, strlen(text));
+		return;
+	}
+	value->type = jbvNumeric;
+	value->val.numeric = DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(text),
+															 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
+
+static void
+set_number(JsonbValue *value, const TapCobolOp *op, Datum number)
+{
+	value->type = jbvNumeric;
+	switch (op->type)
+	{
+		case TAP_COBOL_IS_SMALLINT:
+			number = short_numeric(DatumGetInt16(number), 0);
+			break;
+		case TAP_COBOL_IS_INT:
+			number = short_numeric(DatumGetInt32(number), 0);
+			break;
+		case TAP_COBOL_IS_BIGINT:
+			number = short_numeric(DatumGetInt64(number), 0);
+			break;
+		default:
+			break;
+	}
+	value->val.numeric = DatumGetNumeric(number);
 }
 
 void
-tap_cobol_append_json(TapFormatReader *reader, const TapCobolOp *op, const uint8 *data)
+tap_cobol_json_value(TapFormatReader *reader, const TapCobolOp *op, const uint8 *data, JsonbValue *value)
 {
-	char		number[TAP_COBOL_NUMBER_BYTES];
-	bool		isnull = false;
-	Datum		value;
+	bool		isnull;
+	Datum		number = tap_cobol_value(reader, op, data, &isnull);
 
-	switch (op->field)
-	{
-		case TAP_COBOL_TEXT:
-		case TAP_COBOL_NATIONAL:
-		case TAP_COBOL_DBCS:
-			value = text_value(reader, op, data, &isnull);
-			if (!isnull)
-				tap_json_append_string(&reader->json, VARDATA_ANY(DatumGetPointer(value)),
-									   VARSIZE_ANY_EXHDR(DatumGetPointer(value)));
-			break;
-		case TAP_COBOL_FLOAT:
-			append_float(&reader->json, op, float_value(reader, op, data));
-			break;
-		default:
-			isnull = !check_number(reader, op, data, tap_cobol_decimal(op, data, number));
-			if (!isnull)
-				appendStringInfoString(&reader->json, number);
-	}
 	if (isnull)
-		appendStringInfoString(&reader->json, "null");
+		value->type = jbvNull;
+	else if (op->type == TAP_COBOL_IS_TEXT)
+		set_text(value, VARDATA_ANY(DatumGetPointer(number)), VARSIZE_ANY_EXHDR(DatumGetPointer(number)));
+	else if (op->field == TAP_COBOL_FLOAT)
+		set_float(value, op, number);
+	else
+		set_number(value, op, number);
 }

@@ -208,9 +208,13 @@ show_field(void *arg, const TapCobolOp *op, const uint8_t *data)
 	long		length;
 	TapCobolNumber result;
 
-	(void) arg;
 	if (!op->element)
-		add("%s=", op->column >= 0 ? ((TapCobolProgramme *) arg)->columns[op->column].name : op->key);
+	{
+		if (op->column >= 0)
+			add("%s=", ((TapCobolProgramme *) arg)->columns[op->column].name);
+		else
+			add("%s=", op->key);
+	}
 	switch (op->field)
 	{
 		case TAP_COBOL_TEXT:
