@@ -95,6 +95,11 @@ typedef struct TapFormat
 	/* The plan after TAP_FORMAT_ALTERED; lives as long as the reader. */
 	const TapFormatPlan *(*altered) (const TapFormatReader *reader);
 
+	/*
+	 * Whether the file may end here, between two records; NULL: anywhere.
+	 */
+	bool		(*complete) (const TapFormatReader *reader);
+
 	/* What open() needs to go on here beside the offset; NULL: nothing. */
 	char	   *(*save) (const TapFormatReader *reader);
 

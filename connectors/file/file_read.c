@@ -465,6 +465,13 @@ keep_state(TapFileEntry *entry, const char *state)
 		MemoryContextStrdup(GetMemoryChunkContext(entry), state);
 }
 
+/* Whether nothing is missing that a last record or its end would need. */
+static bool
+may_end(const TapFileRead *read)
+{
+	return read->format->complete == NULL || read->format->complete(read->reader);
+}
+
 void
 tap_file_read_save(TapFileRead *read)
 {
@@ -479,7 +486,8 @@ tap_file_read_save(TapFileRead *read)
 	entry->torn = read->last_torn;
 	keep_state(entry, read->format->save(read->reader));
 	entry->tried_size = entry->size;
-	entry->done = read->ended && (read->is_all || read->given_up || raw >= entry->size);
+	entry->done = read->ended &&
+		(read->is_all || read->given_up || (raw >= entry->size && may_end(read)));
 	if (entry->done && read->compressed && !read->given_up)
 		raw = entry->size;
 	tap_file_ledger_mark(entry, read->handle, raw);

@@ -248,6 +248,13 @@ altered(const TapFormatReader *reader)
 	return &reader->plan;
 }
 
+static bool
+complete(const TapFormatReader *reader)
+{
+	return reader->split.layout != TAP_JSON_ARRAY ||
+		reader->split.place == TAP_JSON_PLACE_END;
+}
+
 static char *
 show(const TapFormatReader *reader, const char *data, Size bytes)
 {
@@ -263,6 +270,7 @@ const TapFormat tap_format_jsonl = {
 	.open = open_reader,
 	.next = next,
 	.altered = altered,
+	.complete = complete,
 	.save = save,
 	.show = show
 };
@@ -276,6 +284,7 @@ const TapFormat tap_format_json = {
 	.open = open_reader,
 	.next = next,
 	.altered = altered,
+	.complete = complete,
 	.save = save,
 	.show = show
 };
