@@ -9,6 +9,7 @@
  */
 #include "kafka_source.h"
 
+#include <time.h>
 #include <unistd.h>
 
 /* How long the brokers may take to answer, and one round of waiting for it. */
@@ -45,6 +46,15 @@ typedef struct Query
  * In the thread
  * ---------------------------------------------------------------------
  */
+
+static int64
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
 static bool
 is_of_interest(const rd_kafka_metadata_topic_t *topic)
@@ -169,8 +179,9 @@ run_query(TapKafkaJob *job, rd_kafka_t *rk)
 	Query	   *query = job->data;
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
 	bool		settled = false;
+	int64		until = now_ms() + ANSWER_TIMEOUT_MS;
 
-	for (int waited = 0; waited < ANSWER_TIMEOUT_MS && !settled && !*job->stop; waited += ROUND_MS)
+	while (!settled && !*job->stop && now_ms() < until)
 	{
 		settled = ask_once(query, rk, &code);
 		if (!settled && !is_silence(code))
