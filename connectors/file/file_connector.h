@@ -222,7 +222,10 @@ extern int64 tap_file_clock(void);
 
 /* ---- file_open.c ---- */
 
-/* Raises ERRCODE_INSUFFICIENT_PRIVILEGE unless the user may read files. */
+/* Whether the user may read files of the server. */
+extern bool tap_file_is_permitted(void);
+
+/* Raises ERRCODE_INSUFFICIENT_PRIVILEGE unless that is so. */
 extern void tap_file_check_privilege(void);
 
 /* An open file; closed with the context of its making, or by close. */

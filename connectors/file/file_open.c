@@ -18,16 +18,34 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
 
+/* Roles are looked up in catalogs, for which a transaction is needed. */
+bool
+tap_file_is_permitted(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		own_txn = !IsTransactionState();
+	bool		result;
+
+	if (own_txn)
+		StartTransactionCommand();
+	result = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
+	if (own_txn)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
 void
 tap_file_check_privilege(void)
 {
-	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+	if (!tap_file_is_permitted())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to read files of the server"),

@@ -11,10 +11,8 @@
 
 #include <unistd.h>
 
-#include "catalog/pg_authid.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 
 static TapCheck *
 make_check(const char *name, bool ok, char *detail, char *hint, int sqlstate)
@@ -33,7 +31,7 @@ make_check(const char *name, bool ok, char *detail, char *hint, int sqlstate)
 static TapCheck *
 check_privilege(void)
 {
-	bool		ok = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
+	bool		ok = tap_file_is_permitted();
 
 	return make_check("privilege", ok,
 					  ok ? pstrdup("files of the server may be read") :
