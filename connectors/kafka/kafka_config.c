@@ -449,6 +449,7 @@ tap_kafka_read_settings(TapSession *session)
 	settings->replication = core->option_int(given, "replication_factor");
 	settings->position_topic = core->option_text(given, "position_topic");
 	settings->transaction_ms = core->option_int(given, "transaction_ms");
+	settings->transaction_timeout = (int) core->option_int(given, "transaction_timeout");
 	settings->transaction_bytes = core->option_int(given, "transaction_bytes");
 	settings->transaction_topic = core->option_text(given, "transaction_topic");
 	settings->heartbeat_topic = core->option_text(given, "heartbeat_topic");

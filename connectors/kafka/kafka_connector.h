@@ -91,6 +91,7 @@ typedef struct TapKafkaSettings
 	int			replication;	/* -1: as the broker has it */
 	const char *position_topic;
 	int			transaction_ms;
+	int			transaction_timeout;	/* in milliseconds */
 	int64		transaction_bytes;
 	const char *transaction_topic;	/* NULL: none */
 	const char *heartbeat_topic;	/* NULL: none */
@@ -177,6 +178,9 @@ struct TapSession
 	MemoryContext row_context;	/* reset for each change */
 	List	   *pending;		/* of TapKafkaPending *, in order */
 	MemoryContext pending_context;
+	bool		holding;		/* messages wait in held until all of their
+								 * change are made */
+	List	   *held;			/* of TapKafkaPending *, in row_context */
 	int			unserved;		/* messages since events were taken */
 
 	/* where the stream of hub transactions stands */
@@ -198,6 +202,7 @@ struct TapSession
 	instr_time	txn_begun;
 	int64		txn_bytes;
 	bool		txn_full;
+	bool		txn_troubled;	/* brokers were away meanwhile */
 	uint64		txn_lsn;		/* of the position that is being committed */
 
 	/* at_least_once: a ring of batches */
@@ -295,6 +300,12 @@ extern void tap_kafka_txn_begin(TapSession *session);
 
 /* Whether the open transaction has had its time or bytes. */
 extern bool tap_kafka_txn_is_full(TapSession *session);
+
+/*
+ * Called when something failed: an error that says so, unless the transaction
+ * is younger than the brokers allow, or it is they who were away.
+ */
+extern void tap_kafka_txn_check_age(TapSession *session);
 
 /*
  * Have the thread commit the open transaction, with written_lsn as position

@@ -225,6 +225,8 @@ tap_kafka_check_failures(TapSession *session)
 	session->settings.format == TAP_KAFKA_FORMAT_DEBEZIUM;
 	ListCell   *cell;
 
+	if (client->failures != NIL || client->fatal_error.code != RD_KAFKA_RESP_ERR_NO_ERROR)
+		tap_kafka_txn_check_age(session);
 	foreach(cell, client->failures)
 	{
 		TapKafkaFailure *failure = lfirst(cell);

@@ -15,11 +15,13 @@
 
 #include <curl/curl.h>
 
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
 #define REQUEST_TIMEOUT_SECONDS		30
 #define RESPONSE_MAX_BYTES			(4 * 1024 * 1024)
+#define ANSWER_SHOWN_BYTES			300
 
 /* A request, in one piece of memory that the thread may use alone. */
 typedef struct Request
@@ -192,6 +194,26 @@ make_registration(TapSession *session, const char *subject, const char *schema)
 	return make_request(session, path, &body);
 }
 
+/* Whoever answers in place of the registry may send whole pages. */
+static char *
+shown_answer(const Request *request)
+{
+	char	   *text = pnstrdup(request->response, ANSWER_SHOWN_BYTES);
+
+	for (char *c = text; *c != '\0'; c++)
+	{
+		if ((unsigned char) *c < ' ')
+			*c = ' ';
+	}
+	if (request->received > ANSWER_SHOWN_BYTES)
+	{
+		/* no part of a character */
+		text[pg_encoding_mbcliplen(PG_UTF8, text, strlen(text), strlen(text))] = '\0';
+		text = psprintf("%s...", text);
+	}
+	return tap_kafka_from_utf8(text);
+}
+
 /* what: "the schema of subject ..."; a conflict has a hint of its own. */
 static void
 report_status(const char *what, const Request *request)
@@ -222,25 +244,48 @@ report_status(const char *what, const Request *request)
 	ereport(ERROR,
 			(errcode(sqlstate),
 			 errmsg("the schema registry refuses %s, with status %ld", what, request->status),
-			 errdetail("It says: %.1000s", request->response),
+			 errdetail("It says: %s", shown_answer(request)),
 			 hint ? errhint("%s", hint) : 0));
+}
+
+/*
+ * Whoever answers in place of the registry, as a proxy may, sends no JSON: that
+ * is no error of the row's data, as jsonb_in() has it.
+ */
+static Jsonb *
+parse_answer(const Request *request)
+{
+	MemoryContext before = CurrentMemoryContext;
+	Jsonb	   *volatile answer = NULL;
+
+	PG_TRY();
+	{
+		answer = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(request->response)));
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(before);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return answer;
 }
 
 static int32
 parse_id(const char *subject, const Request *request)
 {
-	Jsonb	   *answer = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-															CStringGetDatum(request->response)));
+	Jsonb	   *answer = parse_answer(request);
 	JsonbValue	key = {.type = jbvString,.val.string = {.val = "id",.len = 2}};
 	JsonbValue *id = NULL;
 
-	if (JB_ROOT_IS_OBJECT(answer))
+	if (answer != NULL && JB_ROOT_IS_OBJECT(answer))
 		id = findJsonbValueFromContainer(&answer->root, JB_FOBJECT, &key);
 	if (id == NULL || id->type != jbvNumeric)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("the schema registry gave no id for subject \"%s\"", subject),
-				 errdetail("It said: %s", request->response)));
+				 errdetail("It said: %s", shown_answer(request)),
+				 errhint("Check the option \"schema_registry\".")));
 	return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(id->val.numeric)));
 }
 

@@ -228,8 +228,12 @@ report_outage(TapSession *session)
 	const TapKafkaError *error = &session->client->last_error;
 
 	if (error->code == RD_KAFKA_RESP_ERR_NO_ERROR)
+	{
 		session->down_reported = false;
-	else if (!session->down_reported)
+		return;
+	}
+	session->txn_troubled = true;
+	if (!session->down_reported)
 	{
 		session->down_reported = true;
 		tap_kafka_core->event("warning", NULL,

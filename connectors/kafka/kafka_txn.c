@@ -77,6 +77,7 @@ tap_kafka_txn_begin(TapSession *session)
 		tap_kafka_report(&error, "could not begin a transaction of Kafka");
 	session->txn_state = TAP_KAFKA_TXN_OPEN;
 	session->txn_bytes = 0;
+	session->txn_troubled = session->client->last_error.code != RD_KAFKA_RESP_ERR_NO_ERROR;
 	INSTR_TIME_SET_CURRENT(session->txn_begun);
 }
 
@@ -108,6 +109,25 @@ tap_kafka_txn_commit(TapSession *session)
 	session->txn_state = TAP_KAFKA_TXN_COMMITTING;
 }
 
+void
+tap_kafka_txn_check_age(TapSession *session)
+{
+	int			limit_ms = session->settings.transaction_timeout;
+	instr_time	age;
+
+	if (session->txn_state == TAP_KAFKA_TXN_NONE || session->txn_troubled)
+		return;
+	INSTR_TIME_SET_CURRENT(age);
+	INSTR_TIME_SUBTRACT(age, session->txn_begun);
+	if (INSTR_TIME_GET_MILLISEC(age) < limit_ms)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("a transaction of Kafka took longer than the %d ms that it may", limit_ms),
+			 errdetail("The brokers have aborted it; it holds at least one transaction of the hub as a whole."),
+			 errhint("Raise the option \"transaction_timeout\", and transaction.max.timeout.ms of the brokers, or set the option \"delivery\" to at_least_once.")));
+}
+
 bool
 tap_kafka_txn_finish(TapSession *session)
 {
@@ -125,7 +145,10 @@ tap_kafka_txn_finish(TapSession *session)
 	tap_kafka_serve(session->client);
 	tap_kafka_check_failures(session);
 	if (error.code != RD_KAFKA_RESP_ERR_NO_ERROR)
+	{
+		tap_kafka_txn_check_age(session);
 		tap_kafka_report(&error, "could not commit a transaction of Kafka");
+	}
 	session->txn_state = TAP_KAFKA_TXN_NONE;
 	session->durable_lsn = Max(session->durable_lsn, session->txn_lsn);
 

@@ -76,17 +76,18 @@ copy_or_null(const char *bytes, Size length)
 	return copy;
 }
 
-static void
-keep_message(TapSession *session, const TapKafkaPending *message)
+static List *
+keep_message(List *list, MemoryContext context, const TapKafkaPending *message)
 {
-	MemoryContext before = MemoryContextSwitchTo(session->pending_context);
+	MemoryContext before = MemoryContextSwitchTo(context);
 	TapKafkaPending *copy = palloc(sizeof(TapKafkaPending));
 
 	*copy = *message;
 	copy->key = copy_or_null(message->key, message->key_bytes);
 	copy->value = copy_or_null(message->value, message->value_bytes);
-	session->pending = lappend(session->pending, copy);
+	list = lappend(list, copy);
 	MemoryContextSwitchTo(before);
+	return list;
 }
 
 /* Whether messages can be produced at all now. */
@@ -108,6 +109,7 @@ report_produce(TapSession *session, const TapKafkaPending *message, rd_kafka_res
 
 	tap_kafka_serve(session->client);
 	tap_kafka_check_failures(session);
+	tap_kafka_txn_check_age(session);
 	tap_kafka_keep_code(&error, code, NULL);
 	tap_kafka_report(&error, psprintf("could not produce to topic \"%s\"", message->topic->name));
 }
@@ -215,6 +217,44 @@ refuse_large(TapSession *session, const TapKafkaPending *message, const TapOutCh
 			 errhint("Raise the option \"kafka.message.max.bytes\" and the topic's max.message.bytes, leave large columns out with the option \"columns\", or set the option \"on_error\" to dead_letter.")));
 }
 
+static bool
+is_too_large(const TapSession *session, const TapKafkaPending *message)
+{
+	return message->key_bytes + message->value_bytes > session->settings.message_max_bytes;
+}
+
+static void
+send_message(TapSession *session, TapKafkaPending *message, const TapOutChange *change)
+{
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__QUEUE_FULL;
+	bool		producing = session->pending == NIL && may_produce(session);
+
+	if (is_too_large(session, message))
+		code = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+	else
+	{
+		message->opaque = tap_kafka_batch_opaque(session);
+		if (producing)
+			code = produce(session, message);
+		if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+			tap_kafka_batch_forget(session);
+	}
+
+	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+		session->txn_bytes += message->key_bytes + message->value_bytes;
+	else if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+		session->pending = keep_message(session->pending, session->pending_context, message);
+	else
+	{
+		if (message->headers != NULL)
+			rd_kafka_headers_destroy(message->headers);
+		if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+			refuse_large(session, message, change);
+		else
+			report_produce(session, message, code);
+	}
+}
+
 void
 tap_kafka_emit(TapSession *session, TapKafkaTopic *topic, int32 partition, StringInfo key,
 			   StringInfo value, rd_kafka_headers_t *headers, const TapOutChange *change)
@@ -228,33 +268,55 @@ tap_kafka_emit(TapSession *session, TapKafkaTopic *topic, int32 partition, Strin
 		.value_bytes = value ? value->len : 0,
 		.headers = headers
 	};
-	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__QUEUE_FULL;
-	bool		producing = session->pending == NIL && may_produce(session);
 
-	if (message.key_bytes + message.value_bytes > session->settings.message_max_bytes)
-		code = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+	if (session->holding)
+		session->held = keep_message(session->held, session->row_context, &message);
 	else
-	{
-		message.opaque = tap_kafka_batch_opaque(session);
-		if (producing)
-			code = produce(session, &message);
-		if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-			tap_kafka_batch_forget(session);
-	}
+		send_message(session, &message, change);
+}
 
-	if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-		session->txn_bytes += message.key_bytes + message.value_bytes;
-	else if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL)
-		keep_message(session, &message);
-	else
+/* ---------------------------------------------------------------------
+ * Changes of several messages: all of them are sent, or none
+ * ---------------------------------------------------------------------
+ */
+
+/* Also what a change left that could not be encoded to its end. */
+static void
+discard_held(TapSession *session)
+{
+	ListCell   *cell;
+
+	foreach(cell, session->held)
 	{
-		if (headers != NULL)
-			rd_kafka_headers_destroy(headers);
-		if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
-			refuse_large(session, &message, change);
-		else
-			report_produce(session, &message, code);
+		TapKafkaPending *message = lfirst(cell);
+
+		if (message->headers != NULL)
+			rd_kafka_headers_destroy(message->headers);
 	}
+	session->held = NIL;
+	session->holding = false;
+}
+
+static void
+send_held(TapSession *session, const TapOutChange *change)
+{
+	List	   *held = session->held;
+	ListCell   *cell;
+
+	foreach(cell, held)
+	{
+		TapKafkaPending *message = lfirst(cell);
+
+		if (!is_too_large(session, message))
+			continue;
+		discard_held(session);
+		refuse_large(session, message, change);
+		return;
+	}
+	session->held = NIL;
+	session->holding = false;
+	foreach(cell, held)
+		send_message(session, lfirst(cell), change);
 }
 
 /* ---------------------------------------------------------------------
@@ -398,10 +460,11 @@ static void
 emit_key_change(const Outgoing *out, StringInfo old_key, StringInfo new_key)
 {
 	const TapOutChange *change = out->change;
-	rd_kafka_headers_t *there = make_headers(out, 'c', out->session->settings.headers);
+	rd_kafka_headers_t *there;
 
-	add_key_header(out, &there, "__debezium.oldkey", &change->old_row);
 	emit_delete(out, &change->old_row, old_key, &change->new_row);
+	there = make_headers(out, 'c', out->session->settings.headers);
+	add_key_header(out, &there, "__debezium.oldkey", &change->old_row);
 	tap_kafka_extra_change(out->session, change);	/* another event */
 	emit_row(out, 'c', NULL, &change->new_row, new_key, there);
 }
@@ -435,7 +498,10 @@ write_update(const Outgoing *out)
 	StringInfo	old_key = encode_key(out, before, &session->scratch);
 
 	if (keys_differ(old_key, new_key))
+	{
+		session->holding = true;
 		emit_key_change(out, old_key, new_key);
+	}
 	else
 		emit_row(out, 'u', before, &change->new_row, new_key,
 				 make_headers(out, 'u', session->settings.headers));
@@ -449,6 +515,7 @@ tap_kafka_write_change(TapSession *session, const TapOutChange *change)
 	int			headers = session->settings.headers;
 	bool		flush;
 
+	discard_held(session);
 	switch (change->kind)
 	{
 		case TAP_CHANGE_INSERT:
@@ -465,6 +532,7 @@ tap_kafka_write_change(TapSession *session, const TapOutChange *change)
 			write_update(&out);
 			break;
 		case TAP_CHANGE_DELETE:
+			session->holding = session->settings.tombstones;
 			emit_delete(&out, &change->old_row,
 						encode_key(&out, &change->old_row, &session->key), NULL);
 			break;
@@ -472,6 +540,8 @@ tap_kafka_write_change(TapSession *session, const TapOutChange *change)
 			emit_truncate(&out);
 			break;
 	}
+	if (session->holding)
+		send_held(session, change);
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(session->row_context);
 	if (++session->unserved >= SERVE_INTERVAL)

@@ -17,7 +17,7 @@ use Time::HiRes qw(sleep time);
 Tapdata::Kafka->require;
 
 # what is not there has to be asked for
-my $kafka = Tapdata::Kafka->start(arguments => ['auto.create.topics.enable=false']);
+my $kafka = Tapdata::Kafka->start(arguments => ['auto.create.topics.enable=false', 'transaction.abort.timed.out.transaction.cleanup.interval.ms=500']);
 my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 500ms\n");
 
 $hub->safe_psql('postgres', <<'SQL');
@@ -34,6 +34,7 @@ foreach my $test (
 	['the broker hangs' => \&broker_hangs],
 	['the worker and the hub are killed' => \&killed],
 	['memory through a transaction of 100 MB' => \&large_transaction],
+	['a transaction that takes too long' => \&late_transaction],
 	['a row that is too large' => \&too_large],
 	['the broker goes away during a copy' => \&dead_in_copy],
 	['a topic that is not there and may not be made' => \&unknown_topic],
@@ -183,6 +184,22 @@ sub large_transaction
 	return;
 }
 
+# Trying again would not help.
+sub late_transaction
+{
+	$hub->safe_psql('postgres', 'CREATE TABLE shop.late (id int PRIMARY KEY, v text)');
+	publish($hub, $kafka, 'late', ['shop.late'], { topic => 'late', snapshot => 'never', transaction_timeout => 1000 });
+	wait_for_state($hub, 'late', 'streaming');
+	$hub->safe_psql('postgres', "INSERT INTO shop.late SELECT g, 'a row of many' FROM generate_series(1, 600000) g");
+	wait_for_state($hub, 'late', 'failed');
+	like(status('last_error', 'late'), qr/longer than the 1000 ms.*transaction_timeout/s, 'a transaction that is too old stops the pipeline');
+	$hub->safe_psql('postgres', q(SELECT tapdata.alter_pipeline('late', '{"transaction_timeout": 600000}'); SELECT tapdata.start('late')));
+	caught_up($hub, 'late');
+	is($kafka->count('late'), 600000, 'with more time it is sent');
+	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('late'); SELECT tapdata.disconnect('late'); DROP TABLE shop.late");
+	return;
+}
+
 sub too_large
 {
 	$hub->safe_psql('postgres', q(INSERT INTO shop.t VALUES (5001, 'small'), (5002, repeat('x', 2000000)), (5003, 'small')));
@@ -201,6 +218,14 @@ sub too_large
 	is_deeply([ map { exists $rows->{"{\"id\":$_}"} ? 1 : 0 } 5001 .. 5003 ], [ 1, 0, 1 ], 'its neighbours are there');
 	$hub->safe_psql('postgres', q(SELECT tapdata.discard_dead_letters('out'); DELETE FROM shop.t WHERE id = 5002));
 	compare('after that');
+
+	# a row that changes its key is two messages: all or none of them
+	$hub->safe_psql('postgres', "UPDATE shop.t SET id = 5004, v = repeat('x', 2000000) WHERE id = 5003");
+	caught_up($hub, 'out');
+	is($hub->safe_psql('postgres', q(SELECT count(*) FROM tapdata.dead_letters WHERE pipeline = 'out')), 1, 'a key change is set aside');
+	ok(exists folded($kafka->settled_records('out'))->{'{"id":5003}'}, 'as a whole');
+	$hub->safe_psql('postgres', q(SELECT tapdata.discard_dead_letters('out'); UPDATE shop.t SET id = 5003, v = 'and back' WHERE id = 5004));
+	compare('and back');
 	return;
 }
 
@@ -214,8 +239,7 @@ sub dead_in_copy
 	wait_for_state($hub, 'dead', 'retrying');
 	like($hub->safe_psql('postgres', q(SELECT string_agg(message, E'\n') FROM tapdata.events WHERE pipeline = 'dead')),
 		qr/took nothing of the copy of table shop\.dead/, 'a copy into nothing is given up');
-	is($hub->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'tapdata%' AND backend_xmin IS NOT NULL)), 0,
-		'and its snapshot with it');
+	wait_for_sql($hub, q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'tapdata%' AND backend_xmin IS NOT NULL), 0);
 	$kafka->restart;
 	caught_up($hub, 'dead');
 	cmp_ok($kafka->count('dead'), '>=', 400000, 'it begins again when the broker is back');

@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::RealBin/../lib";
 
 use PostgreSQL::Test::Utils;
+use Tapdata::Http;
 use Tapdata::Kafka;
 use Tapdata::SchemaRegistry;
 use Tapdata::Test;
@@ -37,6 +38,7 @@ foreach my $test (
 	['a schema that the registry refuses' => \&refused],
 	['a delete' => \&tombstone],
 	["Debezium's envelope in Avro" => \&envelope],
+	['someone else answers for the registry' => \&no_registry],
 	['the registry is down' => \&registry_down])
 {
 	my ($name, $check) = @$test;
@@ -143,6 +145,21 @@ sub envelope
 	is($values[-1]{after}{note}, 'y', 'its values');
 	is($values[-1]{source}{table}, 'orders', 'the source');
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('wrapped')");
+	return;
+}
+
+sub no_registry
+{
+	my $proxy = Tapdata::Http->start(name => 'proxy', arguments => ['webhook']);
+
+	$proxy->faults({ status => 200, body => "<html>\n" . '<p>Sign in</p>' x 1000, times => 1_000_000 });
+	publish($hub, $kafka, 'proxied', ['shop.orders'], { %avro, schema_registry => $proxy->url, topic => 'proxied', on_error => 'dead_letter' });
+	wait_for_state($hub, 'proxied', 'retrying');
+	my $error = $hub->safe_psql('postgres', "SELECT last_error FROM tapdata.status WHERE name = 'proxied'");
+	like($error, qr/gave no id for subject.*<html> <p>Sign in.*schema_registry/s, 'a page is no schema id');
+	cmp_ok(length $error, '<', 1000, 'and is not shown as a whole');
+	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('proxied')");
+	$proxy->stop;
 	return;
 }
 
