@@ -166,6 +166,23 @@ check_table(CheckState *state, const TapPgFormat *format)
 				  ERRCODE_INSUFFICIENT_PRIVILEGE);
 }
 
+/* The option alone does nothing: the source must have the triggers. */
+static void
+check_ddl_messages(CheckState *state)
+{
+	const TapOptions *given = state->session->args.pipeline_options;
+	TapPgRows  *rows;
+
+	if (given == NULL || !tap_pg_core->option_bool(given, "ddl_messages"))
+		return;
+	rows = tap_pg_query(state->session, "check the source",
+						"SELECT count(*) FROM pg_event_trigger WHERE evtname IN ('tapdata_altered', 'tapdata_dropped') AND evtenabled <> 'D'");
+	add_check(state, "source_ddl_messages", strcmp(tap_pg_value(rows, 0, 0), "2") == 0,
+			  psprintf("%s of 2 event triggers are there", tap_pg_value(rows, 0, 0)),
+			  "Run the file tapdata/source_ddl.sql of the hub's pg_config --sharedir at the source, as a superuser; or leave out the option \"ddl_messages\".",
+			  ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+}
+
 void
 tap_pg_source_checks(TapSession *session, List *tables, bool required, List **checks)
 {
@@ -175,6 +192,7 @@ tap_pg_source_checks(TapSession *session, List *tables, bool required, List **ch
 	check_settings(&state);
 	check_role(&state);
 	check_replication(&state);
+	check_ddl_messages(&state);
 	foreach(cell, tap_pg_read_formats(session, tables))
 		check_table(&state, lfirst(cell));
 	*checks = state.checks;

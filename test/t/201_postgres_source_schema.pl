@@ -205,6 +205,8 @@ is($source->safe_psql('postgres', "SELECT (SELECT string_agg(slot_name, '') FROM
 
 my ($share) = run_command([ 'pg_config', '--sharedir' ]);
 
+sql_fails($hub, q(SELECT tapdata.pull('e', 'src', ARRAY['s.parent'], 'e', '{"ddl_messages": true}')), '55000',
+	qr/source_ddl_messages.*0 of 2 event triggers.*source_ddl.sql/s, 'without the event triggers the option is refused');
 $source->safe_psql('postgres', slurp_file("$share/tapdata/source_ddl.sql"));
 $source->safe_psql('postgres', q(
 	CREATE SCHEMA e;
