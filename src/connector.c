@@ -64,10 +64,10 @@ static const TapCore core = {
 	.awaited = tap_core_awaited
 };
 
-bool
+TimestampTz
 tap_core_awaited(void)
 {
-	return tap_worker_shared != NULL && tap_shmem_take_awaited(tap_worker_shared);
+	return tap_worker_shared ? tap_shmem_awaited_at(tap_worker_shared) : 0;
 }
 
 /* ---------------------------------------------------------------------

@@ -451,12 +451,12 @@ typedef struct TapCore
 	List	   *(*option_keys) (const TapOptions *options, const char *prefix);
 
 	/*
-	 * Whether somebody has begun to wait() for the pipeline since the last
-	 * call; the process is woken up for it.  For a source that looks for what
-	 * is new only from time to time: a good moment to look.  Only for the
-	 * session that streams.
+	 * When somebody last began to wait() for the pipeline, by the hub's clock;
+	 * 0: nobody has.  The process is woken up for it.  For a source that looks
+	 * for what is new only from time to time: a good moment to look.  Only for
+	 * the session that streams.
 	 */
-	bool		(*awaited) (void);
+	TimestampTz (*awaited) (void);
 } TapCore;
 
 /* ---------------------------------------------------------------------

@@ -69,7 +69,7 @@ extern void tap_core_event(const char *kind, const TapTableName *table,
 						   const char *message);
 
 /* See TapCore.awaited. */
-extern bool tap_core_awaited(void);
+extern TimestampTz tap_core_awaited(void);
 
 /* Close, also after an error; the pointer is gone then. */
 extern void tap_session_close(TapOpenSession *session);

@@ -172,7 +172,7 @@ claim_pipeline(TapPipelineShared *entry, int32 pipeline)
 	entry->last_error[0] = '\0';
 	entry->join_waiting = 0;
 	entry->paused = false;
-	entry->awaited = false;
+	entry->awaited_at = 0;
 	SpinLockRelease(&entry->mutex);
 
 	entry->database = MyDatabaseId;
@@ -463,21 +463,22 @@ tap_shmem_set_source_position(TapPipelineShared *shared, const char *position)
 void
 tap_shmem_set_awaited(TapPipelineShared *shared)
 {
+	TimestampTz now = GetCurrentTimestamp();
+
 	SpinLockAcquire(&shared->mutex);
-	shared->awaited = true;
+	shared->awaited_at = now;
 	if (shared->worker_latch != NULL)
 		SetLatch(shared->worker_latch);
 	SpinLockRelease(&shared->mutex);
 }
 
-bool
-tap_shmem_take_awaited(TapPipelineShared *shared)
+TimestampTz
+tap_shmem_awaited_at(TapPipelineShared *shared)
 {
-	bool		result;
+	TimestampTz result;
 
 	SpinLockAcquire(&shared->mutex);
-	result = shared->awaited;
-	shared->awaited = false;
+	result = shared->awaited_at;
 	SpinLockRelease(&shared->mutex);
 	return result;
 }

@@ -103,7 +103,7 @@ typedef struct TapPipelineShared
 	 */
 	int			join_waiting;	/* sync workers that want to hand over;
 								 * written by them */
-	bool		awaited;		/* somebody waits since the stream last asked */
+	TimestampTz awaited_at;		/* when somebody last began to wait; 0: none */
 	bool		paused;			/* the stream stands at reached_position and
 								 * waits for them; written by the pipeline
 								 * worker */
@@ -181,10 +181,10 @@ extern void tap_shmem_set_reached(TapPipelineShared *shared, const char *positio
 
 /*
  * Somebody waits for the pipeline: its worker is woken up.  The second says
- * whether that was so since it was last called.
+ * when that was last; 0: never.
  */
 extern void tap_shmem_set_awaited(TapPipelineShared *shared);
-extern bool tap_shmem_take_awaited(TapPipelineShared *shared);
+extern TimestampTz tap_shmem_awaited_at(TapPipelineShared *shared);
 
 /* When the oldest transaction was committed that is under way; 0: none. */
 extern void tap_shmem_set_behind_since(TapPipelineShared *shared, TimestampTz since);

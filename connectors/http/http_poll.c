@@ -28,6 +28,18 @@
  * ---------------------------------------------------------------------
  */
 
+/* A restart is no reason to poll; a change of the interval may be. */
+static TimestampTz
+next_at(const TapHttpPoll *poll)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (poll->state.polled_at == 0 || poll->resumed)
+		return now;
+	return Max(now, TimestampTzPlusMilliseconds(Min(poll->state.polled_at, now),
+												poll->endpoint->interval_ms));
+}
+
 TapHttpPoll *
 tap_http_poll_create(TapSession *session, TapHttpEndpoint *endpoint, const char *note)
 {
@@ -39,10 +51,10 @@ tap_http_poll_create(TapSession *session, TapHttpEndpoint *endpoint, const char 
 	poll->state_context = AllocSetContextCreate(context, "tapdata http state",
 												ALLOCSET_SMALL_SIZES);
 	poll->endpoint = endpoint;
-	poll->next_at = GetCurrentTimestamp();
 	if (note != NULL)
 		tap_http_state_read(poll, note);
 	poll->resumed = poll->state.under_way;
+	poll->next_at = next_at(poll);
 	return poll;
 }
 
@@ -154,9 +166,9 @@ void
 tap_http_poll_begin(TapSession *session, TapHttpPoll *poll)
 {
 	poll->began_at = GetCurrentTimestamp();
-	poll->again = false;
 	poll->unchanged = false;
 	poll->compared = false;
+	poll->extended = false;
 	open_table(poll);
 	if (!poll->resumed)
 	{
@@ -440,8 +452,6 @@ take_validators(TapHttpPoll *poll)
 static TapEventKind
 finish(TapSession *session, TapHttpPoll *poll, TapEvent *event)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
 	take_validators(poll);
 	go_to_first_page(poll);
 	close_page(poll);
@@ -450,8 +460,8 @@ finish(TapSession *session, TapHttpPoll *poll, TapEvent *event)
 		tap_http_state_set(poll, &poll->state.cursor, poll->state.largest);
 	poll->resumed = false;
 	poll->covered = poll->began_at;
-	poll->next_at = poll->again ? now :
-		Max(now, TimestampTzPlusMilliseconds(poll->began_at, poll->endpoint->interval_ms));
+	poll->state.polled_at = poll->extended ? 0 : poll->began_at;
+	poll->next_at = next_at(poll);
 	poll->step = TAP_HTTP_STEP_IDLE;
 	if (poll->in_txn)
 		return tell_commit(poll, event);
@@ -478,7 +488,7 @@ end_poll(TapSession *session, TapHttpPoll *poll, TapEvent *event)
 		take_table(poll, poll->later, poll->later_context);
 		poll->later = NULL;
 		poll->later_context = NULL;
-		poll->again = true;
+		poll->extended = true;
 		tap_http_state_set(poll, &poll->asked, NULL);
 		return tell_schema(poll, event);
 	}

@@ -5,8 +5,8 @@
  *
  * NOTES
  *	  The note is a JSON object of the members of TapHttpState that are set.  It
- *	  is written with the rows that it is of, or when a poll without rows has
- *	  ended.
+ *	  is written with the rows that it is of, or with the position when a poll
+ *	  without rows has ended.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -73,6 +73,7 @@ tap_http_state_read(TapHttpPoll *poll, const char *note)
 	state->etag = read_text(note, "etag");
 	state->modified = read_text(note, "modified");
 	state->validated = read_text(note, "validated");
+	state->polled_at = read_number(note, "polled");
 	state->under_way = read_number(note, "pages") > 0;
 	if (state->under_way)
 	{
@@ -116,6 +117,8 @@ tap_http_state_note(TapHttpPoll *poll)
 	append_text(&note, "etag", state->etag);
 	append_text(&note, "modified", state->modified);
 	append_text(&note, "validated", state->validated);
+	if (state->polled_at != 0)
+		append_number(&note, "polled", state->polled_at);
 	if (state->under_way)
 	{
 		append_text(&note, "largest", state->largest);
@@ -127,7 +130,6 @@ tap_http_state_note(TapHttpPoll *poll)
 	}
 	appendStringInfoChar(&note, '}');
 
-	/* most polls find nothing new */
 	if (poll->noted != NULL && strcmp(poll->noted, note.data) == 0)
 		return;
 	tap_http_core->remember(tap_http_state_key(poll->endpoint->name), note.data);

@@ -5,7 +5,8 @@
  *
  * NOTES
  *	  One poll is under way at a time, that of the endpoint which is due the
- *	  longest.  All are due at once when somebody waits for the pipeline.
+ *	  longest.  All are due when somebody waits for the pipeline, until they
+ *	  were polled, whatever fails meanwhile.
  *
  *	  The position moves when every endpoint was polled; see http_source.h.
  *
@@ -179,7 +180,7 @@ add_poll(TapSession *session, TapHttpEndpoint *endpoint)
 	MemoryContextSwitchTo(source->context);
 	source->polls = lappend(source->polls, poll);
 	if (!fresh)
-		poll->covered = source->position;
+		poll->covered = Max(source->position, poll->state.polled_at);
 	MemoryContextSwitchTo(before);
 	return poll;
 }
@@ -266,26 +267,18 @@ stream_start(TapSession *session, const TapStreamArgs *args)
  * ---------------------------------------------------------------------
  */
 
-static void
-poll_all(TapHttpSource *source)
+/* When a poll is to begin: when it is its time, or somebody waits for it. */
+static TimestampTz
+due_at(const TapHttpPoll *poll, TimestampTz awaited)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	ListCell   *cell;
-
-	foreach(cell, source->polls)
-	{
-		TapHttpPoll *poll = lfirst(cell);
-
-		if (poll == source->active)
-			poll->again = true;
-		else
-			poll->next_at = Min(poll->next_at, now);
-	}
+	return poll->covered < awaited ? Min(poll->next_at, awaited) : poll->next_at;
 }
 
+/* The one that is due first, and when that is; NULL: there is none. */
 static TapHttpPoll *
-next_poll(const TapHttpSource *source)
+next_poll(const TapHttpSource *source, TimestampTz *moment)
 {
+	TimestampTz awaited = tap_http_core->awaited();
 	TapHttpPoll *next = NULL;
 	ListCell   *cell;
 
@@ -293,8 +286,11 @@ next_poll(const TapHttpSource *source)
 	{
 		TapHttpPoll *poll = lfirst(cell);
 
-		if (next == NULL || poll->next_at < next->next_at)
+		if (next == NULL || due_at(poll, awaited) < *moment)
+		{
 			next = poll;
+			*moment = due_at(poll, awaited);
+		}
 	}
 	return next;
 }
@@ -303,9 +299,10 @@ static void
 begin_due(TapSession *session)
 {
 	TapHttpSource *source = session->source;
-	TapHttpPoll *poll = next_poll(source);
+	TimestampTz moment;
+	TapHttpPoll *poll = next_poll(source, &moment);
 
-	if (poll == NULL || poll->next_at > GetCurrentTimestamp())
+	if (poll == NULL || moment > GetCurrentTimestamp())
 		return;
 	source->active = poll;
 	tap_http_poll_begin(session, poll);
@@ -317,8 +314,6 @@ stream_next(TapSession *session, TapEvent *event)
 	TapHttpSource *source = session->source;
 
 	memset(event, 0, sizeof(*event));
-	if (tap_http_core->awaited())
-		poll_all(source);
 	for (;;)
 	{
 		TapEventKind kind;
@@ -351,7 +346,7 @@ static void
 stream_wait(TapSession *session, TapWait *wait)
 {
 	TapHttpSource *source = session->source;
-	TapHttpPoll *poll = next_poll(source);
+	TimestampTz moment;
 
 	if (source->active != NULL)
 	{
@@ -360,8 +355,8 @@ stream_wait(TapSession *session, TapWait *wait)
 	}
 	wait->socket = PGINVALID_SOCKET;
 	wait->events = 0;
-	wait->timeout_ms = poll == NULL ? -1 :
-		TimestampDifferenceMilliseconds(GetCurrentTimestamp(), poll->next_at);
+	wait->timeout_ms = next_poll(source, &moment) == NULL ? -1 :
+		TimestampDifferenceMilliseconds(GetCurrentTimestamp(), moment);
 }
 
 static char *

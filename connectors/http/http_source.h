@@ -417,6 +417,7 @@ typedef struct TapHttpState
 	char	   *etag;			/* of the last answer that was all of it */
 	char	   *modified;
 	char	   *validated;		/* what was asked for then */
+	TimestampTz polled_at;		/* when the last poll that ended began; 0: none */
 	bool		under_way;		/* place is where the poll goes on */
 	TapHttpPlace place;
 } TapHttpState;
@@ -452,13 +453,14 @@ typedef struct TapHttpPoll
 	TapHttpStep step;
 	TimestampTz next_at;
 	TimestampTz began_at;		/* of the poll under way */
-	TimestampTz covered;		/* began_at of the last poll that ended; 0: none */
-	bool		again;			/* asked for while it was under way */
+	TimestampTz covered;		/* began_at of the last poll that ended; 0: none
+								 * is known of */
 	bool		resumed;		/* goes on where a former session was */
 	bool		unchanged;		/* 304 */
 	bool		in_txn;
 	bool		comparing;
 	bool		compared;
+	bool		extended;		/* columns came, and what is in them is not read */
 	bool		record_is_due;	/* read, and to be told behind a SCHEMA event */
 	TapHttpPage *page;			/* NULL: there is none */
 	const TapHttpAnswer *answer;	/* of the page */
