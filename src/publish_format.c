@@ -155,20 +155,26 @@ former_format(TapPublish *publish, const TapPublishTable *table,
 			  const TapSourceTable *source)
 {
 	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context;
 	bool		own_txn = !IsTransactionState();
 	TapSourceTable *result;
 
 	if (table->row.definition == NULL)
 		return NULL;
+	context = AllocSetContextCreate(publish->context, "tapdata former format",
+									ALLOCSET_SMALL_SIZES);
 	if (own_txn)
 		tap_worker_begin();
-	MemoryContextSwitchTo(publish->context);
+	MemoryContextSwitchTo(context);
 	result = read_format(table->row.definition, &table->row.source);
 	MemoryContextSwitchTo(old);
 	if (own_txn)
 		tap_worker_commit();
 	MemoryContextSwitchTo(old);
-	return result != NULL && !same_format(result, source) ? result : NULL;
+	if (result != NULL && !same_format(result, source))
+		return result;
+	MemoryContextDelete(context);
+	return NULL;
 }
 
 /*

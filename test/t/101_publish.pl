@@ -305,7 +305,7 @@ sql($_) for (q{INSERT INTO later.a VALUES (1, 'a')},
 	q{UPDATE later.b SET v = 'c' WHERE id > 9; INSERT INTO later.a VALUES (4, 'a')},
 	q{CREATE TABLE later.c (id int PRIMARY KEY) PARTITION BY LIST (id); CREATE TABLE later.c1 PARTITION OF later.c DEFAULT; INSERT INTO later.c VALUES (1)});
 published('never');
-is_deeply([ map { my $table = $_->{table}; map { "$table $_" } $_->{new}{id} } grep { $_->{kind} =~ /insert|update/ } $never->lines ],
+is_deeply([ map { my $table = $_->{table}; map { "$table $_" } $_->{new}{id} } grep { $_->{kind} =~ /insert|update/ && $_->{table} ne 'later.gone' } $never->lines ],
 	[ 'later.a 1', 'later.a 2', (map { "later.b $_" } 1 .. 10), 'later.a 3', 'later.b 10', 'later.a 4', 'later.c 1' ],
 	'all changes of tables that came later, each once and in order');
 sql(q{SELECT tapdata.drop_pipeline('never'); DROP SCHEMA later CASCADE});

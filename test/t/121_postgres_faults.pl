@@ -141,6 +141,26 @@ $target->safe_psql('postgres', 'ALTER SYSTEM RESET log_statement; SELECT pg_relo
 $hub->safe_psql('postgres', "SELECT tapdata.discard_dead_letters('wide'); SELECT tapdata.drop_pipeline('wide'); DROP TABLE s2.wide");
 
 # ---------------------------------------------------------------------
+# A row that comes to meet the condition, of which WAL has not all
+# ---------------------------------------------------------------------
+
+$hub->safe_psql('postgres', q(CREATE TABLE s2.part (id int PRIMARY KEY, v text); ALTER TABLE s2.part ALTER v SET STORAGE external));
+publish($hub, 'part', 'copy', ['s2.part'], '{"where": "id > 100"}');
+delivered($hub, 'part');
+$hub->safe_psql('postgres', q(INSERT INTO s2.part VALUES (1, repeat('x', 3000)), (2, 'small'); UPDATE s2.part SET id = 102 WHERE id = 2));
+delivered($hub, 'part');
+is($target->safe_psql('postgres', 'SELECT * FROM s2.part'), '102|small', 'a row that comes to meet the condition is inserted');
+$hub->safe_psql('postgres', 'UPDATE s2.part SET id = 101 WHERE id = 1');
+wait_for_state($hub, 'part', 'failed');
+like(last_error('part'), qr/inserted row of table "s2\.part" is not known whole.*REPLICA IDENTITY FULL/s, 'not without a value that WAL does not have');
+$hub->safe_psql('postgres', "ALTER TABLE s2.part REPLICA IDENTITY FULL; SELECT tapdata.resync('part', 's2.part')");
+wait_for_sql($hub, "SELECT state FROM tapdata.tables WHERE pipeline = 'part'", 'streaming');
+$hub->safe_psql('postgres', q(INSERT INTO s2.part VALUES (3, repeat('y', 3000)); UPDATE s2.part SET id = 103 WHERE id = 3));
+delivered($hub, 'part');
+is($target->safe_psql('postgres', 'SELECT id, length(v) FROM s2.part ORDER BY id'), "101|3000\n102|5\n103|3000", 'and with the remedy');
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('part')");
+
+# ---------------------------------------------------------------------
 # A copy that does not go on: its snapshot is not held for ever
 # ---------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ sub check_refused
 	check_copy_letters($hub, $target);
 	check_packets($hub, $target);
 	check_changed_target($hub, $target);
+	check_crossing($hub, $target);
 	check_locks($hub, $target);
 	check_fence($hub, $target);
 	check_encoding($flavour, $target);
@@ -250,6 +251,24 @@ sub check_changed_target
 	wait_for_state($hub, 'changed', 'failed');
 	like(last_error($hub, 'changed'), qr/position of pipeline "changed" at the target/, 'a position that is gone is noticed');
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('changed')");
+	return;
+}
+
+# A row that comes to meet the condition, of which WAL has not all.
+sub check_crossing
+{
+	my ($hub, $target) = @_;
+
+	$hub->safe_psql('postgres', q(CREATE SCHEMA crossing; CREATE TABLE crossing.t (id int PRIMARY KEY, v text); ALTER TABLE crossing.t ALTER v SET STORAGE external));
+	publish($hub, 'crossing', 'crossing.t', '{"where": "id > 100"}');
+	caught_up($hub, 'crossing');
+	$hub->safe_psql('postgres', q(INSERT INTO crossing.t VALUES (1, repeat('x', 3000)), (2, 'small'); UPDATE crossing.t SET id = 102 WHERE id = 2));
+	caught_up($hub, 'crossing');
+	is(rows($target, 'SELECT * FROM crossing.t'), '102|small', 'a row that comes to meet the condition is inserted');
+	$hub->safe_psql('postgres', 'UPDATE crossing.t SET id = 101 WHERE id = 1');
+	wait_for_state($hub, 'crossing', 'failed');
+	like(last_error($hub, 'crossing'), qr/is not known whole.*REPLICA IDENTITY FULL/s, 'not without a value that WAL does not have');
+	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('crossing')");
 	return;
 }
 
