@@ -148,8 +148,8 @@ extern void tap_publish_tables_watch(TapPublish *publish);
  */
 extern void tap_publish_tables_follow(TapPublish *publish);
 
-/* Whether tap_publish_tables_follow() has something to do. */
-extern bool tap_publish_tables_waiting(const TapPublish *publish);
+/* The name of a table that is there; false when it is gone. */
+extern bool tap_publish_current_name(Oid relid, TapTableName *name);
 
 /* See TapDecoderArgs.untold. */
 extern void tap_publish_untold(void *arg, const TapDecodeTable *table,
@@ -158,6 +158,23 @@ extern void tap_publish_untold(void *arg, const TapDecodeTable *table,
 /* See TapDecoderArgs.unknown_table; arg is the TapPublish. */
 extern bool tap_publish_unknown_table(void *arg, Oid relid, const char *schema,
 									  const char *name);
+
+/* ---- publish_gone.c ---- */
+
+/*
+ * Look at a row's table as it is now.  False when it is not to be decoded any
+ * more.  *gone_lsn is that of TapPublishTable.  Within a transaction.
+ */
+extern bool tap_publish_check_row(TapPublish *publish, TapTableRow *row, XLogRecPtr *gone_lsn);
+
+/* Whether tap_publish_tables_follow() has something to do. */
+extern bool tap_publish_tables_waiting(const TapPublish *publish);
+
+/*
+ * Of tables that are gone, or have another name, take leave of those whose
+ * changes are sent; false: there is none.
+ */
+extern bool tap_publish_let_go_of_gone(TapPublish *publish);
 
 /* ---- publish_copy.c ---- */
 

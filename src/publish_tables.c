@@ -4,7 +4,8 @@
  *	  Which tables a publish pipeline sends, and what becomes of them.
  *
  * NOTES
- *	  Tables come and go in the middle of the stream:
+ *	  Tables come and go in the middle of the stream (those that go are in
+ *	  publish_gone.c):
  *
  *	  - one that matches the patterns is met in WAL, or was added by a command:
  *		it gets a row, and is copied at the next turn (publish_copy.c);
@@ -24,7 +25,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/transam.h"
-#include "access/xlog.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -33,7 +33,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
 #include "publish.h"
 #include "publish_options.h"
 #include "publish_private.h"
@@ -79,9 +78,8 @@ is_publishable(Form_pg_class class)
 		class->oid >= FirstNormalObjectId;
 }
 
-/* The name of a table that is there; false when it is gone. */
-static bool
-current_name(Oid relid, TapTableName *name)
+bool
+tap_publish_current_name(Oid relid, TapTableName *name)
 {
 	char	   *schema = get_namespace_name(get_rel_namespace(relid));
 
@@ -97,7 +95,7 @@ compare_by_name(const ListCell *a, const ListCell *b)
 	TapTableName name_b = {"", ""};
 	int			order;
 
-	if (!current_name(lfirst_oid(a), &name_a) || !current_name(lfirst_oid(b), &name_b))
+	if (!tap_publish_current_name(lfirst_oid(a), &name_a) || !tap_publish_current_name(lfirst_oid(b), &name_b))
 		return 0;
 	order = strcmp(name_a.schema, name_b.schema);
 	return order != 0 ? order : strcmp(name_a.name, name_b.name);
@@ -162,7 +160,7 @@ tap_publish_add_matching(const TapPipelineRow *pipeline)
 		TapTableName name;
 		TapTableRow *row;
 
-		if (!current_name(relid, &name))
+		if (!tap_publish_current_name(relid, &name))
 			continue;
 		row = find_row(rows, relid, &name);
 		if (row != NULL && row->state != TAP_TABLE_DROPPED)
@@ -281,111 +279,6 @@ find_table(List *tables, const TapTableRow *row)
 	return NULL;
 }
 
-static void
-set_dropped(TapPublish *publish, TapTableRow *row, const char *why)
-{
-	row->state = TAP_TABLE_DROPPED;
-	tap_catalog_update_table(row);
-	tap_catalog_insert_event(publish->pipeline->name, &row->source, "warning",
-							 "table dropped", why);
-}
-
-static bool
-same_name(const TapTableName *a, const TapTableName *b)
-{
-	return strcmp(a->schema, b->schema) == 0 && strcmp(a->name, b->name) == 0;
-}
-
-/*
- * Have no other row of the pipeline under the name; returns whether rows of a
- * copy were sent under it.
- */
-static bool
-take_name(TapPublish *publish, const TapTableRow *row, const TapTableName *name)
-{
-	ListCell   *cell;
-
-	foreach(cell, tap_catalog_tables(publish->pipeline->id))
-	{
-		TapTableRow *other = lfirst(cell);
-
-		if (other->id == row->id || other->state != TAP_TABLE_DROPPED ||
-			!same_name(&other->source, name))
-			continue;
-		tap_catalog_delete_table(other->id);
-		tap_shmem_forget_table(other->id);
-		return other->created;
-	}
-	return false;
-}
-
-/* What is renamed is copied under its new name, if that is to be published. */
-static void
-follow_name(TapPublish *publish, TapTableRow *row, const TapTableName *name)
-{
-	if (!tap_patterns_match(publish->patterns, name))
-	{
-		set_dropped(publish, row,
-					psprintf("the table is called %s now, and no pattern matches that",
-							 tap_table_name_text(name)));
-		return;
-	}
-	row->created = take_name(publish, row, name);
-	row->source = *name;
-	row->state = TAP_TABLE_NEW;
-	row->definition = NULL;
-	row->start_position = NULL;
-	tap_catalog_update_table(row);
-	tap_catalog_insert_event(publish->pipeline->name, name, "info", "table renamed",
-							 "the table will be copied under its new name");
-}
-
-/*
- * A position behind what was committed until now, whether it was flushed or
- * not, that a reader of WAL gets to even if nothing else happens.
- */
-static XLogRecPtr
-position_now(void)
-{
-	XLogRecPtr	lsn = tap_compat_log_message("tapdata", "", 0);
-
-	XLogFlush(lsn);
-	return lsn;
-}
-
-/*
- * Look at a row's table as it is now.  False when it is not to be decoded any
- * more.
- */
-static bool
-check_row(TapPublish *publish, TapTableRow *row, XLogRecPtr *gone_lsn)
-{
-	TapTableName name;
-	bool		there;
-
-	if (row->state == TAP_TABLE_DROPPED)
-		return false;
-	there = current_name(row->hub_table, &name);
-	if (!there || !same_name(&row->source, &name))
-	{
-		if (row->state == TAP_TABLE_STREAMING)
-		{
-			if (*gone_lsn == InvalidXLogRecPtr)
-				*gone_lsn = position_now();
-			return true;
-		}
-		if (there)
-			follow_name(publish, row, &name);
-		else
-			set_dropped(publish, row, "the table was dropped before it was copied");
-		if (row->state == TAP_TABLE_DROPPED)
-			return false;
-	}
-	*gone_lsn = InvalidXLogRecPtr;
-	tap_publish_check_table(row->hub_table, publish->pipeline->owner, publish->options);
-	return true;
-}
-
 /* In the current context. */
 static TapPublishTable *
 make_table(TapPublish *publish, const TapTableRow *row, XLogRecPtr gone_lsn)
@@ -429,7 +322,7 @@ read_tables(TapPublish *publish, MemoryContext context)
 		TapPublishTable *before = find_table(publish->tables, row);
 		XLogRecPtr	gone_lsn = before ? before->gone_lsn : InvalidXLogRecPtr;
 
-		if (check_row(publish, row, &gone_lsn))
+		if (tap_publish_check_row(publish, row, &gone_lsn))
 			result = lappend(result, make_table(publish, row, gone_lsn));
 	}
 	tap_worker_commit();
@@ -512,83 +405,6 @@ add_matching(TapPublish *publish)
 	publish->unknown = NIL;
 }
 
-/* Whether the last changes of a table that is gone are at the target. */
-static bool
-is_passed(const TapPublish *publish, const TapPublishTable *table)
-{
-	return table->gone_lsn != InvalidXLogRecPtr && publish->decoder != NULL &&
-		tap_decode_read_lsn(publish->decoder) >= table->gone_lsn &&
-		publish->durable >= publish->written;
-}
-
-bool
-tap_publish_tables_waiting(const TapPublish *publish)
-{
-	ListCell   *cell;
-
-	foreach(cell, publish->tables)
-	{
-		if (is_passed(publish, lfirst(cell)))
-			return true;
-	}
-	return publish->unknown != NIL || publish->look_again;
-}
-
-/*
- * Tables may have exchanged their names: those that they had are all given up
- * before any takes another.
- */
-static void
-let_go_of_name(TapPublish *publish, TapPublishTable *table)
-{
-	TapTableRow *row = &table->row;
-	TapTableRow aside = *row;
-	TapTableName name;
-
-	if (!current_name(row->hub_table, &name))
-	{
-		set_dropped(publish, row,
-					"the table was dropped; what was sent of it stays at the target");
-		return;
-	}
-	aside.source.name = psprintf("%u", row->hub_table);
-	tap_catalog_update_table(&aside);
-}
-
-/* Of tables that are gone, or have another name, those whose changes are sent. */
-static bool
-let_go_of_gone(TapPublish *publish)
-{
-	MemoryContext old = CurrentMemoryContext;
-	List	   *passed = NIL;
-	ListCell   *cell;
-
-	foreach(cell, publish->tables)
-	{
-		if (is_passed(publish, lfirst(cell)))
-			passed = lappend(passed, lfirst(cell));
-	}
-	if (passed == NIL)
-		return false;
-	tap_worker_begin();
-	MemoryContextSwitchTo(publish->entry_context);
-	foreach(cell, passed)
-		let_go_of_name(publish, lfirst(cell));
-	foreach(cell, passed)
-	{
-		TapPublishTable *table = lfirst(cell);
-		TapTableRow row = table->row;	/* it keeps its name until it is read */
-		TapTableName name;
-
-		if (row.state != TAP_TABLE_DROPPED && current_name(row.hub_table, &name))
-			follow_name(publish, &row, &name);
-		table->gone_lsn = InvalidXLogRecPtr;
-	}
-	tap_worker_commit();
-	MemoryContextSwitchTo(old);
-	return true;
-}
-
 void
 tap_publish_tables_follow(TapPublish *publish)
 {
@@ -602,7 +418,7 @@ tap_publish_tables_follow(TapPublish *publish)
 		tap_publish_patterns_load(publish);
 		changed = true;
 	}
-	if (let_go_of_gone(publish) || publish->unknown != NIL)
+	if (tap_publish_let_go_of_gone(publish) || publish->unknown != NIL)
 	{
 		/* a table may have taken the name of one that was dropped */
 		add_matching(publish);

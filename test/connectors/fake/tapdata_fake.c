@@ -46,26 +46,11 @@ PG_MODULE_MAGIC;
 
 static const TapCore *core;
 
+#include "fake_file.h"
 #include "fake_sink.h"
 
 #define SCHEMA_NAME		"fake"
 #define POLL_MS			20
-
-/* One line of a transaction. */
-typedef struct Change
-{
-	TapChangeKind kind;
-	char	   *table;
-	int64		id;
-	char	   *value;			/* NULL: delete or truncate */
-} Change;
-
-/* A row, when the file is replayed for a snapshot. */
-typedef struct Row
-{
-	int64		id;
-	char	   *value;
-} Row;
 
 /* What the core said about a table. */
 typedef struct Followed
@@ -104,108 +89,9 @@ fake_sink_of(TapSession *session)
 }
 
 /* ---------------------------------------------------------------------
- * Reading the file
+ * Sessions and checks
  * ---------------------------------------------------------------------
  */
-
-/* The path of a session's file. */
-static char *
-file_path(const TapUri *uri)
-{
-	return psprintf("/%s", uri->path ? uri->path : "");
-}
-
-/* Fail as the test wants it. */
-static void
-fail_on_request(const char *path)
-{
-	FILE	   *file = fopen(psprintf("%s.error", path), "r");
-	char		sqlstate[6];
-	char		message[256];
-	int			fields;
-
-	if (file == NULL)
-		return;
-	fields = fscanf(file, "%5s %255[^\n]", sqlstate, message);
-	fclose(file);
-	if (fields == 2)
-		ereport(ERROR,
-				(errcode(MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2],
-									   sqlstate[3], sqlstate[4])),
-				 errmsg("%s", message)));
-}
-
-/* The next whole line in line, without its end; false when there is none. */
-static bool
-read_line(FILE *file, StringInfo line)
-{
-	off_t		start = ftello(file);
-	int			c;
-
-	clearerr(file);
-	resetStringInfo(line);
-	while ((c = getc(file)) != EOF)
-	{
-		if (c == '\n')
-			return true;
-		appendStringInfoChar(line, c);
-	}
-	fseeko(file, start, SEEK_SET);
-	return false;
-}
-
-/* A line as a change; NULL: it is none. */
-static Change *
-parse_change(char *line)
-{
-	static const char *const words[] = {"insert", "update", "delete", "truncate"};
-	Change	   *change = palloc0(sizeof(Change));
-	char	   *word = strsep(&line, " ");
-	char	   *id;
-
-	for (int i = 0; i < lengthof(words); i++)
-	{
-		if (strcmp(word, words[i]) != 0)
-			continue;
-		change->kind = TAP_CHANGE_INSERT + i;
-		change->table = pstrdup(line ? strsep(&line, " ") : "");
-		id = line ? strsep(&line, " ") : NULL;
-		change->id = id ? strtoll(id, NULL, 10) : 0;
-		change->value = line ? pstrdup(line) : NULL;
-		return change;
-	}
-	pfree(change);
-	return NULL;
-}
-
-/*
- * Read the next whole transaction from the file's position.  Returns false
- * when there is none yet; else *end is the position behind it.
- */
-static bool
-read_txn(FILE *file, List **changes, int64 *begin, int64 *end)
-{
-	off_t		start = ftello(file);
-	StringInfoData line;
-
-	initStringInfo(&line);
-	*changes = NIL;
-	*begin = start;
-	while (read_line(file, &line))
-	{
-		Change	   *change = parse_change(line.data);
-
-		if (change != NULL)
-			*changes = lappend(*changes, change);
-		else if (strcmp(line.data, "commit") == 0)
-		{
-			*end = ftello(file);
-			return true;
-		}
-	}
-	fseeko(file, start, SEEK_SET);
-	return false;
-}
 
 /* The offset behind the last commit of the file. */
 static int64
@@ -220,11 +106,6 @@ last_commit(TapSession *session)
 		;
 	return end;
 }
-
-/* ---------------------------------------------------------------------
- * Sessions and checks
- * ---------------------------------------------------------------------
- */
 
 static TapSession *
 fake_open(const TapSessionArgs *args)
@@ -425,157 +306,7 @@ fake_position_compare(const char *a, const char *b)
 		left < right ? TAP_POSITION_BEFORE : TAP_POSITION_AFTER;
 }
 
-/* ---------------------------------------------------------------------
- * The snapshot
- * ---------------------------------------------------------------------
- */
-
-/* Find a row by its id. */
-static Row *
-find_row(List *rows, int64 id)
-{
-	ListCell   *cell;
-
-	foreach(cell, rows)
-	{
-		if (((Row *) lfirst(cell))->id == id)
-			return lfirst(cell);
-	}
-	return NULL;
-}
-
-/* The rows of a table after one more change. */
-static List *
-replay(List *rows, const Change *change)
-{
-	Row		   *row = find_row(rows, change->id);
-
-	if (change->kind == TAP_CHANGE_TRUNCATE)
-		return NIL;
-	if (change->kind == TAP_CHANGE_DELETE)
-		return list_delete_ptr(rows, row);
-	if (row == NULL)
-	{
-		row = palloc0(sizeof(Row));
-		row->id = change->id;
-		rows = lappend(rows, row);
-	}
-	row->value = change->value;
-	return rows;
-}
-
-/* The rows of a table now (List of Row *), and the position they are at. */
-static List *
-rows_now(TapSession *session, const char *table, int64 *end)
-{
-	List	   *rows = NIL;
-	List	   *changes;
-	int64		begin;
-
-	*end = 0;
-	fseeko(session->file, 0, SEEK_SET);
-	while (read_txn(session->file, &changes, &begin, end))
-	{
-		ListCell   *cell;
-
-		foreach(cell, changes)
-		{
-			Change	   *change = lfirst(cell);
-
-			if (strcmp(change->table, table) == 0)
-				rows = replay(rows, change);
-		}
-	}
-	return rows;
-}
-
-static void
-fake_snapshot_plan(TapSession *session, TapSourceTable *table, int64 chunk_rows,
-				   void (*emit) (void *core_data, const TapChunk *chunk),
-				   void *core_data)
-{
-	TapChunk	chunk = {0};
-	int64		end;
-	List	   *rows = rows_now(session, table->name.name, &end);
-	int64		largest = 0;
-	ListCell   *cell;
-
-	foreach(cell, rows)
-		largest = Max(largest, ((Row *) lfirst(cell))->id);
-
-	for (int64 high = chunk_rows; high < largest; high += chunk_rows)
-	{
-		chunk.high = psprintf(INT64_FORMAT, high);
-		chunk.estimated_rows = chunk_rows;
-		emit(core_data, &chunk);
-		chunk.low = chunk.high;
-	}
-	chunk.high = NULL;
-	emit(core_data, &chunk);
-}
-
-/* Fill a slot, which may lack the value. */
-static void
-fill_slot(TupleTableSlot *slot, int64 id, const char *value)
-{
-	ExecClearTuple(slot);
-	slot->tts_values[0] = Int64GetDatum(id);
-	slot->tts_isnull[0] = false;
-	slot->tts_values[1] = value ? CStringGetTextDatum(value) : (Datum) 0;
-	slot->tts_isnull[1] = value == NULL;
-	ExecStoreVirtualTuple(slot);
-}
-
-static void
-copy_rows(List *rows, const TapChunk *chunk, TapRowReceiver *receiver)
-{
-	ListCell   *cell;
-
-	foreach(cell, rows)
-	{
-		Row		   *row = lfirst(cell);
-		TupleTableSlot *slot;
-
-		if ((chunk->low && row->id <= strtoll(chunk->low, NULL, 10)) ||
-			(chunk->high && row->id > strtoll(chunk->high, NULL, 10)))
-			continue;
-		CHECK_FOR_INTERRUPTS();
-		slot = receiver->next_slot(receiver);
-		fill_slot(slot, row->id, row->value);
-		receiver->put_slot(receiver, slot);
-	}
-}
-
-static void
-fake_snapshot_copy(TapSession *session, TapSourceTable *table,
-				   const TapChunk *chunk, TapRowReceiver *receiver)
-{
-	MemoryContext rows_context = CurrentMemoryContext;
-	int64		end;
-	List	   *rows = rows_now(session, table->name.name, &end);
-	long		delay_ms = 0;
-
-	if (session->args->pipeline_options != NULL)
-		delay_ms = core->option_int(session->args->pipeline_options, "delay_ms");
-	if (delay_ms > 0)
-		(void) core->wait_socket(PGINVALID_SOCKET, 0, delay_ms);
-	copy_rows(rows, chunk, receiver);
-	MemoryContextSwitchTo(rows_context);
-}
-
-static char *
-fake_snapshot_copy_exact(TapSession *session, TapSourceTable *table,
-						 TapRowReceiver *receiver)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	TapChunk	all = {0};
-	int64		end;
-	List	   *rows = rows_now(session, table->name.name, &end);
-
-	copy_rows(rows, &all, receiver);
-	MemoryContextSwitchTo(caller);
-	return psprintf(INT64_FORMAT, end);
-}
+#include "fake_snapshot.h"
 
 /* ---------------------------------------------------------------------
  * The stream
