@@ -14,8 +14,10 @@ use lib $FindBin::RealBin;
 use Bench::Backlog;
 use Bench::Copy;
 use Bench::Decode;
+use Bench::Files;
 use Bench::Idle;
 use Bench::Kafka;
+use Bench::KafkaSource;
 use Bench::Latency;
 use Bench::Machine;
 use Bench::Memory;
@@ -33,9 +35,11 @@ my %parts = (
 	decode => \&Bench::Decode::run,
 	outgoing => \&Bench::Outgoing::run,
 	kafka => \&Bench::Kafka::run,
+	'kafka-source' => \&Bench::KafkaSource::run,
 	'postgres-snapshot' => \&Bench::PostgresCopy::run,
-	'postgres-stream' => \&Bench::PostgresStream::run);
-my @order = qw(copy backlog latency memory idle decode outgoing kafka postgres-snapshot postgres-stream);
+	'postgres-stream' => \&Bench::PostgresStream::run,
+	csv => \&Bench::Files::run);
+my @order = qw(copy backlog latency memory idle decode outgoing kafka kafka-source postgres-snapshot postgres-stream csv);
 my $machine;
 
 END
