@@ -18,6 +18,8 @@ stop_demo()
 		# PostgreSQL first: it would only complain that its source is gone
 		[ ! -d "$folder/hub" ] || "$services/postgres.sh" stop "$folder/hub"
 		[ ! -f "$folder/webhook.pid" ] || kill "$(cat "$folder/webhook.pid")" 2>/dev/null || :
+		[ ! -d "$folder/wholesale" ] || "$services/postgres.sh" stop "$folder/wholesale"
+		[ ! -d "$folder/kafka" ] || "$services/kafka.sh" stop "$folder/kafka"
 		[ ! -d "$folder/source" ] || "$services/mariadb.sh" stop "$folder/source"
 		rm -rf "$folder"
 	fi

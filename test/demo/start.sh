@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # test/demo/start.sh
 #	  Shows tapdata at work: a shop in MariaDB, followed by a hub in PostgreSQL, which
-#	  publishes it to a second PostgreSQL database and to a webhook.
+#	  publishes it to a second PostgreSQL database and to a webhook; then three more systems
+#	  that the hub unites with it.
 #
-# Both servers are the demo's own, in a temporary folder, and stay until stop.sh. The
+# All servers are the demo's own, in a temporary folder, and stay until stop.sh. The
 # extension has to be installed ("make demo" does that first).
 
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/common.sh"
+. "$here/unify.sh"
 
 bold='' dim='' green='' plain=''
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]
@@ -185,4 +187,8 @@ pull_shop
 publish_shop
 step "Changing the shop in MariaDB, and watching the hub, the other database and the webhook"
 psql=$psql bold=$bold dim=$dim green=$green plain=$plain perl "$here/changes.pl"
+start_more_servers
+pull_more
+show_customers
+change_more
 look_around

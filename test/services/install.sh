@@ -43,7 +43,8 @@ packages_of()
 				kcat maven default-jre-headless curl python3 python3-pip gnucobol3
 			;;
 		demo)
-			echo mariadb-server mariadb-client procps util-linux
+			echo mariadb-server mariadb-client procps util-linux \
+				kcat maven default-jre-headless openssl gnucobol3
 			;;
 		bench)
 			echo mariadb-server mariadb-client libdbi-perl libdbd-mariadb-perl libdbd-pg-perl \
