@@ -1,0 +1,153 @@
+# Bad mainframe records and bad copybooks: what is said of them, and what is read all the same.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+
+use JSON::PP ();
+use PostgreSQL::Test::Utils;
+use Tapdata::Files;
+use Tapdata::Test;
+use Test::More;
+
+my $hub = new_hub('mainframe_refused', "tapdata.retry_min = 100ms\ntapdata.retry_max = 400ms\n");
+my $json = JSON::PP->new->canonical->allow_nonref;
+my $pipelines = 0;
+my $copybook = '01 R. 05 ID PIC 9(4). 05 AMOUNT PIC S9(5) COMP-3. 05 N PIC 9. 05 T OCCURS 0 TO 3 DEPENDING ON N PIC X(2).';
+
+sub sql
+{
+	return $hub->safe_psql('postgres', shift);
+}
+
+# A record of that copybook, by its id.
+sub record
+{
+	my ($id, @table) = @_;
+	return sprintf('%04d', $id) . pack('H*', '12345c') . scalar(@table) . join('', @table);
+}
+
+sub rdw
+{
+	return join '', map { pack('n x2', length($_) + 4) . $_ } @_;
+}
+
+# Pulls a file under on_error = dead_letter; returns its rows, and the dead letters.
+sub pulled
+{
+	my ($content, %options) = @_;
+	my $files = Tapdata::Files->new;
+	my $name = 'p' . ++$pipelines;
+
+	$files->write('t.bin', $content);
+	pull_files($hub, $name, $files->uri('t.bin'),
+		$json->encode({ code_page => 'ASCII', copybook_text => $copybook, settle_ms => 0, %options }),
+		'{"on_error": "dead_letter"}');
+	caught_up($hub, $name);
+	my $rows = sql("SELECT string_agg(to_jsonb(r)::text, ' ' ORDER BY id) FROM $name.t r");
+	my $letters = sql("SELECT string_agg(sqlstate || ' ' || error || ' ' || coalesce(change->'content'->>'hex', ''), E'\n')
+		FROM tapdata.dead_letters WHERE pipeline = '$name'");
+	sql("SELECT tapdata.drop_pipeline('$name', true); SELECT tapdata.disconnect('$name')");
+	return ($rows, $letters);
+}
+
+# Of three records the middle one is bad: the others are stored, and what is said of it matches.
+sub one_bad
+{
+	my ($bad, $pattern, $name, %options) = @_;
+	my ($rows, $letters) = pulled(rdw(record(1, 'aa'), $bad, record(3)), format => 'rdw', %options);
+
+	like($rows, qr/^\{.*"id": 1,.*\} \{.*"id": 3,.*\}$/, "$name: the others are stored");
+	unlike($rows, qr/"id": 2/, "$name: it is not");
+	my $hex = uc unpack 'H*', rdw($bad);
+	like($letters, qr/^22\w+ .*record 2 at byte 14: $pattern.*\Q$hex\E$/s, "$name: it is a dead letter with its bytes");
+	return;
+}
+
+# --- records that do not fit ------------------------------------------------------------------
+
+one_bad('00x2' . pack('H*', '12345c') . '0', qr/field ID is no zoned decimal number: X'30307832'/, 'a letter in a number');
+one_bad('0002' . pack('H*', '1234ff') . '0', qr/field AMOUNT is no packed decimal number: X'1234FF'/, 'a packed number without sign');
+one_bad('0002   0', qr/field AMOUNT is no packed decimal number: X'202020'/, 'spaces in a packed number');
+one_bad(record(2) =~ s/0$/4/r, qr/field T occurs 4 times by N, but 0 to 3 times by the copybook/, 'a table that is too long');
+one_bad(record(2) =~ s/0$/x/r, qr/field N is no zoned decimal number/, 'its length that is no number');
+one_bad(record(2) =~ s/0$/2aa/r, qr/field T is behind the end of the record, which has 10 bytes/, 'a record that is too short');
+one_bad(record(2) . 'more', qr/it has 12 bytes, but the copybook describes 8/, 'a record that is too long');
+one_bad(record(2, "a\0", "b\xE4"), qr/field T has no character of code page ASCII at byte 1 of it: X'62E4'/, 'a byte that is no character');
+
+my ($rows, $letters) = pulled(rdw(record(1), '0002   1', record(3) . 'more'),
+	format => 'rdw', lengths => 'lenient', empty_numbers => 'null');
+is($rows, '{"n": 0, "t": [], "id": 1, "amount": 12345} {"n": 1, "t": [], "id": 2, "amount": null} '
+	. '{"n": 0, "t": [], "id": 3, "amount": 12345}', 'lenient: what is missing is NULL, what is more is left out');
+is($letters, '', 'and there is no dead letter');
+
+# --- files that do not fit -----------------------------------------------------------------------
+
+($rows, $letters) = pulled(rdw(record(1)) . "\1\2\3\4abcd" . rdw(record(3)), format => 'rdw');
+like($rows, qr/^\{[^}]*"id": 1,[^}]*\}$/, 'no descriptor word: what was before it is stored');
+like($letters, qr/record 2 at byte 12: X'01020304' is no descriptor word/, 'and it is named');
+
+my $fixed = '01 R. 05 ID PIC 9(4). 05 X PIC X(4).';
+($rows, $letters) = pulled('0001abcd0002efgh0003', format => 'fixed', copybook_text => $fixed);
+is($rows, '{"x": "abcd", "id": 1} {"x": "efgh", "id": 2}', 'a file that ends within a record');
+SKIP:
+{
+	skip 'the rest of a file may still come', 1 if $letters eq '';
+	like($letters, qr/record 3 at byte 16: the file ends within it, after 4 bytes/, 'the rest is a dead letter');
+}
+($rows, $letters) = pulled('0001abcd----0002efgh----', format => 'fixed', copybook_text => $fixed, record_length => 12);
+is($rows, '{"x": "abcd", "id": 1} {"x": "efgh", "id": 2}', 'records longer than the copybook by record_length');
+
+# --- copybooks and options --------------------------------------------------------------------------
+
+# The pipeline is refused: with this SQLSTATE and message.
+sub refused
+{
+	my ($options, $sqlstate, $pattern, $name) = @_;
+	my $files = Tapdata::Files->new;
+	my $given = $json->encode({ format => 'fixed', code_page => 'ASCII', %$options }) =~ s/'/''/gr;
+
+	$files->write('t.bin', '12345678');
+	return sql_fails($hub, "SELECT tapdata.connect('refused', '" . $files->uri('t.bin') . "', '$given');
+		SELECT * FROM tapdata.discover('refused'); SELECT tapdata.disconnect('refused')", $sqlstate, $pattern, $name)
+	  && $hub->psql('postgres', "SELECT tapdata.disconnect('refused')");
+}
+
+refused({}, '22023', qr/need one copybook/, 'no copybook');
+refused({ copybook_text => "01 R.\n 05 A REDEFINES B PIC X.\n 05 B REDEFINES A PIC X." }, '22023',
+	qr/copybook, line 2, column 17: B cannot be redefined here/, 'a cycle of REDEFINES');
+refused({ copybook_text => "01 R.\n 05 A PIC X(8" }, '22023', qr/line 2, column 11: the picture X\(8 has no number/, 'a picture');
+refused({ copybook_text => '01 R. 05 A OCCURS 16000000 TIMES. 10 B PIC X(100).' }, '22023', qr/at most 16 megabytes/, 'a huge table');
+refused({ copybook_text => '01 R. ' . join(' ', map { "05 A$_ PIC X." } 1 .. 1601) }, '22023', qr/1600/, 'too many columns');
+refused({ copybook_text => '01 R. COPY X REPLACING A BY B.' }, '22023', qr/COPY is not followed.*HINT/s, 'COPY REPLACING');
+refused({ copybook_text => '01 R. 05 A PIC X. 05 B REDEFINES A PIC 9.', redefines => { B => 'C = 1' } }, '22023',
+	qr/no item C/, 'a condition on nothing');
+refused({ copybook_text => '01 R. 05 A PIC X(8).', redefines => { A => 'A = 1' } }, '22023', qr/shares its place with no other/, 'no REDEFINES');
+refused({ copybook_text => '01 R. 05 A PIC X(8).', redefines => ['A'] }, '22023', qr/"redefines" is not valid/, 'no object');
+refused({ copybook_text => '01 R. 05 A PIC X(8).', code_page => 'IBM0' }, '22023', qr/not a code page.*iconv/s, 'a code page');
+refused({ copybook => 'here.cpy' }, '22023', qr/not an absolute path/, 'a relative path');
+refused({ copybook => '/nonexistent/here.cpy' }, '58P01', qr/could not open copybook/, 'a file that is not there');
+refused({ copybook => '/' }, '22023', qr/no regular file/, 'a file that is none');
+refused({ copybook_text => '01 A. 05 X PIC X. 01 B. 05 Y PIC X.' }, '22023', qr/not the only record.*"redefines"/s, 'two records');
+
+my $files = Tapdata::Files->new;
+$files->write('t.cpy', $fixed);
+sql('CREATE ROLE someone LOGIN; GRANT ALL ON DATABASE postgres TO someone; GRANT USAGE ON SCHEMA tapdata TO someone');
+sql_fails($hub, "SET ROLE someone; SELECT tapdata.connect('mine', 'file:///x', '{\"copybook\": \"" . $files->path('t.cpy') . "\"}')",
+	'42501', qr/pg_read_server_files/, 'not everybody may name a copybook');
+
+# --- a copybook that changes under a pipeline ---------------------------------------------------------
+
+$files->write('t.bin', '0001abcd');
+pull_files($hub, 'kept', $files->uri('t.bin'),
+	$json->encode({ format => 'fixed', code_page => 'ASCII', copybook => $files->path('t.cpy'), settle_ms => 0, key => 'id' }));
+caught_up($hub, 'kept');
+$files->write('t.cpy', '01 R. 05 ID PIC 9(4). 05 Y PIC X(2). 05 Z PIC X(2).');
+$files->write('t.bin', '0001abcd0002efgh');
+sql("SELECT tapdata.stop('kept'); SELECT tapdata.start('kept')");
+caught_up($hub, 'kept');
+is(sql('SELECT string_agg(t::text, $$ $$ ORDER BY id) FROM kept.t'), '(1,abcd) (2,efgh)', 'a table keeps its copybook');
+
+done_testing();
