@@ -33,6 +33,9 @@
 /* We tell the server so often where we are, and ask it for an answer. */
 #define STATUS_MS			10000
 
+/* While there is a lot to read we tell it this often, for its wal_sender_timeout. */
+#define BUSY_STATUS_MS		1000
+
 /* Without any answer for so long it is taken for dead. */
 #define SILENCE_MS			60000
 
@@ -584,7 +587,7 @@ stay_alive(TapPgStream *stream)
 	if ((++stream->steps & 0xFF) != 0)
 		return;
 	CHECK_FOR_INTERRUPTS();
-	if (TimestampDifferenceExceeds(stream->last_status, GetCurrentTimestamp(), STATUS_MS))
+	if (TimestampDifferenceExceeds(stream->last_status, GetCurrentTimestamp(), BUSY_STATUS_MS))
 		send_status(stream, false);
 }
 

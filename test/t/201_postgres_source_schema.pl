@@ -277,7 +277,13 @@ same_as_source($hub, $source, 'e.again', 'e.again', 'a table that was dropped an
 $hub->safe_psql('postgres', "SELECT tapdata.stop('e')");
 $source->safe_psql('postgres', q(
 	INSERT INTO e.renamed (id, a) VALUES (2, 2);
+	REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text), pg_logical_emit_message(boolean, text, bytea) FROM PUBLIC;
+	CREATE ROLE plain;
+	ALTER TABLE e.renamed OWNER TO plain;
+	GRANT USAGE ON SCHEMA e TO plain;
+	SET SESSION AUTHORIZATION plain;
 	ALTER TABLE e.renamed ADD z int;
+	RESET SESSION AUTHORIZATION;
 	INSERT INTO e.renamed (id, z) VALUES (3, 3);
 	ALTER TABLE e.renamed DROP z;
 	ALTER TABLE e.renamed ADD z text;
