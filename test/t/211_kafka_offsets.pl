@@ -28,6 +28,7 @@ foreach my $test (
 	['retention took what comes next' => \&retention],
 	['a topic is deleted' => \&deleted],
 	['resync' => \&resync],
+	['a broker that is away, or hangs' => \&broker_away],
 	['a long position' => \&long_position])
 {
 	my ($name, $check) = @$test;
@@ -280,6 +281,36 @@ sub resync
 	caught_up($hub, 'again');
 	has('again.other', '7', 'or all of them');
 	drop('again');
+	return;
+}
+
+sub broker_away
+{
+	numbers('away', 1);
+	pull_topic('away', '{}');
+	$kafka->kill9;
+	wait_for_sql($hub, q(SELECT last_error ~ 'Kafka' FROM tapdata.status WHERE name = 'away'), 't');
+	is($hub->safe_psql('postgres', q(SELECT state IN ('retrying', 'starting', 'catchup') FROM tapdata.status WHERE name = 'away')),
+		't', 'the pipeline tries again while no broker is there');
+	$kafka->restart;
+	numbers('away', 2);
+	caught_up($hub, 'away');
+	has('away.away', '1 2', 'and goes on');
+
+	$kafka->freeze;
+	$hub->safe_psql('postgres', q(SELECT tapdata.stop('away')));
+	wait_for_sql($hub, q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'), 0);
+	$hub->safe_psql('postgres', q(SELECT tapdata.start('away')));
+	wait_for_sql($hub, q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'), 1);
+	$hub->safe_psql('postgres', q(SELECT tapdata.stop('away')));
+	wait_for_sql($hub, q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'), 0);
+	pass('a worker ends beside a broker that hangs, also while it asks for something');
+	$kafka->thaw;
+	numbers('away', 3);
+	$hub->safe_psql('postgres', q(SELECT tapdata.start('away')));
+	caught_up($hub, 'away');
+	has('away.away', '1 2 3', 'and goes on when it is back');
+	drop('away');
 	return;
 }
 
