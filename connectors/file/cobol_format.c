@@ -157,10 +157,10 @@ static const char *
 usage_text(const TapCobolItem *item)
 {
 	static const char *const texts[] = {
-		[TAP_USAGE_NONE] = "", [TAP_USAGE_DISPLAY] = "", [TAP_USAGE_NATIONAL] = " NATIONAL",
-		[TAP_USAGE_DBCS] = " DISPLAY-1", [TAP_USAGE_BINARY] = " COMP", [TAP_USAGE_NATIVE] = " COMP-5",
-		[TAP_USAGE_PACKED] = " COMP-3", [TAP_USAGE_FLOAT] = "COMP-1", [TAP_USAGE_DOUBLE] = "COMP-2",
-		[TAP_USAGE_INDEX] = "INDEX", [TAP_USAGE_POINTER] = "POINTER"
+		[TAP_USAGE_NONE] = "",[TAP_USAGE_DISPLAY] = "",[TAP_USAGE_NATIONAL] = " NATIONAL",
+		[TAP_USAGE_DBCS] = " DISPLAY-1",[TAP_USAGE_BINARY] = " COMP",[TAP_USAGE_NATIVE] = " COMP-5",
+		[TAP_USAGE_PACKED] = " COMP-3",[TAP_USAGE_FLOAT] = "COMP-1",[TAP_USAGE_DOUBLE] = "COMP-2",
+		[TAP_USAGE_INDEX] = "INDEX",[TAP_USAGE_POINTER] = "POINTER"
 	};
 
 	return texts[item->usage];
@@ -187,8 +187,8 @@ static void
 append_literal(StringInfo text, const TapCobolLiteral *literal)
 {
 	static const char *const figuratives[] = {
-		[TAP_LITERAL_SPACES] = "SPACES", [TAP_LITERAL_ZEROS] = "ZEROS",
-		[TAP_LITERAL_LOW] = "LOW-VALUES", [TAP_LITERAL_HIGH] = "HIGH-VALUES"
+		[TAP_LITERAL_SPACES] = "SPACES",[TAP_LITERAL_ZEROS] = "ZEROS",
+		[TAP_LITERAL_LOW] = "LOW-VALUES",[TAP_LITERAL_HIGH] = "HIGH-VALUES"
 	};
 
 	if (literal->all)
@@ -295,8 +295,8 @@ open_reader(const TapFormatPlan *plan, uint64 offset, const char *state)
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("place in a mainframe file is not understood: \"%s\"", state)));
 	reader->plan = plan;
-	reader->record = record;
-	reader->next_offset = offset;
+	reader->records = record;
+	reader->bytes = offset;
 	reader->frame.kind = plan->kind;
 	reader->frame.block_left = block_left;
 	reader->frame.counts_itself = plan->settings.counts_itself;
@@ -319,7 +319,7 @@ open_reader(const TapFormatPlan *plan, uint64 offset, const char *state)
 static char *
 save(const TapFormatReader *reader)
 {
-	return psprintf(UINT64_FORMAT " " UINT64_FORMAT, reader->record, (uint64) reader->frame.block_left);
+	return psprintf(UINT64_FORMAT " " UINT64_FORMAT, reader->records, (uint64) reader->frame.block_left);
 }
 
 static void
@@ -439,9 +439,10 @@ next(TapFormatReader *reader, const char *data, Size bytes, bool at_end, Size ma
 		return TAP_FORMAT_MORE;
 	if (result == TAP_FRAME_END)
 		return TAP_FORMAT_END;
-	reader->record++;
-	reader->offset = reader->next_offset;
-	reader->next_offset += *taken;
+	reader->record = reader->records + 1;
+	reader->offset = reader->bytes;
+	reader->records += *taken > 0;
+	reader->bytes += *taken;
 	if (result == TAP_FRAME_EMPTY)
 		return TAP_FORMAT_SKIP;
 	if (result != TAP_FRAME_RECORD)

@@ -47,7 +47,7 @@ next_fixed(TapFrame *frame, size_t bytes, bool at_end, size_t most)
 	{
 		if (!at_end)
 			return TAP_FRAME_MORE;
-		frame->length = frame->taken = bytes;
+		frame->length = bytes;
 		return TAP_FRAME_CUT;
 	}
 	frame->length = frame->taken = frame->record_length;
@@ -202,7 +202,7 @@ next_described(TapFrame *frame, const uint8_t *data, size_t bytes, bool at_end, 
 	if (result == TAP_FRAME_MORE && at_end)
 	{
 		frame->data = data;
-		frame->length = frame->taken = bytes;
+		frame->length = bytes;
 		return TAP_FRAME_CUT;
 	}
 	if (result == TAP_FRAME_RECORD)

@@ -48,7 +48,10 @@ typedef struct TapFrame
 	bool		counts_itself;	/* the length of an RDW has its 4 bytes in it */
 	bool		ebcdic;			/* lines end with X'15' or X'25' */
 
-	/* Between two records: bytes left of the block; to be kept with the offset. */
+	/*
+	 * Between two records: bytes left of the block; to be kept with the
+	 * offset.
+	 */
 	uint64_t	block_left;
 
 	uint8_t    *joined;			/* segments of a spanned record */
@@ -62,8 +65,8 @@ typedef struct TapFrame
 } TapFrame;
 
 /*
- * The next record from the beginning of data.  taken is 0 for TAP_FRAME_BAD,
- * and all there is for TAP_FRAME_CUT.
+ * The next record from the beginning of data.  taken is 0 for TAP_FRAME_BAD, and
+ * for TAP_FRAME_CUT: should the file grow, the record begins where it did.
  */
 extern TapFrameResult tap_frame_next(TapFrame *frame, const uint8_t *data,
 									 size_t bytes, bool at_end, size_t most);

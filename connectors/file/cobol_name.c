@@ -213,9 +213,15 @@ tap_cobol_place_keys(CobolCompiler *compiler, uint32_t at)
 	for (uint32_t i = at + 1; i < ops[at].end;)
 	{
 		if (ops[i].key != NULL)
-			places[count++] = (Place) {ops[i].key, &ops[i].place};
+			places[count++] = (Place)
+		{
+			ops[i].key, &ops[i].place
+		};
 		if (ops[i].label_key != NULL)
-			places[count++] = (Place) {ops[i].label_key, &ops[i].label_place};
+			places[count++] = (Place)
+		{
+			ops[i].label_key, &ops[i].label_place
+		};
 		i = ops[i].kind == TAP_COBOL_CASE ? i + 1 : ops[i].end;
 	}
 	qsort(places, (size_t) count, sizeof(Place), by_key);

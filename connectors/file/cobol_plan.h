@@ -27,8 +27,8 @@ typedef enum TapCobolTrim
 /* The options, with the copybook read from its file. */
 typedef struct TapCobolSettings
 {
-	const char **values;		/* in the order of tap_cobol_option_names; NULL:
-								 * not given */
+	const char **values;		/* in the order of tap_cobol_option_names;
+								 * NULL: not given */
 	TapCobolLayout layout;
 	TapCobolWish wish;
 	TapCobolTrim trim;
@@ -82,7 +82,8 @@ struct TapFormatReader
 	TapCobolRun run;
 	uint64		record;			/* number of the record, from 1 */
 	uint64		offset;			/* where it begins in the file */
-	uint64		next_offset;
+	uint64		records;		/* that were taken */
+	uint64		bytes;			/* of the file that were taken */
 	uint8	   *padded;			/* a line, filled up to the longest record */
 	TupleTableSlot *slot;
 	TapCobolArray array;

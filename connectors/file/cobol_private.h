@@ -50,7 +50,8 @@ struct TapCobolTest
 
 typedef struct CobolCompiler
 {
-	CopybookParser parser;		/* for errors and memory, and to read conditions */
+	CopybookParser parser;		/* for errors and memory, and to read
+								 * conditions */
 	TapCodePage *page;
 	const TapCobolWish *wish;
 	TapCobolProgramme *programme;

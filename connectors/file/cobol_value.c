@@ -25,8 +25,8 @@
 #define NUMERIC_SHORT_SCALE_SHIFT	7
 #define NUMERIC_SHORT_WEIGHT		0x007f	/* with its sign */
 
-#define MOST_SHORT_SCALE	16		/* a fraction that fits uint64 in whole digits */
-#define MOST_WHOLE_DIGITS	5		/* of base 10000 in a uint64 */
+#define MOST_SHORT_SCALE	16	/* a fraction that fits uint64 in whole digits */
+#define MOST_WHOLE_DIGITS	5	/* of base 10000 in a uint64 */
 #define MOST_NUMERIC_DIGITS (MOST_WHOLE_DIGITS + MOST_SHORT_SCALE / 4)
 
 static const int64 powers_of_ten[] = {
@@ -349,8 +349,8 @@ static void
 set_float(JsonbValue *value, const TapCobolOp *op, Datum number)
 {
 	char	   *text = op->type == TAP_COBOL_IS_REAL ?
-		DatumGetCString(DirectFunctionCall1(float4out, number)) :
-		DatumGetCString(DirectFunctionCall1(float8out, number));
+	DatumGetCString(DirectFunctionCall1(float4out, number)) :
+	DatumGetCString(DirectFunctionCall1(float8out, number));
 
 	if (text[0] == 'N' || text[0] == 'I' || text[1] == 'I')
 	{

@@ -163,6 +163,7 @@ static const struct
 	const char *word;
 	TapCobolLiteralKind kind;
 }			figuratives[] =
+
 {
 	{"SPACE", TAP_LITERAL_SPACES}, {"SPACES", TAP_LITERAL_SPACES},
 	{"ZERO", TAP_LITERAL_ZEROS}, {"ZEROS", TAP_LITERAL_ZEROS}, {"ZEROES", TAP_LITERAL_ZEROS},
@@ -258,6 +259,7 @@ static const struct
 	const char *word;
 	TapCobolUsage usage;
 }			usages[] =
+
 {
 	{"DISPLAY", TAP_USAGE_DISPLAY},
 	{"NATIONAL", TAP_USAGE_NATIONAL},

@@ -152,7 +152,7 @@ tap_copybook_picture(CopybookParser *parser, TapCobolItem *item, int line, int c
 
 	while (*at != '\0')
 	{
-		char		symbol = (char) toupper((unsigned char) *at++);
+		char symbol = (char) toupper((unsigned char) *at++);
 		uint64_t	count;
 
 		/* CR and DB are two characters each */

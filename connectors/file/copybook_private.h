@@ -35,7 +35,8 @@ typedef enum CopybookTokenKind
 typedef struct CopybookToken
 {
 	CopybookTokenKind kind;
-	const char *text;			/* ends with a zero; lives as long as the copybook */
+	const char *text;			/* ends with a zero; lives as long as the
+								 * copybook */
 	size_t		length;
 	int			line;
 	int			column;
