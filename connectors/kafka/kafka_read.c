@@ -54,405 +54,6 @@ typedef struct Rows
 	Size		schema_length;
 } Rows;
 
-/* A value or key as JSON. */
-typedef struct Reading
-{
-	const char *text;
-	Size		length;
-	const TapKafkaKnownSchema *known;	/* NULL: it was not framed */
-	TapKafkaEnvelope envelope;
-} Reading;
-
-/* ---------------------------------------------------------------------
- * Messages as JSON
- * ---------------------------------------------------------------------
- */
-
-static void
-read_text(TapSession *session, const char *bytes, Size length, Reading *reading)
-{
-	reading->known = NULL;
-	if (length > 0 && bytes[0] == '\0')
-	{
-		TapKafkaKnownSchema *known = tap_kafka_framed_schema(session, &bytes, &length);
-
-		reading->known = known;
-		if (known->avro != NULL)
-			bytes = tap_avro_to_json(known->avro, bytes, &length);
-	}
-	reading->text = tap_record_to_server(bytes, &length, PG_UTF8);
-	reading->length = length;
-}
-
-static void
-read_value(TapSession *session, const TapKafkaMessage *message, Reading *reading)
-{
-	read_text(session, message->value, message->value_bytes, reading);
-	tap_kafka_read_envelope(reading->text, reading->length, &reading->envelope);
-}
-
-/* The message with what its key is without framing and schema. */
-static TapKafkaMessage
-with_plain_key(TapSession *session, const TapKafkaMessage *message, Reading *reading)
-{
-	TapKafkaMessage result = *message;
-
-	memset(&reading->envelope, 0, sizeof(TapKafkaEnvelope));
-	if (message->key == NULL)
-		return result;
-	read_text(session, message->key, message->key_bytes, reading);
-	tap_kafka_read_key_payload(reading->text, reading->length, &reading->envelope);
-	result.key = reading->text;
-	result.key_bytes = reading->length;
-	if (reading->envelope.payload.kind != TAP_JSON_NULL)
-	{
-		result.key = reading->envelope.payload.text;
-		result.key_bytes = reading->envelope.payload.length;
-	}
-	return result;
-}
-
-/* The columns that the schema of a value says; NULL: it brought none. */
-static TapRecordColumns *
-columns_of(const Reading *reading, const char *field)
-{
-	if (reading->known != NULL && reading->known->avro != NULL)
-		return tap_kafka_avro_columns(reading->known->avro, field);
-	if (reading->known != NULL)
-	{
-		TapJsonValue schema = {TAP_JSON_OBJECT, false, false, reading->known->text,
-		strlen(reading->known->text)};
-
-		return tap_kafka_json_schema_columns(&schema, field);
-	}
-	if (reading->envelope.schema.kind == TAP_JSON_OBJECT)
-		return tap_kafka_connect_columns(&reading->envelope.schema, field);
-	return NULL;
-}
-
-static TapRecordColumns *
-row_columns(const Reading *reading)
-{
-	return columns_of(reading, reading->envelope.op != '\0' ? "after" : NULL);
-}
-
-/* ---------------------------------------------------------------------
- * Columns that agree with a schema
- * ---------------------------------------------------------------------
- */
-
-static TapRecordColumns *
-copy_columns(const TapRecordColumns *columns, int room)
-{
-	TapRecordColumns *result = palloc(sizeof(TapRecordColumns));
-
-	result->ncolumns = columns != NULL ? columns->ncolumns : 0;
-	result->columns = palloc0(sizeof(TapRecordColumn) * (result->ncolumns + room + 1));
-	for (int i = 0; i < result->ncolumns; i++)
-	{
-		result->columns[i] = columns->columns[i];
-		result->columns[i].name = pstrdup(columns->columns[i].name);
-		result->columns[i].field = pstrdup(columns->columns[i].field);
-	}
-	return result;
-}
-
-static TapRecordColumn *
-find_field(const TapRecordColumns *columns, const char *field)
-{
-	for (int i = 0; columns != NULL && i < columns->ncolumns; i++)
-	{
-		if (strcmp(columns->columns[i].field, field) == 0)
-			return &columns->columns[i];
-	}
-	return NULL;
-}
-
-static int
-number_rank(Oid type)
-{
-	switch (type)
-	{
-		case INT2OID:
-			return 1;
-		case INT4OID:
-			return 2;
-		case INT8OID:
-			return 3;
-		case NUMERICOID:
-			return 4;
-		default:
-			return 0;
-	}
-}
-
-/* Whether values of the one type fit the other as well. */
-static bool
-is_wide_enough(const TapRecordColumn *column, const TapRecordColumn *value)
-{
-	if (column->type != value->type)
-		return column->type == TEXTOID ||
-			(column->typmod == -1 && number_rank(value->type) > 0 &&
-			 number_rank(column->type) >= number_rank(value->type)) ||
-			(column->type == FLOAT8OID && value->type == FLOAT4OID);
-	if (column->typmod == -1 || column->typmod == value->typmod)
-		return true;
-	if (column->type == NUMERICOID && value->typmod != -1)
-	{
-		int			digits = ((column->typmod - VARHDRSZ) >> 16) - column->scale;
-
-		return column->scale >= value->scale &&
-			digits >= ((value->typmod - VARHDRSZ) >> 16) - value->scale;
-	}
-	return false;
-}
-
-/* Values are in the schema's form if it is one of the column's type. */
-static void
-set_form(TapRecordColumn *column, const TapRecordColumn *value)
-{
-	column->form = column->type == value->type ? value->form : TAP_RECORD_PLAIN;
-	column->scale = column->type == value->type ? value->scale : 0;
-}
-
-/*
- * Add to columns what a schema has more, and widen types; given (NULL: none)
- * keep theirs.  Whether the table is another one by that.
- */
-static bool
-agree(TapRecordColumns *columns, const TapRecordColumns *schema,
-	  const TapRecordColumns *given)
-{
-	bool		changed = false;
-
-	for (int i = 0; i < schema->ncolumns; i++)
-	{
-		const TapRecordColumn *new = &schema->columns[i];
-		TapRecordColumn *column = find_field(columns, new->field);
-
-		if (column == NULL)
-		{
-			column = &columns->columns[columns->ncolumns];
-			*column = *new;
-			column->field = pstrdup(new->field);
-			column->name = tap_record_column_name(columns, new->field);
-			columns->ncolumns++;
-			changed = true;
-			continue;
-		}
-		if (find_field(given, new->field) != NULL)
-		{
-			set_form(column, new);
-			continue;
-		}
-		if (!is_wide_enough(column, new))
-		{
-			column->type = new->type;
-			column->typmod = new->typmod;
-			changed = true;
-		}
-		set_form(column, new);
-	}
-	return changed;
-}
-
-/* The columns that the option "columns" gives; NULL: none. */
-static TapRecordColumns *
-given_columns(const TapKafkaDecodeOptions *options)
-{
-	return options->columns != NULL ? tap_record_columns_given(options->columns) : NULL;
-}
-
-static bool
-is_null_field(const TapJsonValue *object, const char *field)
-{
-	TapJsonScan scan;
-	TapJsonValue name;
-	TapJsonValue value;
-	bool		result = false;
-
-	tap_json_scan_begin(&scan, object->text, object->length);
-	(void) tap_json_scan_enter(&scan, TAP_JSON_OBJECT);
-	while (tap_json_scan_field(&scan, &name) && tap_json_scan_value(&scan, &value))
-	{
-		Size		length;
-		const char *text = tap_json_unescape(&name, &length);
-
-		if (length == strlen(field) && memcmp(text, field, length) == 0)
-			result = value.kind == TAP_JSON_NULL;
-	}
-	return result;
-}
-
-/*
- * Columns for the fields of an object that no column has, as far as they have
- * a value that tells a type.
- */
-static TapRecordColumns *
-infer_more(const TapRecordColumns *columns, const TapJsonValue *object)
-{
-	TapRecordSample *sample = tap_record_sample_begin();
-	TapRecordColumns *all;
-	TapRecordColumns *result = copy_columns(columns, 0);
-
-	tap_record_sample_json(sample, object->text, object->length);
-	all = tap_record_sample_end(sample, columns);
-	result->columns = repalloc(result->columns, sizeof(TapRecordColumn) * (all->ncolumns + 1));
-	for (int i = columns->ncolumns; i < all->ncolumns; i++)
-	{
-		if (!is_null_field(object, all->columns[i].field))
-			result->columns[result->ncolumns++] = all->columns[i];
-	}
-	return result;
-}
-
-/* ---------------------------------------------------------------------
- * Describe a topic
- * ---------------------------------------------------------------------
- */
-
-/* What was learned of a topic. */
-typedef struct Learned
-{
-	TapRecordColumns *given;
-	TapRecordColumns *columns;	/* by schemas; NULL: none yet */
-	TapRecordSample *sample;	/* of rows without */
-	bool		sampled;
-	List	   *key;			/* of char *: fields */
-	TapRecordColumns *key_columns;
-} Learned;
-
-static void
-learn_rows(Learned *learned, const Reading *value)
-{
-	const TapKafkaEnvelope *envelope = &value->envelope;
-	TapRecordColumns *schema = row_columns(value);
-
-	if (schema != NULL)
-	{
-		learned->columns = copy_columns(learned->columns ? learned->columns : learned->given,
-										schema->ncolumns);
-		(void) agree(learned->columns, schema, learned->given);
-		return;
-	}
-	if (envelope->before.kind == TAP_JSON_OBJECT)
-		tap_record_sample_json(learned->sample, envelope->before.text, envelope->before.length);
-	if (envelope->after.kind == TAP_JSON_OBJECT)
-		tap_record_sample_json(learned->sample, envelope->after.text, envelope->after.length);
-	learned->sampled |= envelope->before.kind == TAP_JSON_OBJECT || envelope->after.kind == TAP_JSON_OBJECT;
-}
-
-/* The names of the key's fields, and their types. */
-static void
-learn_key(Learned *learned, const Reading *key)
-{
-	const TapJsonValue *payload = &key->envelope.payload;
-	TapRecordSample *sample;
-	TapJsonScan scan;
-	TapJsonValue name;
-	TapJsonValue value;
-
-	if (payload->kind != TAP_JSON_OBJECT)
-		return;
-	learned->key = NIL;
-	tap_json_scan_begin(&scan, payload->text, payload->length);
-	(void) tap_json_scan_enter(&scan, TAP_JSON_OBJECT);
-	while (tap_json_scan_field(&scan, &name) && tap_json_scan_value(&scan, &value))
-	{
-		Size		length;
-		const char *text = tap_json_unescape(&name, &length);
-
-		learned->key = lappend(learned->key, pnstrdup(text, length));
-	}
-	learned->key_columns = columns_of(key, NULL);
-	if (learned->key_columns != NULL)
-		return;
-	sample = tap_record_sample_begin();
-	tap_record_sample_json(sample, payload->text, payload->length);
-	learned->key_columns = tap_record_sample_end(sample, NULL);
-}
-
-/* Messages that cannot be read are passed over; other errors are raised. */
-static void
-learn_message(TapSession *session, Learned *learned, const TapKafkaMessage *message)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Reading		reading;
-
-	PG_TRY();
-	{
-		(void) with_plain_key(session, message, &reading);
-		learn_key(learned, &reading);
-		if (message->value != NULL)
-		{
-			read_value(session, message, &reading);
-			learn_rows(learned, &reading);
-		}
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
-			PG_RE_THROW();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-}
-
-/* The columns of key fields; NIL if one of them is not there. */
-static List *
-key_columns(const TapRecordColumns *columns, List *fields)
-{
-	List	   *names = NIL;
-	ListCell   *cell;
-
-	foreach(cell, fields)
-	{
-		TapRecordColumn *column = find_field(columns, lfirst(cell));
-
-		if (column == NULL)
-			return NIL;
-		names = lappend(names, column->name);
-	}
-	return names;
-}
-
-static TapSourceTable *
-describe(TapSession *session, const TapKafkaDecodeOptions *options,
-		 const TapTableName *name, const TapKafkaMessage *messages, int nmessages)
-{
-	Learned		learned = {given_columns(options), NULL, tap_record_sample_begin(), false, NIL, NULL};
-	TapRecordColumns *columns;
-	List	   *key = tap_kafka_key_names(options, name->name);
-
-	for (int i = 0; i < nmessages; i++)
-		learn_message(session, &learned, &messages[i]);
-	if (learned.columns != NULL)
-		columns = learned.columns;
-	else if (learned.sampled || learned.given != NULL)
-		columns = tap_record_sample_end(learned.sample, learned.given);
-	else
-	{
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("no message of topic \"%s\" tells its columns", name->name),
-				 errhint("Give them with the option \"columns\", or write a message first.")));
-		return NULL;
-	}
-	if (learned.key_columns != NULL && key == NIL && !options->append)
-	{
-		columns = copy_columns(columns, learned.key_columns->ncolumns);
-		(void) agree(columns, learned.key_columns, columns);
-	}
-	if (key == NIL)
-		key = key_columns(columns, learned.key);
-	columns = tap_kafka_add_metadata(options, columns, key);
-	return tap_kafka_define(options, name, columns, key, NULL);
-}
-
 /* ---------------------------------------------------------------------
  * The format of rows
  * ---------------------------------------------------------------------
@@ -465,7 +66,7 @@ make_format(Rows *rows, const TapRecordColumns *columns)
 	TapSourceTable *table = rows->decoder.table;
 	int			natts = table->descriptor->natts;
 
-	rows->columns = copy_columns(columns, 0);
+	rows->columns = tap_kafka_copy_columns(columns, 0);
 	rows->reader = tap_record_reader_make(rows->columns, table->descriptor);
 	rows->new_slot = MakeSingleTupleTableSlot(table->descriptor, &TTSOpsVirtual);
 	rows->old_slot = MakeSingleTupleTableSlot(table->descriptor, &TTSOpsVirtual);
@@ -492,13 +93,29 @@ make(TapSession *session, const TapKafkaDecodeOptions *options, TapSourceTable *
 	return &rows->decoder;
 }
 
+/* Whether the topic had no message yet that told anything. */
+static bool
+is_blank(const Rows *rows)
+{
+	for (int i = 0; i < rows->columns->ncolumns; i++)
+	{
+		if (!tap_kafka_is_metadata(rows->columns->columns[i].field))
+			return false;
+	}
+	return true;
+}
+
 /* Read rows of columns from now on; with a new table if that is another one. */
 static void
-switch_format(Rows *rows, const TapRecordColumns *columns, bool is_new_table)
+switch_format(Rows *rows, const TapKafkaMessage *message, TapRecordColumns *columns,
+			  bool is_new_table)
 {
 	TapSourceTable *table = rows->decoder.table;
 	MemoryContext before;
 	List	   *key = NIL;
+
+	if (is_blank(rows))
+		key = tap_kafka_first_key(rows->decoder.session, rows->decoder.options, message, &columns);
 
 	if (rows->old_context != NULL)
 		MemoryContextDelete(rows->old_context);
@@ -509,13 +126,18 @@ switch_format(Rows *rows, const TapRecordColumns *columns, bool is_new_table)
 	for (int i = 0; i < table->nkeys; i++)
 		key = lappend(key, pstrdup(rows->columns->columns[table->keys[i] - 1].name));
 	if (is_new_table)
+	{
+		/* a table outlives the formats of its rows */
+		MemoryContextSwitchTo(rows->decoder.context);
 		rows->decoder.table = tap_kafka_define(rows->decoder.options, &table->name, columns, key, NULL);
+		MemoryContextSwitchTo(rows->format_context);
+	}
 	make_format(rows, columns);
 	MemoryContextSwitchTo(before);
 }
 
 static bool
-is_known_schema(const Rows *rows, const Reading *reading)
+is_known_schema(const Rows *rows, const TapKafkaReading *reading)
 {
 	const TapJsonValue *schema = &reading->envelope.schema;
 
@@ -527,7 +149,7 @@ is_known_schema(const Rows *rows, const Reading *reading)
 }
 
 static void
-remember_schema(Rows *rows, const Reading *reading)
+remember_schema(Rows *rows, const TapKafkaReading *reading)
 {
 	const TapJsonValue *schema = &reading->envelope.schema;
 
@@ -580,7 +202,7 @@ leave_out(Rows *rows, TapRecordColumns *columns, int count)
  * the table is another one now.
  */
 static bool
-follow_schema(Rows *rows, const Reading *reading)
+follow_schema(Rows *rows, const TapKafkaMessage *message, const TapKafkaReading *reading)
 {
 	TapRecordColumns *schema;
 	TapRecordColumns *columns;
@@ -589,11 +211,11 @@ follow_schema(Rows *rows, const Reading *reading)
 
 	if (is_known_schema(rows, reading))
 		return false;
-	schema = row_columns(reading);
+	schema = tap_kafka_row_columns(reading);
 	if (schema != NULL)
 	{
-		columns = copy_columns(rows->columns, schema->ncolumns);
-		changed = agree(columns, schema, given_columns(rows->decoder.options));
+		columns = tap_kafka_copy_columns(rows->columns, schema->ncolumns);
+		changed = tap_kafka_agree(columns, schema, tap_kafka_given_columns(rows->decoder.options));
 		leave_out(rows, columns, count);
 		if (changed && columns->ncolumns == count)
 		{
@@ -602,7 +224,7 @@ follow_schema(Rows *rows, const Reading *reading)
 				changed |= columns->columns[i].type != rows->columns->columns[i].type ||
 					columns->columns[i].typmod != rows->columns->columns[i].typmod;
 		}
-		switch_format(rows, columns, changed);
+		switch_format(rows, message, columns, changed);
 		remember_schema(rows, reading);
 		return changed;
 	}
@@ -612,16 +234,17 @@ follow_schema(Rows *rows, const Reading *reading)
 
 /* The same for fields of a row without a schema. */
 static bool
-follow_fields(Rows *rows, const TapJsonValue *object, List *unknown)
+follow_fields(Rows *rows, const TapKafkaMessage *message, const TapJsonValue *object,
+			  List *unknown)
 {
 	TapRecordColumns *columns;
 
 	if (unknown == NIL || !may_add(rows, linitial(unknown)))
 		return false;
-	columns = infer_more(rows->columns, object);
+	columns = tap_kafka_infer_more(rows->columns, object);
 	if (columns->ncolumns == rows->columns->ncolumns)
 		return false;
-	switch_format(rows, columns, true);
+	switch_format(rows, message, columns, true);
 	return true;
 }
 
@@ -686,7 +309,7 @@ drop_unavailable(Rows *rows, TapJsonValue *row, bool *present)
 			Size		length;
 			const char *field = tap_json_unescape(&name, &length);
 
-			column = find_field(rows->columns, pnstrdup(field, length));
+			column = tap_kafka_find_field(rows->columns, pnstrdup(field, length));
 			if (column != NULL)
 				present[column - rows->columns->columns] = false;
 			found = true;
@@ -719,17 +342,17 @@ static void
 complete_key(Rows *rows, const TapKafkaMessage *message, TupleTableSlot *slot)
 {
 	TapKafkaMessage plain;
-	Reading		reading;
+	TapKafkaReading		reading;
 
 	if (rows->key_reader == NULL || message->key == NULL || has_whole_key(rows, slot))
 		return;
-	plain = with_plain_key(rows->decoder.session, message, &reading);
+	plain = tap_kafka_plain_key(rows->decoder.session, message, &reading);
 	tap_kafka_read_key(rows->key_reader, &plain, slot, rows->old_present);
 }
 
 /* A row for what is written; its unknown fields, unless a schema tells of them. */
 static List *
-read_row(Rows *rows, const TapKafkaMessage *message, const Reading *reading,
+read_row(Rows *rows, const TapKafkaMessage *message, const TapKafkaReading *reading,
 		 const TapJsonValue *row, TupleTableSlot *slot)
 {
 	bool		has_schema = reading->known != NULL || reading->envelope.schema.kind == TAP_JSON_OBJECT;
@@ -744,7 +367,7 @@ read_row(Rows *rows, const TapKafkaMessage *message, const Reading *reading,
 }
 
 static void
-read_old_row(Rows *rows, const TapKafkaMessage *message, const Reading *reading,
+read_old_row(Rows *rows, const TapKafkaMessage *message, const TapKafkaReading *reading,
 			 const TapJsonValue *row)
 {
 	TapJsonValue known = *row;
@@ -755,7 +378,7 @@ read_old_row(Rows *rows, const TapKafkaMessage *message, const Reading *reading,
 
 /* A delete by the key that the row or the message has. */
 static TapEventKind
-delete_event(Rows *rows, const TapKafkaMessage *message, const Reading *reading,
+delete_event(Rows *rows, const TapKafkaMessage *message, const TapKafkaReading *reading,
 			 TapEvent *event)
 {
 	const TapSourceTable *table = rows->decoder.table;
@@ -795,6 +418,18 @@ delete_event(Rows *rows, const TapKafkaMessage *message, const Reading *reading,
 	return TAP_EVENT_CHANGE;
 }
 
+/* DDL of the source is told of; what it does to rows comes with their schemas. */
+static TapEventKind
+tell_of_ddl(Rows *rows, const TapKafkaReading *reading)
+{
+	Size		length;
+	const char *text = tap_json_unescape(&reading->envelope.statement, &length);
+
+	tap_kafka_core->event("schema change", &rows->decoder.table->name,
+						  pnstrdup(text, pg_mbcliplen(text, length, 1000)));
+	return TAP_EVENT_NONE;
+}
+
 static TapEventKind
 truncate_event(Rows *rows, TapEvent *event)
 {
@@ -807,7 +442,7 @@ truncate_event(Rows *rows, TapEvent *event)
 
 /* An update of a table without a key needs the whole row before it. */
 static void
-set_old_row(Rows *rows, const TapKafkaMessage *message, const Reading *reading,
+set_old_row(Rows *rows, const TapKafkaMessage *message, const TapKafkaReading *reading,
 			TapEvent *event)
 {
 	if (reading->envelope.before.kind != TAP_JSON_OBJECT)
@@ -820,7 +455,7 @@ set_old_row(Rows *rows, const TapKafkaMessage *message, const Reading *reading,
 }
 
 static TapEventKind
-write_event(Rows *rows, const TapKafkaMessage *message, Reading *reading,
+write_event(Rows *rows, const TapKafkaMessage *message, TapKafkaReading *reading,
 			TapEvent *event, bool *more)
 {
 	bool		append = rows->decoder.options->append;
@@ -829,7 +464,7 @@ write_event(Rows *rows, const TapKafkaMessage *message, Reading *reading,
 	bool		partial = drop_unavailable(rows, &row, rows->new_present);
 	List	   *unknown = read_row(rows, message, reading, &row, rows->new_slot);
 
-	if (follow_fields(rows, &row, unknown))
+	if (follow_fields(rows, message, &row, unknown))
 		return schema_event(rows, event, more);
 	event->change = (reading->envelope.op == 'u' || partial) && !append ? TAP_CHANGE_UPDATE :
 		TAP_CHANGE_INSERT;
@@ -847,16 +482,18 @@ decode(TapKafkaDecoder *decoder, const TapKafkaMessage *message, int step,
 	   TapEvent *event, bool *more)
 {
 	Rows	   *rows = (Rows *) decoder;
-	Reading		reading;
+	TapKafkaReading		reading;
 
 	*more = false;
 	memset(&reading, 0, sizeof(reading));
 	if (message->value == NULL)
 		return delete_event(rows, message, NULL, event);
-	read_value(decoder->session, message, &reading);
+	tap_kafka_read_value(decoder->session, message, &reading);
 	if (reading.envelope.payload.kind == TAP_JSON_NULL)
 		return delete_event(rows, message, NULL, event);
-	if (follow_schema(rows, &reading))
+	if (reading.envelope.op == 's')
+		return tell_of_ddl(rows, &reading);
+	if (follow_schema(rows, message, &reading))
 		return schema_event(rows, event, more);
 	switch (reading.envelope.op)
 	{
@@ -873,6 +510,6 @@ decode(TapKafkaDecoder *decoder, const TapKafkaMessage *message, int step,
 	}
 }
 
-const TapKafkaDecoding tap_kafka_decoding_debezium = {"debezium", describe, make, decode};
-const TapKafkaDecoding tap_kafka_decoding_avro = {"avro", describe, make, decode};
-const TapKafkaDecoding tap_kafka_decoding_json_schema = {"json_schema", describe, make, decode};
+const TapKafkaDecoding tap_kafka_decoding_debezium = {"debezium", tap_kafka_read_describe, make, decode};
+const TapKafkaDecoding tap_kafka_decoding_avro = {"avro", tap_kafka_read_describe, make, decode};
+const TapKafkaDecoding tap_kafka_decoding_json_schema = {"json_schema", tap_kafka_read_describe, make, decode};

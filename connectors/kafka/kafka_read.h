@@ -5,6 +5,8 @@
  *	  and json_schema.
  *
  * kafka_read.c				the three formats: messages to events
+ * kafka_read_describe.c	keys and values as JSON; the table of a topic
+ * kafka_read_columns.c		columns that agree with a schema
  * kafka_read_envelope.c	where the rows are in a message
  * kafka_read_types.c		types of Kafka Connect to columns
  * kafka_read_connect.c		schemas of Kafka Connect's JsonConverter
@@ -87,8 +89,9 @@ typedef struct TapKafkaEnvelope
 {
 	TapJsonValue schema;		/* kind NULL: there is none */
 	TapJsonValue payload;
-	char		op;				/* c, u, d, r, t, m; '\0': no envelope, the
-								 * payload is the row */
+	char		op;				/* c, u, d, r, t, m; s: a change of schemas;
+								 * '\0': no envelope, the payload is the row */
+	TapJsonValue statement;		/* s: the source's DDL */
 	TapJsonValue before;		/* kind NULL: not there */
 	TapJsonValue after;
 	bool		deleted;		/* a row that says of itself that it is gone */
@@ -122,6 +125,72 @@ typedef struct TapKafkaKnownSchema
  */
 extern TapKafkaKnownSchema *tap_kafka_framed_schema(TapSession *session,
 													const char **bytes, Size *length);
+
+/* ---- kafka_read_describe.c ---- */
+
+/* A value or key as JSON. */
+typedef struct TapKafkaReading
+{
+	const char *text;
+	Size		length;
+	const TapKafkaKnownSchema *known;	/* NULL: it was not framed */
+	TapKafkaEnvelope envelope;
+} TapKafkaReading;
+
+extern void tap_kafka_read_value(TapSession *session, const TapKafkaMessage *message,
+								 TapKafkaReading *reading);
+
+/*
+ * The message with what its key is without framing and schema, which is in
+ * reading too.
+ */
+extern TapKafkaMessage tap_kafka_plain_key(TapSession *session,
+										   const TapKafkaMessage *message,
+										   TapKafkaReading *reading);
+
+/* The columns that the schema of a value has for its row; NULL: it brought none. */
+extern TapRecordColumns *tap_kafka_row_columns(const TapKafkaReading *reading);
+
+/* TapKafkaDecoding.describe of these formats. */
+extern TapSourceTable *tap_kafka_read_describe(TapSession *session,
+											   const TapKafkaDecodeOptions *options,
+											   const TapTableName *name,
+											   const TapKafkaMessage *messages,
+											   int nmessages);
+
+/*
+ * The key of a table that had no columns before this message: names of columns,
+ * which are added to *columns if only the key has them.
+ */
+extern List *tap_kafka_first_key(TapSession *session, const TapKafkaDecodeOptions *options,
+								 const TapKafkaMessage *message,
+								 TapRecordColumns **columns);
+
+/* ---- kafka_read_columns.c: all in the current context ---- */
+
+/* With room for as many more. */
+extern TapRecordColumns *tap_kafka_copy_columns(const TapRecordColumns *columns, int room);
+
+/* NULL: no column is for the field; columns may be NULL. */
+extern TapRecordColumn *tap_kafka_find_field(const TapRecordColumns *columns,
+											 const char *field);
+
+/*
+ * Add to columns, which have room, what a schema has more, and widen types;
+ * given (NULL: none) keep theirs.  Whether the table is another one by that.
+ */
+extern bool tap_kafka_agree(TapRecordColumns *columns, const TapRecordColumns *schema,
+							const TapRecordColumns *given);
+
+/* The columns that the option "columns" gives; NULL: none. */
+extern TapRecordColumns *tap_kafka_given_columns(const TapKafkaDecodeOptions *options);
+
+/*
+ * Columns for the fields of an object that no column has too, as far as they
+ * have a value that tells a type.
+ */
+extern TapRecordColumns *tap_kafka_infer_more(const TapRecordColumns *columns,
+											  const TapJsonValue *object);
 
 /* ---- kafka_avro_columns.c ---- */
 

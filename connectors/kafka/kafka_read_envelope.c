@@ -24,6 +24,9 @@ typedef struct Fields
 	TapJsonValue before;
 	TapJsonValue after;
 	TapJsonValue deleted;
+	TapJsonValue source;
+	TapJsonValue database;
+	TapJsonValue ddl;
 } Fields;
 
 static void
@@ -66,6 +69,12 @@ note_field(Fields *fields, const TapJsonValue *name, const TapJsonValue *value)
 	}
 	else if (tap_json_is(name, "__deleted", 9))
 		fields->deleted = *value;
+	else if (tap_json_is(name, "source", 6))
+		fields->source = *value;
+	else if (tap_json_is(name, "databaseName", 12))
+		fields->database = *value;
+	else if (tap_json_is(name, "ddl", 3))
+		fields->ddl = *value;
 }
 
 /* Takes note of an object's fields; text that is no object: none. */
@@ -117,6 +126,13 @@ tap_kafka_read_envelope(const char *text, Size length, TapKafkaEnvelope *envelop
 		refuse("its payload is no object");
 	if (!fields.has_op || !(fields.has_rows || tap_json_is(&fields.op, "m", 1) || tap_json_is(&fields.op, "t", 1)))
 	{
+		if (fields.ddl.kind == TAP_JSON_STRING && fields.source.kind == TAP_JSON_OBJECT &&
+			fields.database.kind == TAP_JSON_STRING)
+		{
+			envelope->op = 's';
+			envelope->statement = fields.ddl;
+			return;
+		}
 		envelope->after = envelope->payload;
 		envelope->deleted = fields.deleted.kind == TAP_JSON_TRUE || tap_json_is(&fields.deleted, "true", 4);
 		return;
