@@ -41,6 +41,10 @@ tap_notes_remember(const char *key, const char *value)
 	if (pending_context == NULL)
 		pending_context = AllocSetContextCreate(TopMemoryContext, "tapdata notes",
 												ALLOCSET_DEFAULT_SIZES);
+
+	/* a file that is read has its note changed again and again */
+	if (pending != NIL && strcmp(((Note *) llast(pending))->key, key) == 0)
+		pending = list_delete_last(pending);
 	before = MemoryContextSwitchTo(pending_context);
 	note = palloc(sizeof(Note));
 	note->key = pstrdup(key);

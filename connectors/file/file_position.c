@@ -99,10 +99,12 @@ tap_file_log_behind(TapSession *session, const char *position, bool *purged,
 {
 	int64		behind = 0;
 	int64		newest = 0;
-	List	   *entries = tap_file_ledger_load(session);
+	List	   *entries;
 	ListCell   *cell;
 
 	*purged = false;
+	tap_file_tables_load(session);
+	entries = tap_file_ledger_load(session);
 	foreach(cell, session->tables)
 	{
 		ListCell   *found;

@@ -465,6 +465,19 @@ keep_state(TapFileEntry *entry, const char *state)
 		MemoryContextStrdup(GetMemoryChunkContext(entry), state);
 }
 
+/*
+ * Only what comes before the first record was there: that, and a sample of
+ * records, is looked at when there are some.
+ */
+static void
+begin_anew(TapFileEntry *entry)
+{
+	keep_state(entry, NULL);
+	entry->offset = 0;
+	entry->lines = 0;
+	entry->torn = false;
+}
+
 /* Whether nothing is missing that a last record or its end would need. */
 static bool
 may_end(const TapFileRead *read)
@@ -485,6 +498,8 @@ tap_file_read_save(TapFileRead *read)
 	entry->offset = read->bytes->offset;
 	entry->torn = read->last_torn;
 	keep_state(entry, read->format->save(read->reader));
+	if (entry->records == 0)
+		begin_anew(entry);
 	entry->tried_size = entry->size;
 	entry->done = read->ended &&
 		(read->is_all || read->given_up || (raw >= entry->size && may_end(read)));

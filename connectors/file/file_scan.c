@@ -50,14 +50,17 @@ tap_file_followed(TapSession *session, TapFileTable *table)
 													false, &definition);
 	table->definition = definition != NULL ?
 		MemoryContextStrdup(session->args->context, definition) : NULL;
-	if (table->table_data != NULL)
-	{
-		ListCell   *cell;
-
-		foreach(cell, tap_file_list_folders(table))
-			tap_file_watch_folder(stream->watch, lfirst(cell));
-	}
 	return table->table_data != NULL;
+}
+
+/* Folders may come as files do; to watch one twice is to watch it once. */
+static void
+watch_folders(TapFileStream *stream, const TapFileTable *table)
+{
+	ListCell   *cell;
+
+	foreach(cell, tap_file_list_folders(table))
+		tap_file_watch_folder(stream->watch, lfirst(cell));
 }
 
 /* ---------------------------------------------------------------------
@@ -354,8 +357,11 @@ tap_file_scan(TapSession *session)
 	foreach(cell, session->tables)
 	{
 		TapFileTable *table = lfirst(cell);
-		List	   *found = tap_file_list(session, table, &newest);
+		List	   *found;
 
+		/* before they are listed, so that nothing can come unseen in between */
+		watch_folders(stream, table);
+		found = tap_file_list(session, table, &newest);
 		if (!tap_file_followed(session, table))
 			continue;
 		merge(session, table, found, begin_ms, begin_ns);

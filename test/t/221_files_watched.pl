@@ -76,6 +76,16 @@ sql_ok($hub, "SELECT count(*) FROM tapdata.events WHERE pipeline = 'log' AND kin
 sql_ok($hub, "SELECT position = source_position, state, lag_bytes FROM tapdata.status WHERE name = 'log'",
 	't|streaming|0', 'nothing is left');
 
+my $begun = Tapdata::Files->new;
+$begun->write('begun.csv', "\xef\xbb\xbf# a remark\nid,n");
+pull_files($hub, 'begun', $begun->uri('begun.csv'), '{"settle_ms": 0, "require_newline": true, "skip_rows": 1, "columns": {"id": "int", "note": "text"}}');
+caught_up($hub, 'begun');
+$begun->add('begun.csv', "ote\n");
+caught_up($hub, 'begun');
+$begun->add('begun.csv', "1,a\n");
+caught_up($hub, 'begun');
+rows_are('begun.begun', '1', 'a file whose header came in pieces');
+
 # --- one that is still being written ---------------------------------------------------
 
 my $slow = Tapdata::Files->new;
