@@ -97,7 +97,7 @@ unit: $(UNIT_PROGRAMS)
 test/unit/binlog_unit: test/unit/binlog_unit.c $(BINLOG_SOURCES) $(wildcard connectors/mysql/*.h)
 	$(CC) $(UNIT_CFLAGS) -Iconnectors/mysql -o $@ $< $(BINLOG_SOURCES) -lz -lzstd -lm
 
-HTTP_SOURCES = connectors/http/http_json.c connectors/http/http_bulk.c
+HTTP_SOURCES = connectors/http/http_json.c connectors/http/http_bulk.c connectors/http/http_page_link.c
 
 test/unit/http_unit: test/unit/http_unit.c test/unit/tap_unit.h $(HTTP_SOURCES) $(HTTP_SOURCES:.c=.h)
 	$(CC) $(UNIT_CFLAGS) -Iconnectors/http -o $@ $< $(HTTP_SOURCES)

@@ -18,6 +18,7 @@
 
 #include "http_bulk.h"
 #include "http_json.h"
+#include "http_page_link.h"
 
 #define INPUT_LIMIT ((size_t) 1024 * 1024)
 
@@ -29,6 +30,18 @@ take_hit(void *data, const char *id, int64_t version)
 	size_t	   *sum = data;
 
 	*sum += strlen(id) + (size_t) version;
+}
+
+/* A target that is found lies within the header. */
+static void
+check_link(const char *header, size_t size)
+{
+	const char *target;
+	size_t		length;
+
+	if (tap_http_link_find(header, size, "next", &target, &length) &&
+		(target < header || length > size || target + length > header + size))
+		abort();
 }
 
 int
@@ -58,6 +71,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	tap_http_json_init(&json, answer, size);
 	if (tap_http_json_skip(&json) && !tap_http_json_at_end(&json) && json.next > json.end)
 		abort();
+	check_link(answer, size);
 	free(items);
 	free(answer);
 	return 0;

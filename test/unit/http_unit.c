@@ -9,6 +9,7 @@
 
 #include "http_bulk.h"
 #include "http_json.h"
+#include "http_page_link.h"
 #include "tap_unit.h"
 
 #define MOST_ITEMS 8
@@ -169,10 +170,44 @@ test_hits(void)
 	ok(!tap_http_parse_hits(text, strlen(text) - 1, scroll, sizeof(scroll), count_hit, &sum), "half an answer");
 }
 
+/* The target of relation next, NULL: none. */
+static void
+check_link(const char *header, const char *expected)
+{
+	size_t		size = strlen(header);
+	char	   *copy = exact_copy(header, size);
+	const char *target;
+	size_t		length;
+	bool		found = tap_http_link_find(copy, size, "next", &target, &length);
+
+	ok(expected ? found && length == strlen(expected) && memcmp(target, expected, length) == 0 : !found,
+	   "link: %s", header);
+	free(copy);
+}
+
+static void
+test_links(void)
+{
+	check_link("<https://a/b?page=2>; rel=\"next\"", "https://a/b?page=2");
+	check_link("</b>; rel=prev, </c>;rel=next", "/c");
+	check_link("</b> ; title=\"a, <x>; rel=next\" ; REL=\"last\tNext\"", "/b");
+	check_link("</b>; rel=prev; rel=next", NULL);
+	check_link("</b>; rel=nextish", NULL);
+	check_link("</b>; title=\"a\\\"; rel=next", NULL);
+	check_link("</b>; x; y=; rel=next", "/b");
+	check_link(", ,</b>;;rel=next", "/b");
+	check_link("<>; rel=next", "");
+	check_link("</b; rel=next", NULL);
+	check_link("</b>; rel=\"next", "/b");
+	check_link("", NULL);
+	check_link("<", NULL);
+}
+
 int
 main(void)
 {
 	test_syntax();
+	test_links();
 	test_truncated();
 	test_depth();
 	test_strings();
