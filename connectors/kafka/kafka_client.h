@@ -99,7 +99,8 @@ typedef struct TapKafkaClient
 	List	   *failures;		/* of TapKafkaFailure *, in order */
 	TapKafkaError last_error;	/* that brokers could not be reached, ... */
 	TapKafkaError fatal_error;
-	bool		all_down;		/* said by librdkafka; reset by who looks at it */
+	bool		all_down;		/* said by librdkafka; reset by who looks at
+								 * it */
 	rd_kafka_queue_t *messages; /* tap_kafka_receive() made it; else NULL */
 } TapKafkaClient;
 

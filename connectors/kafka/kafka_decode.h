@@ -58,7 +58,8 @@ typedef struct TapKafkaDecodeOptions
 {
 	const struct TapKafkaDecoding *decoding;	/* option "format" */
 	const char *columns;		/* JSON, or NULL: to be found out */
-	const char *fields;			/* csv: JSON list of the fields' names, or NULL */
+	const char *fields;			/* csv: JSON list of the fields' names, or
+								 * NULL */
 	TapCsvDialect dialect;		/* csv */
 	const char *key;			/* JSON, or NULL: as the format knows it */
 	bool		append;			/* option "mode": rows are only added, and the
@@ -77,8 +78,9 @@ typedef struct TapKafkaDecoder
 	MemoryContext context;		/* its memory; current in make() */
 
 	/*
-	 * The format of rows.  A decoder that returns TAP_EVENT_SCHEMA has put the
-	 * new one here; the old one must stay as it is until it is called again.
+	 * The format of rows.  A decoder that returns TAP_EVENT_SCHEMA has put
+	 * the new one here; the old one must stay as it is until it is called
+	 * again.
 	 */
 	TapSourceTable *table;
 } TapKafkaDecoder;

@@ -101,7 +101,8 @@ typedef struct TapKafkaSource
 	int			step;			/* calls of decode() for it */
 	bool		in_txn;
 	bool		moved;			/* the position did, since it was told */
-	bool		look_again;		/* do not wait: the core has been told of topics */
+	bool		look_again;		/* do not wait: the core has been told of
+								 * topics */
 	TimestampTz commit_time;	/* of the newest message of the batch */
 	TapKafkaMessage message;	/* the last one that was decoded */
 	StringInfoData key;			/* its bytes */
