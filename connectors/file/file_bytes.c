@@ -95,7 +95,7 @@ read_raw(FileBytes *bytes, char *data)
 {
 	int64		left = bytes->limit - bytes->next;
 	Size		got = left <= 0 ? 0 :
-		tap_file_read(bytes->handle, data, Min(left, READ_BYTES), bytes->next);
+	tap_file_read(bytes->handle, data, Min(left, READ_BYTES), bytes->next);
 
 	bytes->next += got;
 	return got;

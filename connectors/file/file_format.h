@@ -41,10 +41,11 @@ typedef enum TapFormatResult
 	TAP_FORMAT_ROW,				/* the slot is filled; *taken bytes were used */
 	TAP_FORMAT_SKIP,			/* *taken bytes held no row (a header, an
 								 * empty line, a record of another type) */
-	TAP_FORMAT_MORE,			/* the record is not complete: more bytes, please */
+	TAP_FORMAT_MORE,			/* the record is not complete: more bytes,
+								 * please */
 	TAP_FORMAT_ALTERED,			/* the record needs columns that the plan does
-								 * not have: altered() has them; ask again with
-								 * a slot of that plan */
+								 * not have: altered() has them; ask again
+								 * with a slot of that plan */
 	TAP_FORMAT_END				/* at_end, and nothing is left */
 } TapFormatResult;
 
@@ -57,12 +58,12 @@ typedef struct TapFormat
 	 * Compile a plan.  sample: the beginning of a file, decompressed, in the
 	 * file's own encoding; at_end: that is all of it.  definition: what
 	 * define() returned for an earlier file of the table, or NULL: infer
-	 * columns and types from options and sample.  With both, columns that only
-	 * the sample has are added to those of the definition, at their end.
+	 * columns and types from options and sample.  With both, columns that
+	 * only the sample has are added to those of the definition, at their end.
 	 * sample is NULL: a plan of the definition alone, to describe the table.
 	 * With neither, the options must say all (given columns), or an error is
-	 * raised.  option() is valid only during the call.  Raises errors of class
-	 * 22 or ERRCODE_INVALID_PARAMETER_VALUE with a hint.
+	 * raised.  option() is valid only during the call.  Raises errors of
+	 * class 22 or ERRCODE_INVALID_PARAMETER_VALUE with a hint.
 	 */
 	TapFormatPlan *(*plan) (TapFormatOption option, void *arg,
 							const char *definition,
@@ -82,11 +83,12 @@ typedef struct TapFormat
 							  const char *state);
 
 	/*
-	 * The next record of data.  Values of the row are allocated in the current
-	 * context.  An error of data (class 22) names field, and value; *taken is
-	 * set before it is raised, so that the caller can go on behind the record
-	 * (0: the rest of the file cannot be made sense of).  No record may be
-	 * longer than max_bytes: then ERRCODE_PROGRAM_LIMIT_EXCEEDED is raised.
+	 * The next record of data.  Values of the row are allocated in the
+	 * current context.  An error of data (class 22) names field, and value;
+	 * *taken is set before it is raised, so that the caller can go on behind
+	 * the record (0: the rest of the file cannot be made sense of).  No
+	 * record may be longer than max_bytes: then
+	 * ERRCODE_PROGRAM_LIMIT_EXCEEDED is raised.
 	 */
 	TapFormatResult (*next) (TapFormatReader *reader, const char *data, Size bytes,
 							 bool at_end, Size max_bytes,

@@ -87,13 +87,13 @@ tap_file_ledger_note(TapFileEntry *entry)
 {
 	char	   *key = note_key(entry);
 	char	   *value =
-		psprintf("1 " UINT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT " %d "
-				 INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT " %d "
-				 INT64_FORMAT " %u " INT64_FORMAT " %u\n%s",
-				 entry->inode, entry->size, entry->mtime, entry->done,
-				 entry->offset, entry->records, entry->lines, entry->torn,
-				 entry->head_bytes, entry->head_crc, entry->tail_end, entry->tail_crc,
-				 entry->state ? entry->state : "");
+	psprintf("1 " UINT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT " %d "
+			 INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT " %d "
+			 INT64_FORMAT " %u " INT64_FORMAT " %u\n%s",
+			 entry->inode, entry->size, entry->mtime, entry->done,
+			 entry->offset, entry->records, entry->lines, entry->torn,
+			 entry->head_bytes, entry->head_crc, entry->tail_end, entry->tail_crc,
+			 entry->state ? entry->state : "");
 
 	tap_file_core->remember(key, value);
 	entry->noted = true;

@@ -357,10 +357,10 @@ report_record(TapFileRead *read, ErrorData *edata)
 {
 	Size		taken = read->taken;
 	const char *place = read->format->lines ?
-		psprintf("File \"%s\", line " INT64_FORMAT ", byte " INT64_FORMAT ".",
-				 read->entry->path, read->failed_line, read->failed_offset) :
-		psprintf("File \"%s\", record " INT64_FORMAT ", byte " INT64_FORMAT ".",
-				 read->entry->path, read->entry->records + 1, read->failed_offset);
+	psprintf("File \"%s\", line " INT64_FORMAT ", byte " INT64_FORMAT ".",
+			 read->entry->path, read->failed_line, read->failed_offset) :
+	psprintf("File \"%s\", record " INT64_FORMAT ", byte " INT64_FORMAT ".",
+			 read->entry->path, read->entry->records + 1, read->failed_offset);
 
 	edata->detail = edata->detail != NULL ?
 		psprintf("%s  %s", place, edata->detail) : unconstify(char *, place);

@@ -72,9 +72,9 @@ static void
 see(TapFileEntry *entry, const TapFileFound *found, int64 now_ms, int64 now_ns)
 {
 	bool		changed = entry->found.inode != found->inode ||
-		entry->found.size != found->size ||
-		entry->found.mtime != found->mtime ||
-		entry->found.ctime != found->ctime;
+	entry->found.size != found->size ||
+	entry->found.mtime != found->mtime ||
+	entry->found.ctime != found->ctime;
 
 	entry->present = true;
 	entry->found = *found;
@@ -110,7 +110,7 @@ merge(TapSession *session, TapFileTable *table, List *found, int64 now_ms, int64
 		TapFileEntry *entry = i < list_length(before) ? list_nth(before, i) : NULL;
 		TapFileFound *file = j < list_length(found) ? list_nth(found, j) : NULL;
 		int			order = entry == NULL ? 1 : file == NULL ? -1 :
-			strcmp(entry->path, file->path);
+		strcmp(entry->path, file->path);
 
 		if (order > 0)
 			entry = tap_file_ledger_new(table, file->path);

@@ -342,7 +342,7 @@ tap_file_stream_wait(TapSession *session, TapWait *wait)
 {
 	TapFileStream *stream = session->stream;
 	int64		until = stream->changed ?
-		Min(stream->scan_at, stream->scan_not_before) : stream->scan_at;
+	Min(stream->scan_at, stream->scan_not_before) : stream->scan_at;
 
 	wait->socket = stream->changed ? PGINVALID_SOCKET : tap_file_watch_socket(stream->watch);
 	wait->events = wait->socket == PGINVALID_SOCKET ? 0 : WL_SOCKET_READABLE;

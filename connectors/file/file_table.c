@@ -298,7 +298,7 @@ tap_file_definition_parse(const char *definition, const char **format_definition
 {
 	const char *blank = strchr(definition, ' ');
 	const TapFormat *format = blank == NULL ? NULL :
-		tap_format_find(pnstrdup(definition, blank - definition));
+	tap_format_find(pnstrdup(definition, blank - definition));
 
 	if (format == NULL)
 		ereport(ERROR,
