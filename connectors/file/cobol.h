@@ -222,6 +222,9 @@ typedef enum TapCobolNumber
 	TAP_NUMBER_RANGE			/* more digits than its picture has */
 } TapCobolNumber;
 
+/* Powers of ten, as many as fit. */
+extern const int64_t tap_cobol_powers[19];
+
 /* The digits as a number, without scale, of a field that is not wide. */
 extern TapCobolNumber tap_cobol_integer(const TapCobolOp *op, const uint8_t *data,
 										int64_t *value);

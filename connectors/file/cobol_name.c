@@ -202,6 +202,16 @@ by_key(const void *a, const void *b)
 	return memcmp(left->key, right->key, left_length);
 }
 
+static void
+add_place(Place *places, int *count, const char *key, int *place)
+{
+	if (key == NULL)
+		return;
+	places[*count].key = key;
+	places[*count].place = place;
+	(*count)++;
+}
+
 void
 tap_cobol_place_keys(CobolCompiler *compiler, uint32_t at)
 {
@@ -212,16 +222,8 @@ tap_cobol_place_keys(CobolCompiler *compiler, uint32_t at)
 	places = tap_copybook_get(&compiler->parser, 2 * (ops[at].end - at) * sizeof(Place));
 	for (uint32_t i = at + 1; i < ops[at].end;)
 	{
-		if (ops[i].key != NULL)
-			places[count++] = (Place)
-		{
-			ops[i].key, &ops[i].place
-		};
-		if (ops[i].label_key != NULL)
-			places[count++] = (Place)
-		{
-			ops[i].label_key, &ops[i].label_place
-		};
+		add_place(places, &count, ops[i].key, &ops[i].place);
+		add_place(places, &count, ops[i].label_key, &ops[i].label_place);
 		i = ops[i].kind == TAP_COBOL_CASE ? i + 1 : ops[i].end;
 	}
 	qsort(places, (size_t) count, sizeof(Place), by_key);

@@ -28,7 +28,7 @@
 #define EBCDIC_SPACE	0x40
 #define HEX_FLOAT_BIAS	64
 
-static const int64_t powers[] = {
+const int64_t tap_cobol_powers[] = {
 	INT64_C(1), INT64_C(10), INT64_C(100), INT64_C(1000), INT64_C(10000), INT64_C(100000),
 	INT64_C(1000000), INT64_C(10000000), INT64_C(100000000), INT64_C(1000000000),
 	INT64_C(10000000000), INT64_C(100000000000), INT64_C(1000000000000),
@@ -146,7 +146,7 @@ zoned_integer(const TapCobolOp *op, const uint8_t *data, int64_t *value)
 		sum = sum * 10 + digit;
 	}
 	if (last >= 0)
-		sum = op->item->sign_leading ? sum + last * powers[count] : sum * 10 + last;
+		sum = op->item->sign_leading ? sum + last * tap_cobol_powers[count] : sum * 10 + last;
 	*value = negative ? -sum : sum;
 	return TAP_NUMBER_OK;
 }
@@ -264,7 +264,7 @@ binary_integer(const TapCobolOp *op, const uint8_t *data, int64_t *value)
 		return TAP_NUMBER_RANGE;
 	else
 		*value = (int64_t) bits;
-	if (!op->whole_range && (*value >= powers[op->item->digits] || *value <= -powers[op->item->digits]))
+	if (!op->whole_range && (*value >= tap_cobol_powers[op->item->digits] || *value <= -tap_cobol_powers[op->item->digits]))
 		return TAP_NUMBER_RANGE;
 	return TAP_NUMBER_OK;
 }

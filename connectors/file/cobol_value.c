@@ -29,15 +29,6 @@
 #define MOST_WHOLE_DIGITS	5	/* of base 10000 in a uint64 */
 #define MOST_NUMERIC_DIGITS (MOST_WHOLE_DIGITS + MOST_SHORT_SCALE / 4)
 
-static const int64 powers_of_ten[] = {
-	INT64CONST(1), INT64CONST(10), INT64CONST(100), INT64CONST(1000), INT64CONST(10000),
-	INT64CONST(100000), INT64CONST(1000000), INT64CONST(10000000), INT64CONST(100000000),
-	INT64CONST(1000000000), INT64CONST(10000000000), INT64CONST(100000000000),
-	INT64CONST(1000000000000), INT64CONST(10000000000000), INT64CONST(100000000000000),
-	INT64CONST(1000000000000000), INT64CONST(10000000000000000), INT64CONST(100000000000000000),
-	INT64CONST(1000000000000000000)
-};
-
 void
 tap_cobol_report(const TapFormatReader *reader, const TapCobolOp *op, int sqlstate, const char *why)
 {
@@ -243,9 +234,9 @@ static Datum
 short_numeric(int64 value, int scale)
 {
 	uint64		magnitude = value < 0 ? 0 - (uint64) value : (uint64) value;
-	uint64		power = (uint64) powers_of_ten[scale];
+	uint64		power = (uint64) tap_cobol_powers[scale];
 	uint64		whole = magnitude / power;
-	uint64		fraction = magnitude % power * (uint64) powers_of_ten[(4 - scale % 4) % 4];
+	uint64		fraction = magnitude % power * (uint64) tap_cobol_powers[(4 - scale % 4) % 4];
 	int16		digits[MOST_NUMERIC_DIGITS];
 	int			first = MOST_WHOLE_DIGITS;
 	int			count = (scale + 3) / 4;
@@ -287,7 +278,7 @@ number_value(const TapFormatReader *reader, const TapCobolOp *op, const uint8 *d
 	if (*isnull)
 		return (Datum) 0;
 	if (op->scale < 0)
-		value *= powers_of_ten[-op->scale];
+		value *= tap_cobol_powers[-op->scale];
 	switch (op->type)
 	{
 		case TAP_COBOL_IS_SMALLINT:
