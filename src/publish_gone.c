@@ -127,9 +127,41 @@ tap_publish_check_row(TapPublish *publish, TapTableRow *row, XLogRecPtr *gone_ls
 static bool
 is_passed(const TapPublish *publish, const TapPublishTable *table)
 {
-	return table->gone_lsn != InvalidXLogRecPtr && publish->decoder != NULL &&
-		tap_decode_read_lsn(publish->decoder) >= table->gone_lsn &&
+	XLogRecPtr	read = publish->decoder ? tap_decode_read_lsn(publish->decoder) : publish->resume;
+
+	return table->gone_lsn != InvalidXLogRecPtr && read >= table->gone_lsn &&
 		publish->durable >= publish->written;
+}
+
+/*
+ * A table that another one has taken the name of is gone since before that
+ * one's first change, which is where decoding has stopped.
+ */
+void
+tap_publish_give_up_names(TapPublish *publish, List *takers)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ListCell   *cell;
+
+	tap_worker_begin();
+	MemoryContextSwitchTo(publish->entry_context);
+	foreach(cell, publish->tables)
+	{
+		TapPublishTable *table = lfirst(cell);
+		ListCell   *taker;
+
+		foreach(taker, takers)
+		{
+			TapTableName name;
+
+			if (table->gone_lsn != InvalidXLogRecPtr &&
+				tap_publish_current_name(lfirst_oid(taker), &name) &&
+				same_name(&name, &table->row.source))
+				table->gone_lsn = publish->resume;
+		}
+	}
+	tap_worker_commit();
+	MemoryContextSwitchTo(old);
 }
 
 bool

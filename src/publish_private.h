@@ -171,6 +171,12 @@ extern bool tap_publish_check_row(TapPublish *publish, TapTableRow *row, XLogRec
 extern bool tap_publish_tables_waiting(const TapPublish *publish);
 
 /*
+ * Tables that are gone, and had the names of takers (List of Oid), have no
+ * changes behind publish->resume.
+ */
+extern void tap_publish_give_up_names(TapPublish *publish, List *takers);
+
+/*
  * Of tables that are gone, or have another name, take leave of those whose
  * changes are sent; false: there is none.
  */

@@ -393,16 +393,25 @@ add_matching(TapPublish *publish)
 	(void) tap_publish_add_matching(publish->pipeline);
 	tap_worker_commit();
 	MemoryContextSwitchTo(old);
-	if (!publish->copy)
-	{
-		/* one that is gone by now is not waited for */
-		MemoryContextSwitchTo(publish->context);
-		publish->looked_for = list_concat_unique_oid(publish->looked_for, publish->unknown);
-		MemoryContextSwitchTo(old);
-		tap_publish_stop_decoding(publish);
-	}
 	list_free(publish->unknown);
 	publish->unknown = NIL;
+}
+
+/*
+ * Without copies decoding has stopped before the first change of tables that
+ * turned up.  One that is gone by now is not waited for.
+ */
+static void
+make_way(TapPublish *publish)
+{
+	MemoryContext old = MemoryContextSwitchTo(publish->context);
+
+	publish->looked_for = list_concat_unique_oid(publish->looked_for, publish->unknown);
+	MemoryContextSwitchTo(old);
+	tap_publish_drain(publish);
+	tap_publish_stop_decoding(publish);
+	tap_publish_tables_load(publish);
+	tap_publish_give_up_names(publish, publish->unknown);
 }
 
 void
@@ -418,6 +427,8 @@ tap_publish_tables_follow(TapPublish *publish)
 		tap_publish_patterns_load(publish);
 		changed = true;
 	}
+	if (publish->unknown != NIL && !publish->copy)
+		make_way(publish);
 	if (tap_publish_let_go_of_gone(publish) || publish->unknown != NIL)
 	{
 		/* a table may have taken the name of one that was dropped */

@@ -303,10 +303,11 @@ sql($_) for (q{INSERT INTO later.a VALUES (1, 'a')},
 		INSERT INTO later.b SELECT n, 'b' FROM generate_series(1, 10) n; INSERT INTO later.a VALUES (3, 'a'); COMMIT},
 	q{CREATE TABLE later.gone (id int PRIMARY KEY); INSERT INTO later.gone VALUES (1); DROP TABLE later.gone},
 	q{UPDATE later.b SET v = 'c' WHERE id > 9; INSERT INTO later.a VALUES (4, 'a')},
+	q{INSERT INTO later.a VALUES (5, 'a'); DROP TABLE later.a; CREATE TABLE later.a (id int PRIMARY KEY); INSERT INTO later.a VALUES (6)},
 	q{CREATE TABLE later.c (id int PRIMARY KEY) PARTITION BY LIST (id); CREATE TABLE later.c1 PARTITION OF later.c DEFAULT; INSERT INTO later.c VALUES (1)});
 published('never');
 is_deeply([ map { my $table = $_->{table}; map { "$table $_" } $_->{new}{id} } grep { $_->{kind} =~ /insert|update/ && $_->{table} ne 'later.gone' } $never->lines ],
-	[ 'later.a 1', 'later.a 2', (map { "later.b $_" } 1 .. 10), 'later.a 3', 'later.b 10', 'later.a 4', 'later.c 1' ],
+	[ 'later.a 1', 'later.a 2', (map { "later.b $_" } 1 .. 10), 'later.a 3', 'later.b 10', 'later.a 4', 'later.a 5', 'later.a 6', 'later.c 1' ],
 	'all changes of tables that came later, each once and in order');
 sql(q{SELECT tapdata.drop_pipeline('never'); DROP SCHEMA later CASCADE});
 
