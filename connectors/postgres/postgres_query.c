@@ -124,10 +124,21 @@ hint_for(const TapPgError *error)
 	}
 }
 
+/* Catalog functions say so of what was dropped while they looked at it. */
+static bool
+is_dropped_meanwhile(const TapPgError *error)
+{
+	return error->sqlstate == ERRCODE_INTERNAL_ERROR && error->message != NULL &&
+		(strncmp(error->message, "could not open relation with OID", 32) == 0 ||
+		 strncmp(error->message, "cache lookup failed", 19) == 0);
+}
+
 /* What a state of the whole server means for us. */
 static int
 sqlstate_for_core(const TapPgError *error)
 {
+	if (is_dropped_meanwhile(error))
+		return ERRCODE_T_R_SERIALIZATION_FAILURE;
 	switch (error->sqlstate)
 	{
 		case ERRCODE_READ_ONLY_SQL_TRANSACTION:

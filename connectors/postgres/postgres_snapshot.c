@@ -50,17 +50,16 @@ append_chunk(StringInfo sql, const TapPgFormat *format, const TapChunk *chunk)
 {
 	appendStringInfo(sql, " FROM %s%s", format->kind == 'p' ? "" : "ONLY ",
 					 tap_pg_quote_table(&format->name));
-	if (chunk == NULL)
-		return;
-	if (chunk->low != NULL)
+	appendStringInfo(sql, " WHERE %s", format->filter ? format->filter : "true");
+	if (chunk != NULL && chunk->low != NULL)
 	{
-		appendStringInfoString(sql, " WHERE (");
+		appendStringInfoString(sql, " AND (");
 		append_key(sql, format);
 		appendStringInfo(sql, ") > (%s)", chunk->low);
 	}
-	if (chunk->high != NULL)
+	if (chunk != NULL && chunk->high != NULL)
 	{
-		appendStringInfoString(sql, chunk->low ? " AND (" : " WHERE (");
+		appendStringInfoString(sql, " AND (");
 		append_key(sql, format);
 		appendStringInfo(sql, ") <= (%s)", chunk->high);
 	}

@@ -203,6 +203,8 @@ typedef struct TapPgFormat
 	int			nkeys;
 	AttrNumber *keys;			/* positions in the columns, from 1 */
 	bool		identified;		/* its updates and deletes say which row */
+	char	   *filter;			/* condition of the rows that the user's
+								 * publication sends, or NULL */
 	int			nindexes;
 	TapPgSourceIndex *indexes;
 	double		estimated_rows;

@@ -112,6 +112,21 @@ tap_pg_list_tables(TapSession *session)
 	"(SELECT string_agg(k.n::text, ',' ORDER BY k.o) FROM unnest(" index ".indkey::int2[]) WITH ORDINALITY k (n, o) " \
 	"WHERE k.o <= " index ".indnkeyatts)"
 
+/*
+ * What a publication of the user's sends of a table, as t: all unless there is
+ * one that can leave something out.
+ */
+static const char *
+published_join(TapSession *session, const char *relid)
+{
+	const char *publication = tap_pg_option(session, "publication", NULL);
+
+	if (publication == NULL || session->version < 150000)
+		return "CROSS JOIN (VALUES (NULL::int2vector, NULL::pg_node_tree)) t (attrs, qual)";
+	return psprintf("LEFT JOIN pg_get_publication_tables(%s) t ON t.relid = %s",
+					quote_literal_cstr(publication), relid);
+}
+
 static TapPgRows *
 read_tables(TapSession *session, List *names)
 {
@@ -131,11 +146,12 @@ read_tables(TapSession *session, List *names)
 						KEY_COLUMNS("i") ", CASE c.relkind WHEN 'p' THEN (SELECT sum(l.reltuples) FROM pg_partition_tree(c.oid) p "
 						"JOIN pg_class l ON l.oid = p.relid WHERE p.isleaf AND l.reltuples >= 0) ELSE c.reltuples END, "
 						"CASE c.relkind WHEN 'p' THEN (SELECT sum(pg_table_size(p.relid)) FROM pg_partition_tree(c.oid) p WHERE p.isleaf) "
-						"ELSE pg_table_size(c.oid) END, pg_get_replica_identity_index(c.oid) IS NOT NULL "
+						"ELSE pg_table_size(c.oid) END, EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid "
+						"AND CASE c.relreplident WHEN 'd' THEN x.indisprimary ELSE x.indisreplident AND c.relreplident = 'i' END), pg_get_expr(t.qual, c.oid) "
 						"FROM (VALUES %s) v (s, t) JOIN pg_namespace n ON n.nspname = v.s "
 						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t AND c.relkind IN ('r', 'p') "
-						"LEFT JOIN pg_index i ON i.indexrelid = " KEY_INDEX " ORDER BY 1, 2",
-						list.data);
+						"LEFT JOIN pg_index i ON i.indexrelid = " KEY_INDEX " %s ORDER BY 1, 2",
+						list.data, published_join(session, "c.oid"));
 }
 
 static TapPgRows *
@@ -145,11 +161,10 @@ read_columns(TapSession *session, const char *relids)
 						"SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), "
 						"a.attnotnull, col_description(a.attrelid, a.attnum), "
 						"CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END "
-						"FROM pg_attribute a WHERE a.attrelid IN (%s) AND a.attnum > 0 AND NOT a.attisdropped AND %s "
-						"ORDER BY a.attrelid, a.attnum", relids,
-						session->version >= 180000 &&
-						tap_pg_option(session, "publication", NULL) == NULL ?
-						"a.attgenerated <> 'v'" : "a.attgenerated = ''");
+						"FROM pg_attribute a %s WHERE a.attrelid IN (%s) AND a.attnum > 0 AND NOT a.attisdropped AND %s "
+						"AND (t.attrs IS NULL OR a.attnum = ANY (t.attrs::int2[])) ORDER BY a.attrelid, a.attnum",
+						published_join(session, "a.attrelid"), relids,
+						session->version >= 180000 ? "a.attgenerated <> 'v'" : "a.attgenerated = ''");
 }
 
 static TapPgRows *
@@ -268,6 +283,7 @@ make_format(const TapPgRows *tables, int row)
 	format->estimated_rows = estimate ? strtod(estimate, NULL) : -1;
 	format->estimated_bytes = bytes ? strtod(bytes, NULL) : -1;
 	format->identified = format->identity == 'f' || tap_pg_is_true(tables, row, 9);
+	format->filter = tap_pg_value(tables, row, 10);
 	return format;
 }
 
@@ -391,6 +407,7 @@ tap_pg_format_text(const TapPgFormat *format)
 	appendStringInfo(&out, "T\t%u\t%c\t%c\t%c", format->relid, format->kind,
 					 format->identity, format->identified ? 'y' : 'n');
 	append_field(&out, format->comment);
+	append_field(&out, format->filter);
 	appendStringInfoChar(&out, '\n');
 	for (int i = 0; i < format->ncolumns; i++)
 		append_column(&out, &format->columns[i]);
@@ -516,13 +533,14 @@ parse_line(TapPgFormat *format, char *line)
 	switch (line[0])
 	{
 		case 'T':
-			if (count != 6)
+			if (count != 7)
 				raise_bad_definition(&format->name);
 			format->relid = strtoul(fields[1], NULL, 10);
 			format->kind = fields[2][0];
 			format->identity = fields[3][0];
 			format->identified = fields[4][0] == 'y';
 			format->comment = fields[5];
+			format->filter = fields[6];
 			break;
 		case 'C':
 			parse_column(format, fields, count);

@@ -176,15 +176,23 @@ $source->safe_psql('postgres', q(
 	CREATE SCHEMA g;
 	CREATE TABLE g.t (id int PRIMARY KEY, v text);
 	INSERT INTO g.t SELECT i, 'v' FROM generate_series(1, 5) i;
+	CREATE TABLE g.some (id int PRIMARY KEY, a text, secret text);
+	INSERT INTO g.some SELECT i, 'a' || i, 'hidden' FROM generate_series(1, 3000) i;
 	CREATE PUBLICATION mine FOR TABLE s.t;
 ));
 sql_ok($hub, "SELECT count(*) FROM tapdata.test_connection('src')");
 pull_from($hub, 'g', 'src', ['g.*'], 'g', '{"publication": "mine", "slot": "my_slot"}');
 wait_for_sql($hub, "SELECT state || coalesce(last_error, '') ~ 'failed.*is not in publication \"mine\"' FROM tapdata.status WHERE name = 'g'");
 pass('a table that the given publication lacks is an error that says so');
-$source->safe_psql('postgres', 'ALTER PUBLICATION mine ADD TABLE g.t');
-$hub->safe_psql('postgres', "SELECT tapdata.start('g')");
+$source->safe_psql('postgres', 'ALTER PUBLICATION mine ADD TABLE g.t, TABLE g.some (id, a) WHERE (id % 3 <> 0)');
+$hub->safe_psql('postgres', "SELECT tapdata.resync('g')");
 caught_up($hub, 'g');
+$source->safe_psql('postgres', "UPDATE g.some SET a = 'b', secret = 'c' WHERE id % 7 = 0; UPDATE g.some SET id = id + 9001 WHERE id % 10 = 0; INSERT INTO g.some VALUES (20001, 'x', 'y'), (20002, 'x', 'y')");
+caught_up($hub, 'g');
+is($hub->safe_psql('postgres', "SELECT count(*) || md5(string_agg(x::text, ',' ORDER BY id)) FROM (SELECT id, a FROM g.some) x"),
+	$source->safe_psql('postgres', "SELECT count(*) || md5(string_agg(x::text, ',' ORDER BY id)) FROM (SELECT id, a FROM g.some WHERE id % 3 <> 0) x"),
+	'copy and stream have the rows that the publication lets through');
+is($hub->safe_psql('postgres', 'SELECT count(secret) FROM g.some'), '0', 'and its columns only');
 $source->safe_psql('postgres', "UPDATE g.t SET v = 'w'");
 caught_up($hub, 'g');
 same_as_source($hub, $source, 'g.t', 'g.t', 'by a given publication and slot');
