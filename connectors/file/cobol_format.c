@@ -113,33 +113,42 @@ make_plan(TapFrameKind kind, TapFormatOption option, void *arg, const char *defi
 	return plan;
 }
 
-/* The copybook says what there is; no sample is needed. */
+/*
+ * The copybook says what there is, but for the beginning of a file (a sample)
+ * by what it says now: it may have changed since the definition was made.
+ */
+static const char *
+definition_to_use(const char *definition, const char *sample)
+{
+	return sample == NULL ? definition : NULL;
+}
+
 static TapFormatPlan *
 plan_fixed(TapFormatOption option, void *arg, const char *definition, const char *sample,
 		   Size bytes, bool at_end)
 {
-	return make_plan(TAP_FRAME_FIXED, option, arg, definition);
+	return make_plan(TAP_FRAME_FIXED, option, arg, definition_to_use(definition, sample));
 }
 
 static TapFormatPlan *
 plan_rdw(TapFormatOption option, void *arg, const char *definition, const char *sample,
 		 Size bytes, bool at_end)
 {
-	return make_plan(TAP_FRAME_RDW, option, arg, definition);
+	return make_plan(TAP_FRAME_RDW, option, arg, definition_to_use(definition, sample));
 }
 
 static TapFormatPlan *
 plan_bdw(TapFormatOption option, void *arg, const char *definition, const char *sample,
 		 Size bytes, bool at_end)
 {
-	return make_plan(TAP_FRAME_BDW, option, arg, definition);
+	return make_plan(TAP_FRAME_BDW, option, arg, definition_to_use(definition, sample));
 }
 
 static TapFormatPlan *
 plan_lines(TapFormatOption option, void *arg, const char *definition, const char *sample,
 		   Size bytes, bool at_end)
 {
-	return make_plan(TAP_FRAME_LINES, option, arg, definition);
+	return make_plan(TAP_FRAME_LINES, option, arg, definition_to_use(definition, sample));
 }
 
 static char *

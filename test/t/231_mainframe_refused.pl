@@ -145,14 +145,18 @@ sql_fails($hub, "SET ROLE someone; SELECT tapdata.connect('mine', 'file:///x', '
 
 # --- a copybook that changes under a pipeline ---------------------------------------------------------
 
-$files->write('t.bin', '0001abcd');
-pull_files($hub, 'kept', $files->uri('t.bin'),
+$files->write('t_1.bin', '0001abcd');
+pull_files($hub, 'kept', $files->uri('t_*.bin'),
 	$json->encode({ format => 'fixed', code_page => 'ASCII', copybook => $files->path('t.cpy'), settle_ms => 0, key => 'id' }));
 caught_up($hub, 'kept');
-$files->write('t.cpy', '01 R. 05 ID PIC 9(4). 05 Y PIC X(2). 05 Z PIC X(2).');
-$files->write('t.bin', '0001abcd0002efgh');
+$files->write('t.cpy', '01 R. 05 ID PIC 9(4). 05 X PIC X(3). 05 Z PIC X.');
+$files->add('t_1.bin', '0002efgh');
 sql("SELECT tapdata.stop('kept'); SELECT tapdata.start('kept')");
 caught_up($hub, 'kept');
-is(sql('SELECT string_agg(t::text, $$ $$ ORDER BY id) FROM kept.t'), '(1,abcd) (2,efgh)', 'a table keeps its copybook');
+is(sql('SELECT string_agg(t::text, $$ $$ ORDER BY id) FROM kept.t'), '(1,abcd) (2,efgh)', 'a file keeps the copybook it was begun with');
+$files->write('t_2.bin', '0003ijkl');
+caught_up($hub, 'kept');
+is(sql('SELECT string_agg(t::text, $$ $$ ORDER BY id) FROM kept.t'), '(1,abcd,) (2,efgh,) (3,ijk,l)',
+	'the next file is read by the new one, with a column more');
 
 done_testing();
