@@ -43,6 +43,7 @@ static const char *const unknown_fields[] = {"add_column", "ignore", "stop", NUL
 static const char *const gaps[] = {"stop", "earliest", "latest", NULL};
 
 static void check_key_columns(const char *value);
+static void check_key(const char *value);
 
 #define CONNECTION	TAP_SCOPE_CONNECTION
 #define PUBLISH		TAP_SCOPE_PUBLISH
@@ -76,7 +77,7 @@ static const TapOption options[] = {
 	"columns and their types, as {\"id\": \"bigint\"}; found in a sample unless given"},
 	{"fields", TAP_OPTION_JSON, PULL, NULL, 0, 0, NULL, false, tap_kafka_check_fields,
 	"csv: the names of a line's fields in their order, as [\"id\", \"amount\"]"},
-	{"key", TAP_OPTION_JSON, PULL, NULL, 0, 0, NULL, false, tap_kafka_check_key,
+	{"key", TAP_OPTION_JSON, PULL, NULL, 0, 0, NULL, false, check_key,
 	"columns of the key: a list, or an object of lists by topic; _key is the key of the messages"},
 	{"mode", TAP_OPTION_ENUM, PULL, NULL, 0, 0, modes, false, NULL,
 	"append (every message is a new row), or upsert (by key, tombstones delete); upsert where there is a key"},
@@ -154,47 +155,15 @@ static const TapOption options[] = {
 };
 
 static void
-report_key_columns(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"key_columns\""),
-			 errhint("It is a list of columns as [\"id\"], or an object of lists by table as {\"erp.orders\": [\"customer\"]}.")));
-}
-
-static void
-check_name_list(JsonbContainer *list)
-{
-	if (!JsonContainerIsArray(list) || JsonContainerIsScalar(list))
-		report_key_columns();
-	for (int i = 0; i < JsonContainerSize(list); i++)
-	{
-		if (getIthJsonbValueFromContainer(list, i)->type != jbvString)
-			report_key_columns();
-	}
-}
-
-static void
 check_key_columns(const char *value)
 {
-	Jsonb	   *jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(value)));
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue	item;
+	tap_kafka_check_lists("key_columns", "erp.orders", value);
+}
 
-	if (!JB_ROOT_IS_OBJECT(jsonb))
-	{
-		check_name_list(&jsonb->root);
-		return;
-	}
-	iterator = JsonbIteratorInit(&jsonb->root);
-	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
-	{
-		if (token == WJB_VALUE && item.type != jbvBinary)
-			report_key_columns();
-		if (token == WJB_VALUE)
-			check_name_list(item.val.binary.data);
-	}
+static void
+check_key(const char *value)
+{
+	tap_kafka_check_lists("key", "clicks", value);
 }
 
 static void

@@ -43,14 +43,14 @@ static const TapKafkaDecoding *const decodings[] = {
 
 const char *const tap_kafka_decoding_names[] = {"json", "csv", "raw", "debezium", "avro", "json_schema", NULL};
 
-static Jsonb *
-parse_json(const char *text)
+Jsonb *
+tap_kafka_parse_json(const char *text)
 {
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }
 
-static JsonbValue *
-find_value(JsonbContainer *object, const char *name)
+JsonbValue *
+tap_kafka_find_value(JsonbContainer *object, const char *name)
 {
 	JsonbValue	key = {.type = jbvString};
 
@@ -124,59 +124,54 @@ tap_kafka_decode_options(const TapOptions *given)
 }
 
 static void
-report_key(void)
+report_lists(const char *option, const char *table)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for option \"key\""),
-			 errhint("It is a list of columns as [\"id\"], or an object of lists by topic as {\"clicks\": [\"id\"]}.")));
+			 errmsg("invalid value for option \"%s\"", option),
+			 errhint("It is a list of columns as [\"id\"], or an object of lists by name as {\"%s\": [\"id\"]}.",
+					 table)));
 }
 
-static void
-check_names(JsonbContainer *list)
+static bool
+is_name_list(JsonbContainer *list)
 {
 	if (!JsonContainerIsArray(list) || JsonContainerIsScalar(list))
-		report_key();
+		return false;
 	for (int i = 0; i < JsonContainerSize(list); i++)
 	{
 		if (getIthJsonbValueFromContainer(list, i)->type != jbvString)
-			report_key();
+			return false;
 	}
+	return true;
 }
 
 void
-tap_kafka_check_key(const char *value)
+tap_kafka_check_lists(const char *option, const char *table, const char *value)
 {
-	Jsonb	   *jsonb = parse_json(value);
+	Jsonb	   *jsonb = tap_kafka_parse_json(value);
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
 	JsonbValue	item;
 
-	if (!JB_ROOT_IS_OBJECT(jsonb))
-	{
-		check_names(&jsonb->root);
+	if (is_name_list(&jsonb->root))
 		return;
-	}
+	if (!JB_ROOT_IS_OBJECT(jsonb))
+		report_lists(option, table);
 	iterator = JsonbIteratorInit(&jsonb->root);
 	while ((token = JsonbIteratorNext(&iterator, &item, true)) != WJB_DONE)
 	{
-		if (token == WJB_VALUE && item.type != jbvBinary)
-			report_key();
-		if (token == WJB_VALUE)
-			check_names(item.val.binary.data);
+		if (token == WJB_VALUE &&
+			(item.type != jbvBinary || !is_name_list(item.val.binary.data)))
+			report_lists(option, table);
 	}
 }
 
 void
 tap_kafka_check_fields(const char *value)
 {
-	Jsonb	   *jsonb = parse_json(value);
-
-	if (JB_ROOT_IS_ARRAY(jsonb) && !JB_ROOT_IS_SCALAR(jsonb))
-	{
-		check_names(&jsonb->root);
+	if (is_name_list(&tap_kafka_parse_json(value)->root))
 		return;
-	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid value for option \"fields\""),
@@ -206,7 +201,7 @@ names_of(JsonbContainer *list)
 List *
 tap_kafka_json_names(const char *json)
 {
-	return names_of(&parse_json(json)->root);
+	return names_of(&tap_kafka_parse_json(json)->root);
 }
 
 List *
@@ -217,10 +212,10 @@ tap_kafka_key_names(const TapKafkaDecodeOptions *options, const char *topic)
 
 	if (options->key == NULL)
 		return NIL;
-	jsonb = parse_json(options->key);
+	jsonb = tap_kafka_parse_json(options->key);
 	if (JB_ROOT_IS_ARRAY(jsonb))
 		return names_of(&jsonb->root);
-	list = find_value(&jsonb->root, topic);
+	list = tap_kafka_find_value(&jsonb->root, topic);
 	return list ? names_of(list->val.binary.data) : NIL;
 }
 
@@ -273,8 +268,8 @@ tap_kafka_check_metadata(const char *value)
 	}
 }
 
-static bool
-has_column(const TapRecordColumns *columns, const char *name)
+bool
+tap_kafka_has_column(const TapRecordColumns *columns, const char *name)
 {
 	for (int i = 0; i < columns->ncolumns; i++)
 	{
@@ -290,7 +285,7 @@ add_column(TapRecordColumns *columns, const char *name, Oid type)
 	TapRecordColumn *column = &columns->columns[columns->ncolumns];
 	char	   *unique = psprintf("_%s", name);
 
-	for (int i = 1; has_column(columns, unique); i++)
+	for (int i = 1; tap_kafka_has_column(columns, unique); i++)
 		unique = psprintf("_%s_%d", name, i);
 	memset(column, 0, sizeof(TapRecordColumn));
 	column->name = unique;
@@ -330,7 +325,7 @@ tap_kafka_add_metadata(const TapKafkaDecodeOptions *options, const TapRecordColu
 		ListCell   *cell;
 
 		foreach(cell, key)
-			wanted = wanted || (strcmp(lfirst(cell), column) == 0 && !has_column(columns, column));
+			wanted = wanted || (strcmp(lfirst(cell), column) == 0 && !tap_kafka_has_column(columns, column));
 		if (wanted && !has_field(result, psprintf(TAP_KAFKA_METADATA_FIELD "%s", name)))
 			add_column(result, name, metadata_columns[i].type);
 	}
@@ -374,9 +369,9 @@ print_definition(const TapRecordColumns *columns, List *key, const char *state)
 static JsonbValue *
 part_of(const char *definition, const char *name)
 {
-	Jsonb	   *jsonb = parse_json(definition);
+	Jsonb	   *jsonb = tap_kafka_parse_json(definition);
 
-	return JB_ROOT_IS_OBJECT(jsonb) ? find_value(&jsonb->root, name) : NULL;
+	return JB_ROOT_IS_OBJECT(jsonb) ? tap_kafka_find_value(&jsonb->root, name) : NULL;
 }
 
 static JsonbValue *

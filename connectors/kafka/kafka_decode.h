@@ -28,6 +28,7 @@
 #include "kafka_connector.h"
 #include "record_columns.h"
 #include "record_reader.h"
+#include "utils/jsonb.h"
 
 /* The fields: topic, partition, offset, timestamp, key, value, headers. */
 #define TAP_KAFKA_METADATA_FIELD	"@kafka."
@@ -132,11 +133,25 @@ extern const char *const tap_kafka_decoding_names[];
  */
 extern TapKafkaDecodeOptions *tap_kafka_decode_options(const TapOptions *options);
 
+/*
+ * Check an option that is a list of columns, or an object of lists by name;
+ * table is a name for the hint.
+ */
+extern void tap_kafka_check_lists(const char *option, const char *table, const char *value);
+
 /* Checks for TapOption.check. */
-extern void tap_kafka_check_key(const char *value);
 extern void tap_kafka_check_metadata(const char *value);
 extern void tap_kafka_check_fields(const char *value);
 extern void tap_kafka_check_character(const char *value);
+
+/* JSON text as jsonb, in the current context. */
+extern Jsonb *tap_kafka_parse_json(const char *text);
+
+/* A value of an object, or NULL. */
+extern JsonbValue *tap_kafka_find_value(JsonbContainer *object, const char *name);
+
+/* Whether a column is called so. */
+extern bool tap_kafka_has_column(const TapRecordColumns *columns, const char *name);
 
 /* The strings of a JSON list: List of char *, in the current context. */
 extern List *tap_kafka_json_names(const char *json);

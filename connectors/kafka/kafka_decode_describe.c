@@ -141,17 +141,6 @@ add_csv(TapRecordSample *sample, const TapKafkaDecodeOptions *options,
  * ---------------------------------------------------------------------
  */
 
-static bool
-has_column(const TapRecordColumns *columns, const char *name)
-{
-	for (int i = 0; i < columns->ncolumns; i++)
-	{
-		if (strcmp(columns->columns[i].name, name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static TapRecordColumns *
 columns_of_values(AddMessage add, const TapKafkaDecodeOptions *options,
 				  const TapKafkaMessage *messages, int count, const TapRecordColumns *given,
@@ -196,7 +185,7 @@ check_key(const TapTableName *name, const TapRecordColumns *columns, List *key)
 
 	foreach(cell, key)
 	{
-		if (!has_column(columns, lfirst(cell)))
+		if (!tap_kafka_has_column(columns, lfirst(cell)))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("the key column \"%s\" is in no message of topic \"%s\"",
@@ -212,7 +201,7 @@ is_complete(const TapRecordColumns *columns, List *key)
 
 	foreach(cell, key)
 	{
-		if (!has_column(columns, lfirst(cell)))
+		if (!tap_kafka_has_column(columns, lfirst(cell)))
 			return false;
 	}
 	return true;
@@ -321,7 +310,7 @@ tap_kafka_describe_raw(TapSession *session, const TapKafkaDecodeOptions *options
 	columns.columns = palloc(sizeof(TapRecordColumn) * (ngiven + lengthof(raw_columns)));
 	for (int i = 0; i < lengthof(raw_columns); i++)
 	{
-		if (given == NULL || !has_column(given, raw_columns[i].name))
+		if (given == NULL || !tap_kafka_has_column(given, raw_columns[i].name))
 			add_raw_column(&columns, raw_columns[i].name, raw_columns[i].type);
 	}
 	for (int i = 0; i < ngiven; i++)

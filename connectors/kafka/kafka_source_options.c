@@ -104,12 +104,6 @@ report_start_offsets(void)
 			 errhint("It is an object of offsets by partition for each topic, as {\"clicks\": {\"0\": 1200, \"1\": 0}}.")));
 }
 
-static Jsonb *
-parse_json(const char *text)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-}
-
 static bool
 is_number(const JsonbValue *item)
 {
@@ -144,7 +138,7 @@ check_partitions(JsonbContainer *partitions)
 void
 tap_kafka_check_start_offsets(const char *value)
 {
-	Jsonb	   *jsonb = parse_json(value);
+	Jsonb	   *jsonb = tap_kafka_parse_json(value);
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
 	JsonbValue	item;
@@ -162,16 +156,6 @@ tap_kafka_check_start_offsets(const char *value)
 	}
 }
 
-static JsonbValue *
-find_value(JsonbContainer *object, char *name)
-{
-	JsonbValue	key = {.type = jbvString};
-
-	key.val.string.val = name;
-	key.val.string.len = strlen(name);
-	return findJsonbValueFromContainer(object, JB_FOBJECT, &key);
-}
-
 int64
 tap_kafka_start_offset(const TapKafkaSource *source, const char *topic, int32 partition)
 {
@@ -180,10 +164,10 @@ tap_kafka_start_offset(const TapKafkaSource *source, const char *topic, int32 pa
 
 	if (source->start_offsets == NULL)
 		return -1;
-	partitions = find_value(&parse_json(source->start_offsets)->root, pstrdup(topic));
+	partitions = tap_kafka_find_value(&tap_kafka_parse_json(source->start_offsets)->root, topic);
 	if (partitions == NULL)
 		return -1;
-	offset = find_value(partitions->val.binary.data, psprintf("%d", partition));
+	offset = tap_kafka_find_value(partitions->val.binary.data, psprintf("%d", partition));
 	if (offset == NULL)
 		return -1;
 	return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(offset->val.numeric)));

@@ -15,6 +15,7 @@
 /* How long the brokers may take to answer, and one round of waiting for it. */
 #define ANSWER_TIMEOUT_MS	15000
 #define ROUND_MS			1000
+#define LAST_ROUND_MS		4000
 #define PAUSE_US			100000
 
 /* Topics that Kafka, and what comes with it, keep for themselves. */
@@ -151,7 +152,7 @@ is_passing(rd_kafka_resp_err_t code)
 
 /* One request to each broker; true when asking again would not help. */
 static bool
-ask_once(Query *query, rd_kafka_t *rk, rd_kafka_resp_err_t *code)
+ask_once(Query *query, rd_kafka_t *rk, int timeout_ms, rd_kafka_resp_err_t *code)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(query->count);
 	bool		settled;
@@ -160,7 +161,7 @@ ask_once(Query *query, rd_kafka_t *rk, rd_kafka_resp_err_t *code)
 		rd_kafka_topic_partition_list_add(list, query->items[i].topic,
 										  query->items[i].partition)->offset =
 			query->items[i].offset;
-	*code = rd_kafka_offsets_for_times(rk, list, ROUND_MS);
+	*code = rd_kafka_offsets_for_times(rk, list, timeout_ms);
 	settled = !is_passing(*code);
 	for (int i = 0; i < query->count && *code == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
 		settled = settled && !is_passing(list->elems[i].err);
@@ -181,9 +182,10 @@ run_query(TapKafkaJob *job, rd_kafka_t *rk)
 	bool		settled = false;
 	int64		until = now_ms() + ANSWER_TIMEOUT_MS;
 
-	while (!settled && !*job->stop && now_ms() < until)
+	for (int round_ms = ROUND_MS; !settled && !*job->stop && now_ms() < until;
+		 round_ms = Min(round_ms * 2, LAST_ROUND_MS))
 	{
-		settled = ask_once(query, rk, &code);
+		settled = ask_once(query, rk, round_ms, &code);
 		if (!settled && !is_silence(code))
 			usleep(PAUSE_US);
 	}

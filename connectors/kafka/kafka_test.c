@@ -258,7 +258,7 @@ check_sources(CheckState *state, List *tables)
 		TapKafkaError error = {0};
 
 		if (facts == NULL)
-			tap_kafka_keep_code(&error, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, NULL);
+			tap_kafka_keep_code(&error, RD_KAFKA_RESP_ERR__STATE, "it is not there, or may not be described");
 		for (int i = 0; facts != NULL && i < facts->npartitions; i++)
 		{
 			if (!facts->has_leader[i])
@@ -267,7 +267,10 @@ check_sources(CheckState *state, List *tables)
 		add_check(state, psprintf("topic %s", name), &error, true,
 				  facts ? psprintf("%d partition%s", facts->npartitions,
 								   facts->npartitions == 1 ? "" : "s") : NULL,
-				  "Check that the topic is there and that its brokers run.");
+				  facts ? "Check that the brokers of all partitions run." :
+				  "Create the topic, or allow the user to READ and DESCRIBE it.");
+		if (facts == NULL)
+			((TapCheck *) llast(state->checks))->sqlstate = ERRCODE_UNDEFINED_OBJECT;
 	}
 }
 

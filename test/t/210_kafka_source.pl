@@ -307,6 +307,7 @@ sub encoding
 sub bad_options
 {
 	$hub->safe_psql('postgres', qq(SELECT tapdata.connect('o', '${\ $kafka->uri }')));
+	records_to('options', '{"id": 1}');
 	foreach my $case (
 		['{"format": "xml"}', qr/json/],
 		['{"key": 1}', qr/list of columns/],
@@ -322,7 +323,7 @@ sub bad_options
 	{
 		my ($options, $pattern) = @$case;
 
-		sql_fails($hub, "SELECT tapdata.pull('o', 'o', ARRAY['json'], options => '$options')",
+		sql_fails($hub, "SELECT tapdata.pull('o', 'o', ARRAY['options'], options => '$options')",
 			qr/22\w{3}|42\w{3}/, $pattern, $options);
 	}
 	sql_fails($hub, q(SELECT tapdata.pull('o', 'o', ARRAY['no_such_topic'])), '42P01', qr/no_such_topic/, 'no such topic');
