@@ -267,7 +267,8 @@ newest_file(TapFileTable *table)
 	{
 		TapFileEntry *entry = lfirst(cell);
 
-		if (entry->done)
+		/* not what was passed over, such as links that lead elsewhere */
+		if (entry->done && entry->noted)
 			done = Max(done, entry->mtime);
 	}
 	foreach(cell, table->entries)

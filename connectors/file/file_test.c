@@ -124,6 +124,10 @@ test_session(TapSession *session, List *tables, List *checks)
 			files = failed_check("files", context);
 		else
 			format = failed_check("format", context);
+
+		/* of a folder, tables that nobody wants may make no sense */
+		if (format != NULL)
+			format->required = tables != NIL;
 	}
 	PG_END_TRY();
 	checks = lappend(checks, files);

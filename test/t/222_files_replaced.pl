@@ -119,6 +119,17 @@ sql_ok($hub, 'SELECT * FROM crm.customers', '7|seven|Wien|t', 'until the file is
 sql_fails($hub, "SELECT tapdata.connect('nokey', 'file:///tmp/x.csv', '{\"mode\": \"replace\"}'); SELECT tapdata.discover('nokey')",
 	'22023', qr/needs a key.*option "key"/s, 'mode replace needs a key');
 
+# --- a record that cannot be read ---------------------------------------------------------------
+
+my $partly = Tapdata::Files->new;
+$partly->write('partly.csv', "id,n\n1,1\n2,2\n3,3\n");
+pull_files($hub, 'partly', $partly->uri('partly.csv'), '{"key": "id"}', '{"on_error": "dead_letter"}');
+caught_up($hub, 'partly');
+$partly->write('partly.csv', "id,n\n1,1\n2,bad\n3,4\n4,4\n");
+caught_up($hub, 'partly');
+sql_ok($hub, 'SELECT id, n FROM partly.partly ORDER BY id', "1|1\n3|4\n4|4", 'the others are compared');
+sql_ok($hub, "SELECT change->>'line', change->>'content' FROM tapdata.dead_letters", "3|2,bad\n", 'and it is a dead letter');
+
 # --- a large one, killed -------------------------------------------------------------------------
 
 sub extract

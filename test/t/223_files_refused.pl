@@ -118,6 +118,15 @@ sql_ok($hub, 'SELECT id, name FROM odd.t', '1|one', 'links that lead out, pipes 
 sql_ok($hub, q{SELECT count(*) FROM tapdata.events WHERE pipeline = 'odd' AND kind = 'file skipped' AND message ~ 'link\.csv.*outside'},
 	'1', 'which the events tell');
 
+my $junk = Tapdata::Files->new;
+$junk->write('good.csv', "id\n1\n");
+$junk->write('junk.csv', "\xff\xfej\0u\0n\0k\0");
+$hub->safe_psql('postgres', "SELECT tapdata.connect('junk', '" . $junk->uri('') . "', '{\"settle_ms\": 10}')");
+sql_fails($hub, "SELECT tapdata.pull('junk', 'junk', '{*}')", '0A000', qr/UTF-16/, 'a file that is no table');
+$hub->safe_psql('postgres', "SELECT tapdata.pull('junk', 'junk', '{good}')");
+caught_up($hub, 'junk');
+sql_ok($hub, 'SELECT id FROM junk.good', '1', 'does no harm to the others of its folder');
+
 # --- who may ------------------------------------------------------------------------------------------
 
 $hub->safe_psql('postgres', q{
