@@ -33,9 +33,6 @@
 /* We tell the server so often where we are, and ask it for an answer. */
 #define STATUS_MS			10000
 
-/* While there is a lot to read we tell it this often, for its wal_sender_timeout. */
-#define BUSY_STATUS_MS		1000
-
 /* Without any answer for so long it is taken for dead. */
 #define SILENCE_MS			60000
 
@@ -579,7 +576,8 @@ check_silence(TapPgStream *stream)
 
 /*
  * There is a lot to read: the server takes us for dead if it does not hear
- * from us.  Whether it lives itself is seen when it is read from again.
+ * from us within the wal_sender_timeout of our session.  Whether it lives
+ * itself is seen when it is read from again.
  */
 static void
 stay_alive(TapPgStream *stream)
@@ -587,7 +585,7 @@ stay_alive(TapPgStream *stream)
 	if ((++stream->steps & 0xFF) != 0)
 		return;
 	CHECK_FOR_INTERRUPTS();
-	if (TimestampDifferenceExceeds(stream->last_status, GetCurrentTimestamp(), BUSY_STATUS_MS))
+	if (TimestampDifferenceExceeds(stream->last_status, GetCurrentTimestamp(), STATUS_MS))
 		send_status(stream, false);
 }
 

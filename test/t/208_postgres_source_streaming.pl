@@ -41,7 +41,6 @@ check_several();
 check_kills();
 check_prepared();
 check_joining();
-check_slow();
 check_dead_letters();
 check_memory();
 is($hub->safe_psql('postgres', "SELECT state FROM tapdata.status"), 'streaming', 'the pipeline streams');
@@ -220,31 +219,6 @@ sub check_joining
 	$source->safe_psql('postgres', 'BEGIN;' . many(620000, 'while it joins') . 'COMMIT');
 	all_same('a table that joined meanwhile');
 	return;
-}
-
-# Storing takes longer than the source waits for a sign of life.
-sub check_slow
-{
-	$hub->safe_psql('postgres', q(
-		CREATE FUNCTION public.slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END';
-		CREATE TRIGGER slowly BEFORE INSERT ON s.late FOR EACH ROW EXECUTE FUNCTION public.slowly();
-		ALTER TABLE s.late ENABLE ALWAYS TRIGGER slowly;));
-	$source->safe_psql('postgres', "ALTER SYSTEM SET wal_sender_timeout = '2s'; SELECT pg_reload_conf()");
-	my $restarts = restarts();
-	my $begin = time;
-
-	$source->safe_psql('postgres', "INSERT INTO s.late SELECT i, 'slow' || repeat('x', 50) FROM generate_series(30001, 34000) i");
-	caught_up($hub, 'p');
-	cmp_ok(time - $begin, '>', 3, 'a transaction that takes longer to be stored than wal_sender_timeout');
-	is(restarts(), $restarts, 'keeps its connection');
-	$source->safe_psql('postgres', "ALTER SYSTEM RESET wal_sender_timeout; SELECT pg_reload_conf()");
-	$hub->safe_psql('postgres', 'DROP FUNCTION public.slowly() CASCADE');
-	return;
-}
-
-sub restarts
-{
-	return $hub->safe_psql('postgres', 'SELECT restarts FROM tapdata.status');
 }
 
 sub check_dead_letters
