@@ -123,7 +123,7 @@ extern const char *tap_cobol_label(const TapCobolOp *op, const uint8 *data);
 
 /* Raise an error of data about op's item of the record that is read. */
 extern void tap_cobol_report(const TapFormatReader *reader, const TapCobolOp *op,
-							 int sqlstate, const char *why) pg_attribute_noreturn();
+							 int sqlstate, const char *why);
 
 /* The value of a field; what has none is *isnull.  Raises errors of data. */
 extern Datum tap_cobol_value(TapFormatReader *reader, const TapCobolOp *op,
