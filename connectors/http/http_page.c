@@ -271,8 +271,8 @@ next_line(TapHttpPage *page)
 									&value, &length, &page->taken))
 		{
 			case TAP_JSON_SPLIT_VALUE:
-				page->record.text = value;
-				page->record.length = length;
+				page->raw.text = value;
+				page->raw.length = length;
 				page->nrecords++;
 				return true;
 			case TAP_JSON_SPLIT_SKIP:
@@ -313,7 +313,7 @@ next_value(TapHttpPage *page)
 {
 	if ((Size) page->nrecords >= page->values.nitems)
 		return false;
-	page->record = page->values.items[page->nrecords++];
+	page->raw = page->values.items[page->nrecords++];
 	return true;
 }
 
@@ -345,14 +345,32 @@ tap_http_page_next(TapHttpPage *page)
 	if (page->format == TAP_HTTP_FORMAT_CSV)
 		found = page->names == NULL ? read_names(page) : next_fields(page);
 	else
-	{
 		found = page->format == TAP_HTTP_FORMAT_JSON ? next_value(page) : next_line(page);
-		if (found)
-			page->record.text = tap_record_to_server(page->record.text, &page->record.length,
-													 page->encoding);
-	}
 	page->failed = false;
 	return found;
+}
+
+void
+tap_http_page_convert(TapHttpPage *page)
+{
+	if (page->format == TAP_HTTP_FORMAT_CSV)
+		return;
+	page->record.length = page->raw.length;
+	page->record.text = tap_record_to_server(page->raw.text, &page->record.length, page->encoding);
+}
+
+const char *
+tap_http_page_raw(const TapHttpPage *page, Size *length)
+{
+	Size		start = Min(page->offset, page->length);
+
+	if (page->format == TAP_HTTP_FORMAT_JSON)
+	{
+		*length = page->raw.text ? page->raw.length : 0;
+		return page->raw.text ? page->raw.text : "";
+	}
+	*length = Min(page->taken, page->length - start);
+	return page->body + start;
 }
 
 TapHttpPage *
@@ -386,11 +404,11 @@ is_sound(const TapHttpPage *page)
 {
 	TapHttpJson json;
 
-	tap_http_json_init(&json, page->record.text, page->record.length);
+	tap_http_json_init(&json, page->raw.text, page->raw.length);
 	return tap_http_json_peek(&json) == '{' && tap_http_json_skip(&json) &&
 		tap_http_json_at_end(&json) &&
-		pg_verify_mbstr(page->encoding, page->record.text, page->record.length, true) &&
-		strstr(pnstrdup(page->record.text, page->record.length), "\\u0000") == NULL;
+		pg_verify_mbstr(page->encoding, page->raw.text, page->raw.length, true) &&
+		strstr(pnstrdup(page->raw.text, page->raw.length), "\\u0000") == NULL;
 }
 
 bool
@@ -403,8 +421,7 @@ tap_http_page_next_sound(TapHttpPage *page)
 		page->failed = false;
 		if (!is_sound(page))
 			continue;
-		page->record.text = tap_record_to_server(page->record.text, &page->record.length,
-												 page->encoding);
+		tap_http_page_convert(page);
 		return true;
 	}
 	return false;
@@ -423,14 +440,10 @@ char *
 tap_http_page_describe(const TapHttpPage *page)
 {
 	StringInfoData out;
-	const char *text = page->record.text;
-	Size		length = page->record.length;
+	char	   *copy;
+	Size		length;
+	const char *text = tap_http_page_raw(page, &length);
 
-	if (page->format != TAP_HTTP_FORMAT_JSON)
-	{
-		text = page->body + Min(page->offset, page->length);
-		length = Min(page->taken, page->length - Min(page->offset, page->length));
-	}
 	length = Min(length, SHOWN_BYTES);
 	initStringInfo(&out);
 	appendStringInfoString(&out, "{\"url\":");
@@ -439,18 +452,16 @@ tap_http_page_describe(const TapHttpPage *page)
 	if (page->format != TAP_HTTP_FORMAT_JSON)
 		appendStringInfo(&out, ",\"byte\":%zu", page->offset);
 	appendStringInfoString(&out, ",\"data\":");
-	if (text == NULL)
-		text = "";
-	else
-		text = pnstrdup(text, length);
 
 	/* it may be of another encoding, or none: then only its ASCII is shown */
-	if (GetDatabaseEncoding() != PG_UTF8 || !pg_verify_mbstr(PG_UTF8, text, length, true))
+	copy = palloc(length + 1);
+	memcpy(copy, text, length);
+	if (GetDatabaseEncoding() != PG_UTF8 || !pg_verify_mbstr(PG_UTF8, copy, length, true))
 	{
-		for (char *c = unconstify(char *, text); c < text + length; c++)
+		for (char *c = copy; c < copy + length; c++)
 			*c = IS_HIGHBIT_SET(*c) || *c == '\0' ? '?' : *c;
 	}
-	tap_json_append_string(&out, text, length);
+	tap_json_append_string(&out, copy, length);
 	appendStringInfoChar(&out, '}');
 	return out.data;
 }

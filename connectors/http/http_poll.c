@@ -317,6 +317,18 @@ context_callback(void *arg)
 	errcontext("record " INT64_FORMAT " of %s", page->nrecords, page->url);
 }
 
+/* The next record that is not a dead letter already. */
+static bool
+next_wanted(TapHttpPoll *poll)
+{
+	while (tap_http_page_next(poll->page))
+	{
+		if (!tap_http_reject_known(poll))
+			return true;
+	}
+	return false;
+}
+
 /* Read the next record, or the same once more; false: there is none. */
 static bool
 read_record(TapHttpPoll *poll, bool again, List **unknown)
@@ -325,9 +337,11 @@ read_record(TapHttpPoll *poll, bool again, List **unknown)
 	bool		found;
 
 	error_context_stack = &callback;
-	found = again || tap_http_page_next(poll->page);
+	found = again || next_wanted(poll);
 	if (found)
 	{
+		if (!again)
+			tap_http_page_convert(poll->page);
 		*unknown = tap_http_table_read(poll->table, poll->page);
 		if (*unknown == NIL || again || poll->comparing)
 			tap_http_cursor_take(poll);
@@ -453,6 +467,7 @@ static TapEventKind
 finish(TapSession *session, TapHttpPoll *poll, TapEvent *event)
 {
 	take_validators(poll);
+	tap_http_reject_end(poll);
 	go_to_first_page(poll);
 	close_page(poll);
 	tap_http_fetch_end(session->source->fetch);

@@ -177,6 +177,10 @@ add_poll(TapSession *session, TapHttpEndpoint *endpoint)
 		tap_http_core->remember(tap_http_state_key(endpoint->name), NULL);
 	poll = tap_http_poll_create(session, endpoint,
 								fresh ? NULL : recall_note(session, endpoint->name));
+	if (fresh)
+		tap_http_reject_forget(poll);
+	else
+		tap_http_reject_read(poll);
 	MemoryContextSwitchTo(source->context);
 	source->polls = lappend(source->polls, poll);
 	if (!fresh)
@@ -359,12 +363,16 @@ stream_wait(TapSession *session, TapWait *wait)
 		TimestampDifferenceMilliseconds(GetCurrentTimestamp(), moment);
 }
 
+/* Only what becomes a dead letter is described. */
 static char *
 describe_event(TapSession *session)
 {
 	TapHttpPoll *poll = session->source->described;
 
-	return poll != NULL && poll->page != NULL ? tap_http_page_describe(poll->page) : pstrdup("{}");
+	if (poll == NULL || poll->page == NULL)
+		return pstrdup("{}");
+	tap_http_reject_add(poll);
+	return tap_http_page_describe(poll->page);
 }
 
 const TapSourceCallbacks tap_http_source = {

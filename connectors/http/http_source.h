@@ -13,6 +13,7 @@
  *	  http_source_fetch.c	one GET: pace, login, attempts
  *	  http_poll.c		the poll of one endpoint, page after page
  *	  http_poll_state.c	what is kept of it between polls
+ *	  http_poll_reject.c	records that are dead letters already
  *	  http_poll_cursor.c	how far an incremental endpoint was read
  *	  http_page.c		records in the body of an answer
  *	  http_page_next.c	where the next page is
@@ -275,8 +276,9 @@ typedef struct TapHttpPage
 	Size		taken;			/* bytes of it */
 	bool		failed;			/* reading it was an error */
 	int64		nrecords;		/* read so far */
-	TapHttpSlice record;		/* JSON and NDJSON: the record read last, in the
-								 * database's encoding */
+	TapHttpSlice raw;			/* JSON and NDJSON: the record read last */
+	TapHttpSlice record;		/* the same in the database's encoding, when it
+								 * was converted */
 	bool		missing;		/* the path of records leads to nothing */
 } TapHttpPage;
 
@@ -294,6 +296,12 @@ extern TapHttpPage *tap_http_page_open(const TapHttpEndpoint *endpoint, const ch
  * the next call goes on behind the record.  Needs a transaction.
  */
 extern bool tap_http_page_next(TapHttpPage *page);
+
+/* Have the record in the database's encoding; errors of class 22. */
+extern void tap_http_page_convert(TapHttpPage *page);
+
+/* The record as it stands in the body. */
+extern const char *tap_http_page_raw(const TapHttpPage *page, Size *length);
 
 /*
  * A reader of the same records beside the page, from the one read last on, in
@@ -461,6 +469,7 @@ typedef struct TapHttpPoll
 	bool		comparing;
 	bool		compared;
 	bool		extended;		/* columns came, and what is in them is not read */
+	List	   *rejects;		/* records that are dead letters already */
 	bool		record_is_due;	/* read, and to be told behind a SCHEMA event */
 	TapHttpPage *page;			/* NULL: there is none */
 	const TapHttpAnswer *answer;	/* of the page */
@@ -517,6 +526,17 @@ extern char *tap_http_cursor_parameter(const TapHttpPoll *poll);
 
 /* Take the cursor column of the row that was just read into account. */
 extern void tap_http_cursor_take(TapHttpPoll *poll);
+
+/*
+ * Records that are dead letters already: whether the one read last is, that it
+ * is one now, that the poll has ended, and what notes say.  forget is for a
+ * table that begins anew.
+ */
+extern bool tap_http_reject_known(TapHttpPoll *poll);
+extern void tap_http_reject_add(TapHttpPoll *poll);
+extern void tap_http_reject_end(TapHttpPoll *poll);
+extern void tap_http_reject_read(TapHttpPoll *poll);
+extern void tap_http_reject_forget(TapHttpPoll *poll);
 
 extern void tap_http_source_open(TapSession *session);
 extern void tap_http_source_close(TapSession *session);

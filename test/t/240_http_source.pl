@@ -147,6 +147,10 @@ is(sql('SELECT id, place, tags FROM grows.orders WHERE id > 2 ORDER BY id'), "3|
 $server->api('/orders' => { rows => [ { id => 5, name => 'five' }, { id => 'six' }, { id => 7, name => 'seven' } ] });
 caught_up($hub, 'grows');
 is(sql('SELECT count(*), max(id) FROM grows.orders'), '6|7', 'a row that does not fit is left out');
+$server->api('/orders' => { rows => [ { id => 'six' }, { id => 8, name => 'eight' } ] });
+caught_up($hub, 'grows') for 1 .. 2;
+is(sql('SELECT count(*), max(id) FROM grows.orders'), '7|8', 'later ones are read');
+is(sql(q{SELECT count(*) FROM tapdata.dead_letters WHERE pipeline = 'grows'}), 1, 'which is told once');
 is(sql(q{SELECT change->>'record', change->>'data' ~ 'six', sqlstate, error ~ 'id' FROM tapdata.dead_letters WHERE pipeline = 'grows'}),
 	'2|t|22P02|t', 'it is a dead letter');
 like(sql(q{SELECT change->>'url' FROM tapdata.dead_letters WHERE pipeline = 'grows' LIMIT 1}), qr{^http://.*/orders$}, 'that says where it was');
