@@ -264,7 +264,7 @@ read_value(AvroRead *read, const TapAvroNode *node)
 const char *
 tap_avro_to_json(const TapAvroSchema *schema, const char *bytes, Size *length)
 {
-	AvroRead	read = {bytes, bytes + *length, 0};
+	AvroRead	read = {.next = bytes,.end = bytes + *length};
 
 	initStringInfo(&read.out);
 	read_value(&read, schema->root);
