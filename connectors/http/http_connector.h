@@ -71,11 +71,11 @@ typedef struct TapHttpRequest
 	const char *body;			/* NULL: none */
 	Size		length;
 	const char *idempotency_key;	/* or NULL */
-	const char *url;			/* path and query at the session's host, as they
-								 * stand in a URL, instead of the URI's path; or
-								 * NULL */
-	const char *foreign_url;	/* a whole URL, to which nothing of the session's
-								 * login is sent; or NULL */
+	const char *url;			/* path and query at the session's host, as
+								 * they stand in a URL, instead of the URI's
+								 * path; or NULL */
+	const char *foreign_url;	/* a whole URL, to which nothing of the
+								 * session's login is sent; or NULL */
 	List	   *headers;		/* of char *: further ones, "Name: value" */
 	bool		compressed;		/* the answer may be; its limit is of what it
 								 * is then */

@@ -71,8 +71,8 @@ typedef struct TapHttpPath TapHttpPath;
 typedef struct TapHttpEndpoint
 {
 	char	   *name;			/* of the table */
-	char	   *path;			/* behind the URI's path, with its leading slash;
-								 * NULL: the URI's path itself */
+	char	   *path;			/* behind the URI's path, with its leading
+								 * slash; NULL: the URI's path itself */
 	char	   *query;			/* escaped, without "?"; or NULL */
 	TapHttpFormat format;
 	TapHttpPath *records;		/* NULL: the whole answer */
@@ -277,8 +277,8 @@ typedef struct TapHttpPage
 	bool		failed;			/* reading it was an error */
 	int64		nrecords;		/* read so far */
 	TapHttpSlice raw;			/* JSON and NDJSON: the record read last */
-	TapHttpSlice record;		/* the same in the database's encoding, when it
-								 * was converted */
+	TapHttpSlice record;		/* the same in the database's encoding, when
+								 * it was converted */
 	bool		missing;		/* the path of records leads to nothing */
 } TapHttpPage;
 
@@ -326,8 +326,10 @@ extern void tap_http_page_raise(const char *url, char *detail) __attribute__((no
 /* Where a poll is among its pages. */
 typedef struct TapHttpPlace
 {
-	char	   *url;			/* of the page as a whole; NULL: the endpoint's */
-	char	   *token;			/* of pagination by cursor; NULL: the first page */
+	char	   *url;			/* of the page as a whole; NULL: the
+								 * endpoint's */
+	char	   *token;			/* of pagination by cursor; NULL: the first
+								 * page */
 	int64		number;			/* of the page, or offset of the first record */
 	int64		pages;			/* read before */
 } TapHttpPlace;
@@ -365,8 +367,8 @@ typedef struct TapHttpTable
 	TapSourceTable *source;
 	TapRecordReader *reader;	/* NULL: not for reading */
 	TupleTableSlot *slot;
-	AttrNumber *fields;			/* CSV: the column of each of nfields fields; 0:
-								 * none */
+	AttrNumber *fields;			/* CSV: the column of each of nfields fields;
+								 * 0: none */
 	int			nfields;
 	AttrNumber	cursor;			/* column of the cursor; 0: none */
 } TapHttpTable;
@@ -419,13 +421,15 @@ extern void tap_http_table_close(TapHttpTable *table);
 /* How far an endpoint was read; texts are in the poll's context. */
 typedef struct TapHttpState
 {
-	char	   *cursor;			/* the largest of all polls that ended; or NULL */
+	char	   *cursor;			/* the largest of all polls that ended; or
+								 * NULL */
 	char	   *largest;		/* of the poll under way and before; or NULL */
 	char	   *since;			/* parameter of the poll under way; or NULL */
 	char	   *etag;			/* of the last answer that was all of it */
 	char	   *modified;
 	char	   *validated;		/* what was asked for then */
-	TimestampTz polled_at;		/* when the last poll that ended began; 0: none */
+	TimestampTz polled_at;		/* when the last poll that ended began; 0:
+								 * none */
 	bool		under_way;		/* place is where the poll goes on */
 	TapHttpPlace place;
 } TapHttpState;
@@ -461,14 +465,15 @@ typedef struct TapHttpPoll
 	TapHttpStep step;
 	TimestampTz next_at;
 	TimestampTz began_at;		/* of the poll under way */
-	TimestampTz covered;		/* began_at of the last poll that ended; 0: none
-								 * is known of */
+	TimestampTz covered;		/* began_at of the last poll that ended; 0:
+								 * none is known of */
 	bool		resumed;		/* goes on where a former session was */
 	bool		unchanged;		/* 304 */
 	bool		in_txn;
 	bool		comparing;
 	bool		compared;
-	bool		extended;		/* columns came, and what is in them is not read */
+	bool		extended;		/* columns came, and what is in them is not
+								 * read */
 	List	   *rejects;		/* records that are dead letters already */
 	bool		record_is_due;	/* read, and to be told behind a SCHEMA event */
 	TapHttpPage *page;			/* NULL: there is none */

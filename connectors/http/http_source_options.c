@@ -26,7 +26,8 @@ typedef struct Settings
 {
 	const TapOptions *connection;
 	const TapOptions *pipeline; /* or NULL */
-	TapHttpSlice object;		/* what is said of this one; text NULL: nothing */
+	TapHttpSlice object;		/* what is said of this one; text NULL:
+								 * nothing */
 	const char *name;			/* of the endpoint */
 } Settings;
 

@@ -14,7 +14,7 @@
 
 List *
 tap_http_add_check(List *checks, const char *name, bool ok, bool required, char *detail,
-		  const char *hint, int sqlstate)
+				   const char *hint, int sqlstate)
 {
 	TapCheck   *check = palloc0(sizeof(TapCheck));
 
@@ -36,7 +36,7 @@ check_options(const TapSessionArgs *args, List *checks)
 	if (conflict == NULL)
 		return checks;
 	return tap_http_add_check(checks, "options", false, true, conflict, hint,
-					 ERRCODE_INVALID_PARAMETER_VALUE);
+							  ERRCODE_INVALID_PARAMETER_VALUE);
 }
 
 /* A password that anybody on the way can read. */
@@ -54,7 +54,7 @@ check_clear_text(TapSession *session, List *checks)
 	if (session->settings.tls || !secret)
 		return checks;
 	return tap_http_add_check(checks, "tls", false, false, "secrets are sent without TLS",
-					 "Works, but everybody on the way to the target can read them; begin the URI with https://.", 0);
+							  "Works, but everybody on the way to the target can read them; begin the URI with https://.", 0);
 }
 
 static const char *
@@ -77,28 +77,28 @@ check_server(TapSession *session, List *checks)
 
 	if (answer->status == 0)
 		return tap_http_add_check(checks, "reachable", false, true,
-						 psprintf("%s: %s", place, answer->error),
-						 answer->for_good ?
-						 "Check the options \"ssl_mode\" and \"ssl_ca\" of the connection, and the certificate of the target." :
-						 "Check host and port of the connection's URI, and that the target runs and can be reached from the hub.",
-						 answer->for_good ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION :
-						 ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION);
+								  psprintf("%s: %s", place, answer->error),
+								  answer->for_good ?
+								  "Check the options \"ssl_mode\" and \"ssl_ca\" of the connection, and the certificate of the target." :
+								  "Check host and port of the connection's URI, and that the target runs and can be reached from the hub.",
+								  answer->for_good ? ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION :
+								  ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION);
 	checks = tap_http_add_check(checks, "reachable", true, true,
-					   psprintf("%s%s", place, session->settings.tls ? ", TLS" : ""), NULL, 0);
+								psprintf("%s%s", place, session->settings.tls ? ", TLS" : ""), NULL, 0);
 	wrong = session->dialect->recognize(session, &detail);
 	MemoryContextSwitchTo(context);
 	if (answer->status == 401 || answer->status == 407 ||
 		(wrong != NULL && (strstr(wrong, "status 401") || strstr(wrong, "status 403") ||
 						   strstr(wrong, "status 407"))))
 		return tap_http_add_check(checks, "login", false, true,
-						 pstrdup(wrong ? wrong : tap_http_describe_answer(session, answer)),
-						 login_hint(session), ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
+								  pstrdup(wrong ? wrong : tap_http_describe_answer(session, answer)),
+								  login_hint(session), ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION);
 	checks = tap_http_add_check(checks, "login", true, true,
-					   session->args.uri->user ? psprintf("as %s", session->args.uri->user) :
-					   "without a user", NULL, 0);
+								session->args.uri->user ? psprintf("as %s", session->args.uri->user) :
+								"without a user", NULL, 0);
 	return tap_http_add_check(checks, "kind", wrong == NULL, true, detail && wrong == NULL ? detail : pstrdup(wrong),
-					 "Check the URI's scheme and port, or the option \"dialect\"; http:// and https:// alone are for webhooks.",
-					 ERRCODE_FDW_ERROR);
+							  "Check the URI's scheme and port, or the option \"dialect\"; http:// and https:// alone are for webhooks.",
+							  ERRCODE_FDW_ERROR);
 }
 
 static List *
@@ -106,7 +106,7 @@ run_checks(TapSession *session, List *checks)
 {
 	if (session->dialect == &tap_http_webhook)
 		checks = tap_http_add_check(checks, "target", true, false,
-						   psprintf("webhook, %s", session->settings.method), NULL, 0);
+									psprintf("webhook, %s", session->settings.method), NULL, 0);
 	checks = check_clear_text(session, checks);
 	return check_server(session, checks);
 }
@@ -116,9 +116,9 @@ static List *
 error_as_check(List *checks, const ErrorData *edata)
 {
 	return tap_http_add_check(checks, "request", false, true,
-					 psprintf("%s%s%s", edata->message, edata->detail ? ": " : "",
-							  edata->detail ? edata->detail : ""),
-					 edata->hint, edata->sqlerrcode);
+							  psprintf("%s%s%s", edata->message, edata->detail ? ": " : "",
+									   edata->detail ? edata->detail : ""),
+							  edata->hint, edata->sqlerrcode);
 }
 
 List *
