@@ -6,7 +6,8 @@
 # of tapdata.pull() until its table streams, indexes included; the other one from CREATE
 # SUBSCRIPTION until its table is ready, into a table with its primary key there from
 # the start, as table synchronisation wants it. The table without key is copied whole by
-# one worker, at an exact position.
+# one worker, at an exact position, and gets an index of whole rows, which a subscription
+# does without.
 
 package Bench::PostgresCopy;
 
@@ -25,7 +26,7 @@ sub run
 	my @results;
 
 	$machine->{hub}->run($machine->connect_postgres('taken', 'publisher', 'postgres'));
-	for my $case ([ 'from PostgreSQL: snapshot', 1.5, 1 ], [ 'same without a key', 1.0, 0 ])
+	for my $case ([ 'from PostgreSQL: snapshot', 1.5, 1 ], [ 'from PostgreSQL: without key', 0.75, 0 ])
 	{
 		my ($name, $wanted, $key) = @$case;
 
