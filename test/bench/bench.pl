@@ -20,6 +20,7 @@ use Bench::Kafka;
 use Bench::KafkaSource;
 use Bench::Latency;
 use Bench::Machine;
+use Bench::Mainframe;
 use Bench::Memory;
 use Bench::Outgoing;
 use Bench::PostgresCopy;
@@ -38,8 +39,9 @@ my %parts = (
 	'kafka-source' => \&Bench::KafkaSource::run,
 	'postgres-snapshot' => \&Bench::PostgresCopy::run,
 	'postgres-stream' => \&Bench::PostgresStream::run,
-	csv => \&Bench::Files::run);
-my @order = qw(copy backlog latency memory idle decode outgoing kafka kafka-source postgres-snapshot postgres-stream csv);
+	csv => \&Bench::Files::run,
+	mainframe => \&Bench::Mainframe::run);
+my @order = qw(copy backlog latency memory idle decode outgoing kafka kafka-source postgres-snapshot postgres-stream csv mainframe);
 my $machine;
 
 END

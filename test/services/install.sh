@@ -48,7 +48,7 @@ packages_of()
 			;;
 		bench)
 			echo mariadb-server mariadb-client libdbi-perl libdbd-mariadb-perl libdbd-pg-perl \
-				procps util-linux kcat maven default-jre-headless
+				procps util-linux kcat maven default-jre-headless gnucobol3
 			;;
 		format) echo pg-bsd-indent ;;
 		fuzz) echo clang ;;
