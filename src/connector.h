@@ -451,10 +451,10 @@ typedef struct TapCore
 	List	   *(*option_keys) (const TapOptions *options, const char *prefix);
 
 	/*
-	 * When somebody last began to wait() for the pipeline, by the hub's clock;
-	 * 0: nobody has.  The process is woken up for it.  For a source that looks
-	 * for what is new only from time to time: a good moment to look.  Only for
-	 * the session that streams.
+	 * When somebody last began to wait() for the pipeline, by the hub's
+	 * clock; 0: nobody has.  The process is woken up for it.  For a source
+	 * that looks for what is new only from time to time: a good moment to
+	 * look.  Only for the session that streams.
 	 */
 	TimestampTz (*awaited) (void);
 } TapCore;
@@ -755,14 +755,14 @@ typedef struct TapSinkCallbacks
 	 * Create the target of a hub table if it is missing, check it if it is
 	 * there; old is NULL and old_data too.  known: rows of the table were
 	 * sent before and no copy replaces them now, so that it is an error that
-	 * the target is gone: a new one would lack them.  Or follow a change of the hub
-	 * table's format from old, as the option "ddl" says; old_data is NULL if
-	 * that was told to an earlier session, which then may have followed
-	 * already.  Called before the first change in that format; changes in the
-	 * old format may still come if there is old_data.  Everything written
-	 * before is durable then.  Returns what shall come back as
-	 * TapOutChange.table_data, in the session's memory; table lives as long
-	 * as the session.
+	 * the target is gone: a new one would lack them.  Or follow a change of
+	 * the hub table's format from old, as the option "ddl" says; old_data is
+	 * NULL if that was told to an earlier session, which then may have
+	 * followed already.  Called before the first change in that format;
+	 * changes in the old format may still come if there is old_data.
+	 * Everything written before is durable then.  Returns what shall come
+	 * back as TapOutChange.table_data, in the session's memory; table lives
+	 * as long as the session.
 	 */
 	void	   *(*prepare_table) (TapSession *session, const TapSourceTable *table,
 								  const TapSourceTable *old, void *old_data,
