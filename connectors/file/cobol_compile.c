@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cobol_private.h"
 
@@ -404,7 +405,7 @@ is_wanted(const CobolCompiler *compiler, const TapCobolItem *record)
 	char		buffer[32];
 
 	if (compiler->wish->record != NULL)
-		return strcmp(tap_copybook_name(record, buffer, sizeof(buffer)), compiler->wish->record) == 0;
+		return strcasecmp(tap_copybook_name(record, buffer, sizeof(buffer)), compiler->wish->record) == 0;
 	return record->level != 77;
 }
 

@@ -38,6 +38,9 @@ take_token(CobolCompiler *compiler, CopybookTokenKind kind, const char *text)
 static void
 fail(CobolCompiler *compiler, const char *why)
 {
+	if (compiler->condition != NULL)
+		tap_copybook_fail(&compiler->parser, compiler->item->line, compiler->item->column, NULL,
+						  "the condition %.60s has %s", compiler->condition->name, why);
 	tap_copybook_fail(&compiler->parser, 0, compiler->parser.token.column,
 					  "A condition looks like REC-TYPE = 'B' AND NOT (LEN > 10 OR IS-OLD).",
 					  "%s in a condition at character %d", why, compiler->parser.token.column);
@@ -196,11 +199,13 @@ make_range(CobolCompiler *compiler, const TapCobolItem *item, const TapCobolLite
 
 /* The tests of a condition's values (level 88). */
 static const TapCobolTest *
-test_of_ranges(CobolCompiler *compiler, const TapCobolItem *item, const TapCobolRange *range)
+test_of_values(CobolCompiler *compiler, const TapCobolItem *item, const TapCobolCondition *condition)
 {
 	const TapCobolTest *all = NULL;
 
-	for (; range != NULL; range = range->next)
+	compiler->condition = condition;
+	compiler->item = item;
+	for (const TapCobolRange *range = condition->ranges; range != NULL; range = range->next)
 	{
 		TapCobolTest *test = make_range(compiler, item, &range->low);
 
@@ -208,6 +213,7 @@ test_of_ranges(CobolCompiler *compiler, const TapCobolItem *item, const TapCobol
 		set_end(compiler, test, &range->high, true);
 		all = tap_cobol_combine(compiler, false, all, test);
 	}
+	compiler->condition = NULL;
 	return all;
 }
 
@@ -222,7 +228,7 @@ tap_cobol_labels(CobolCompiler *compiler, const TapCobolOp *op)
 		TapCobolLabel *label = tap_copybook_get(&compiler->parser, sizeof(TapCobolLabel));
 
 		label->name = condition->name;
-		label->test = test_of_ranges(compiler, op->item, condition->ranges);
+		label->test = test_of_values(compiler, op->item, condition);
 		*next = label;
 		next = &label->next;
 	}
@@ -383,7 +389,7 @@ take_primary(CobolCompiler *compiler, int depth)
 	if (compiler->parser.token.kind != COPYBOOK_WORD || condition == NULL)
 		return take_relation(compiler);
 	tap_copybook_advance(&compiler->parser);
-	test = test_of_ranges(compiler, item, condition->ranges);
+	test = test_of_values(compiler, item, condition);
 	set_marks(test, tap_cobol_mark(compiler, item));
 	return test;
 }

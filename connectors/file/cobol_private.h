@@ -61,6 +61,8 @@ typedef struct CobolCompiler
 	const TapCobolTest **test_of;	/* by the number of an item: when it is
 									 * read, if that was said */
 	int			in_json;		/* depth of tables of groups */
+	const TapCobolCondition *condition; /* whose values are compiled, */
+	const TapCobolItem *item;	/* and its item; NULL: a text of the user */
 } CobolCompiler;
 
 /* Fill in how an elementary item is read, or a group as text. */

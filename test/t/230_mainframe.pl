@@ -197,6 +197,18 @@ pulled('bdw', "$folder/blocks/orders.bin", { %orders, format => 'bdw', record =>
 $order_lines =~ s/ amount,//;
 is_deeply(orders_of('bdw.orders'), [ grep { /^O/ } @sorted ], 'blocks, and only one kind of record');
 
+# A file that grows within a block, and a pipeline that starts again there.
+my $half = 4 + (unpack 'n', substr $blocks, 4, 2);
+mkdir "$folder/growing";
+write_file("$folder/growing/orders.bin", substr $blocks, 0, $half);
+pulled('growing', "$folder/growing/orders.bin", { %orders, format => 'bdw' });
+is(sql('SELECT count(*) FROM growing.orders'), 1, 'the beginning of a block');
+sql("SELECT tapdata.stop('growing')");
+append_to_file("$folder/growing/orders.bin", substr $blocks, $half);
+sql("SELECT tapdata.start('growing')");
+caught_up($hub, 'growing');
+is(sql('SELECT count(*) FROM growing.orders'), 53, 'and the rest');
+
 # --- lines ---------------------------------------------------------------------------------------
 
 my @labels = Tapdata::Cobol->compile('labels')->run("$folder/labels.dat");

@@ -422,6 +422,8 @@ test_records(void)
 	one.record = "B";
 	is_text(record_of(text, &ibm, &one, RECORD("\xC2\xF4\xF2\xE9")), "k=B;v=42Z;", "only one is wanted");
 	is_text(record_of(text, &ibm, &one, RECORD("\xC1\xF4\xF2")), "! other at 0", "another");
+	one.record = "b";
+	is_text(record_of(text, &ibm, &one, RECORD("\xC2\xF4\xF2\xE9")), "k=B;v=42Z;", "its name in lower case");
 	one.record = "D";
 	is_text(record_of(text, &ibm, &one, RECORD("")), "the copybook has no record D", "a record that is not there");
 }
@@ -437,6 +439,8 @@ test_names(void)
 			"r_a=A;r_a_2=B;r_r_a=C;", "numbered names");
 	is_text(record_of("01 R. 05 S PIC X. 88 OPEN-S VALUE 'A' THRU 'C'. 88 GONE VALUE 'D' SPACE. 05 N PIC S9(3) COMP-3. 88 NONE VALUE 0. 88 MUCH VALUE 100 THRU 999.",
 					  &ibm, &labels, RECORD("\xC2\x12\x3C")), "s=B;(OPEN-S)n=123;(MUCH)", "conditions");
+	is_text(record_of("01 R. 05 S PIC X. 88 TOO-LONG VALUE 'AB'.", &ibm, &labels, RECORD("\xC2")),
+			"the condition TOO-LONG has a literal that is longer than the item", "a condition that cannot be");
 }
 
 static void
