@@ -10,7 +10,6 @@
 #include "file_connector.h"
 
 #include <limits.h>
-#include <sys/stat.h>
 
 #include "fmgr.h"
 #include "utils/memutils.h"
@@ -23,7 +22,6 @@ PG_MODULE_MAGIC;
 const TapCore *tap_file_core;
 
 static const char *const schemes[] = {"file", NULL};
-static const char *const modes[] = {"append", "upsert", "replace", NULL};
 static const char *const compressions[] = {"auto", "none", "gzip", "zstd", NULL};
 
 static const TapOption options[] = {
@@ -44,7 +42,7 @@ static const TapOption options[] = {
 		.name = "mode",
 		.type = TAP_OPTION_ENUM,
 		.scope = TAP_SCOPE_CONNECTION,
-		.values = modes,
+		.values = tap_file_modes,
 		.help = "what rows do: append, upsert by key, or replace the table by the newest file; by default append without a key, replace for one file, upsert for several"
 	},
 	{

@@ -27,6 +27,8 @@
 
 #include "postgres.h"
 
+#include <sys/stat.h>
+
 #include "connector.h"
 #include "decompress.h"
 #include "file_format.h"
@@ -156,7 +158,10 @@ extern List *tap_file_tables_given(const char *json);
 /* Columns by their names, divided by commas.  List of char *. */
 extern List *tap_file_key_split(const char *value);
 
-/* Of a value of the option "mode". */
+/* The values of the option "mode", in the order of TapFileMode; ends with NULL. */
+extern const char *const tap_file_modes[];
+
+/* Of such a value.  Raises ERRCODE_INVALID_PARAMETER_VALUE. */
 extern TapFileMode tap_file_mode(const char *value);
 
 /* ---- file_table.c ---- */
@@ -206,6 +211,9 @@ extern TapSourceTable *tap_file_table_from_definition(TapSession *session,
  * be read.
  */
 extern List *tap_file_list(TapSession *session, const TapFileTable *table, int64 *newest);
+
+/* All but the path, of what stat() says. */
+extern void tap_file_found_set(TapFileFound *found, const struct stat *status);
 
 /* The folders that hold the files of a table.  List of char *. */
 extern List *tap_file_list_folders(const TapFileTable *table);

@@ -17,7 +17,6 @@
 
 #include <fnmatch.h>
 #include <glob.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "miscadmin.h"
@@ -149,8 +148,8 @@ nanoseconds(const struct timespec *time)
 	return time->tv_sec * INT64CONST(1000000000) + time->tv_nsec;
 }
 
-static void
-found_of(TapFileFound *found, const struct stat *status)
+void
+tap_file_found_set(TapFileFound *found, const struct stat *status)
 {
 	found->inode = status->st_ino;
 	found->size = status->st_size;
@@ -181,7 +180,7 @@ look_at(TapSession *session, char *path, int64 *newest)
 	}
 	found = palloc0(sizeof(TapFileFound));
 	found->path = path;
-	found_of(found, &status);
+	tap_file_found_set(found, &status);
 	*newest = Max(*newest, found->ctime);
 	return found;
 }

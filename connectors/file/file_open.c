@@ -15,7 +15,6 @@
 #include "file_connector.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "access/xact.h"
@@ -136,10 +135,7 @@ check_opened(TapSession *session, TapFileHandle *handle, const char **reason)
 		*reason = "it is not an ordinary file";
 		return false;
 	}
-	handle->found.inode = status.st_ino;
-	handle->found.size = status.st_size;
-	handle->found.mtime = status.st_mtim.tv_sec * INT64CONST(1000000000) + status.st_mtim.tv_nsec;
-	handle->found.ctime = status.st_ctim.tv_sec * INT64CONST(1000000000) + status.st_ctim.tv_nsec;
+	tap_file_found_set(&handle->found, &status);
 	return true;
 }
 

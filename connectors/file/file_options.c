@@ -22,7 +22,7 @@ static const char *const own_options[] = {
 	"encoding", "columns", "skip_rows", "compression", NULL
 };
 
-static const char *const modes[] = {"append", "upsert", "replace", NULL};
+const char *const tap_file_modes[] = {"append", "upsert", "replace", NULL};
 
 /* ---------------------------------------------------------------------
  * Values
@@ -56,9 +56,9 @@ tap_file_option_bool(TapSession *session, const TapFileTable *table, const char 
 TapFileMode
 tap_file_mode(const char *value)
 {
-	for (int i = 0; modes[i] != NULL; i++)
+	for (int i = 0; tap_file_modes[i] != NULL; i++)
 	{
-		if (strcmp(modes[i], value) == 0)
+		if (strcmp(tap_file_modes[i], value) == 0)
 			return (TapFileMode) i;
 	}
 	ereport(ERROR,

@@ -9,8 +9,6 @@
  */
 #include "file_stream.h"
 
-#include <sys/stat.h>
-
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -443,11 +441,13 @@ tap_file_read_next(TapSession *session, TapFileRead *read, Size *bytes)
 static void
 check_replaced(TapFileRead *read)
 {
-	TapFileFound *before = &read->entry->found;
+	const TapFileFound *before = &read->entry->found;
+	TapFileFound now = {0};
 	struct stat status;
 
-	if (fstat(read->handle->fd, &status) == 0 && status.st_size == before->size &&
-		status.st_mtim.tv_sec * INT64CONST(1000000000) + status.st_mtim.tv_nsec == before->mtime)
+	if (fstat(read->handle->fd, &status) == 0)
+		tap_file_found_set(&now, &status);
+	if (now.size == before->size && now.mtime == before->mtime)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),

@@ -17,9 +17,6 @@
  */
 #include "file_connector.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include "storage/fd.h"
 #include "utils/memutils.h"
 
