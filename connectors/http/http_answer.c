@@ -100,6 +100,30 @@ tap_http_describe_answer(TapSession *session, const TapHttpAnswer *answer)
 	return psprintf("HTTP status %ld: %s", answer->status, body);
 }
 
+char *
+tap_http_answer_header(const TapHttpAnswer *answer, const char *name)
+{
+	StringInfoData value;
+	Size		length = strlen(name);
+	const char *line = answer->headers;
+
+	initStringInfo(&value);
+	for (; line != NULL && *line != '\0'; line += strcspn(line, "\n"), line += (*line == '\n'))
+	{
+		const char *text = line + length + 1;
+		int			bytes;
+
+		if (pg_strncasecmp(line, name, length) != 0 || line[length] != ':')
+			continue;
+		text += strspn(text, " \t");
+		bytes = (int) strcspn(text, "\r\n");
+		while (bytes > 0 && (text[bytes - 1] == ' ' || text[bytes - 1] == '\t'))
+			bytes--;
+		appendStringInfo(&value, "%s%.*s", value.len > 0 ? ", " : "", bytes, text);
+	}
+	return value.len > 0 ? value.data : NULL;
+}
+
 static void
 raise_login(TapSession *session, const TapHttpAnswer *answer)
 {

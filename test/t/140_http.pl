@@ -343,8 +343,12 @@ for my $case (
 
 	sql_fails($hub, "SELECT tapdata.publish('bad', 'hook', ARRAY['s.*'], '$options')", $sqlstate, $pattern, $options);
 }
-sql_fails($hub, q{SELECT tapdata.pull('bad', 'hook', ARRAY['s.*'])}, '0A000', qr/source|pull/, 'no source');
+sql_fails($hub, q{SELECT tapdata.pull('bad', 'hook', ARRAY['*'])}, '22023', qr/names no endpoint to read/, 'a webhook is no source');
+sql("SELECT tapdata.connect('search', '" . $server->uri('elasticsearch+http') . "')");
+sql_fails($hub, q{SELECT tapdata.pull('bad', 'search', ARRAY['*'])}, '22023', qr/is a target, not a source/, 'nor is Elasticsearch');
+sql_fails($hub, q{SELECT tapdata.discover('search')}, '0A000', qr/is a target, not a source/, 'which has no tables to show');
+sql_fails($hub, q{SELECT tapdata.publish('bad', 'search', ARRAY['s.*'], '{"interval": "5s"}')}, '22023', qr/interval/, 'options of a source');
 
-sql_ok($hub, q{SELECT source, sink FROM tapdata.connectors WHERE name = 'http'}, 'f|t', 'it is a target');
+sql_ok($hub, q{SELECT source, sink FROM tapdata.connectors WHERE name = 'http'}, 't|t', 'it is a source and a target');
 
 done_testing();
