@@ -92,7 +92,7 @@ number_kind(const TapJsonValue *value)
 		return SEEN_TEXT;
 	if (!value->whole)
 		return SEEN_DECIMAL;
-	return value->length <= 18 ? SEEN_INT : SEEN_LONG_INT;
+	return value->length - (value->text[0] == '-') <= 18 ? SEEN_INT : SEEN_LONG_INT;
 }
 
 static bool

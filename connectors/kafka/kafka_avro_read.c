@@ -16,13 +16,21 @@
 #include "lib/stringinfo.h"
 
 #define MOST_DEPTH		64
-#define MOST_JSON		(64 * 1024 * 1024)
+
+/*
+ * What the JSON may be long, for items of an array can be no bytes at all: a
+ * few bytes could say that there are billions.
+ */
+#define FREE_JSON		(1024 * 1024)
+#define JSON_BY_BYTE	256
+#define MOST_JSON		(256 * 1024 * 1024)
 
 typedef struct AvroRead
 {
 	const char *next;
 	const char *end;
 	int			depth;
+	Size		most_json;
 	StringInfoData out;
 } AvroRead;
 
@@ -215,7 +223,7 @@ read_value(AvroRead *read, const TapAvroNode *node)
 {
 	if (++read->depth > MOST_DEPTH)
 		refuse("it is nested too deeply");
-	if (read->out.len > MOST_JSON)
+	if (read->out.len > read->most_json)
 		refuse("it is too large");
 	switch (node->kind)
 	{
@@ -266,6 +274,7 @@ tap_avro_to_json(const TapAvroSchema *schema, const char *bytes, Size *length)
 {
 	AvroRead	read = {.next = bytes,.end = bytes + *length};
 
+	read.most_json = Min(FREE_JSON + *length * JSON_BY_BYTE, MOST_JSON);
 	initStringInfo(&read.out);
 	read_value(&read, schema->root);
 	if (read.next != read.end)

@@ -68,7 +68,7 @@ extern TapAvroSchema *tap_avro_parse(const char *text, Size length);
  * The JSON of a value, zero-terminated, in the current context; *length is the
  * number of bytes, and set to the text's length.  Raises errors of class 22 for
  * bytes that are not such a value, and for values that are nested more than 64
- * deep or become more than 64 MB.
+ * deep or become much longer than their bytes.
  */
 extern const char *tap_avro_to_json(const TapAvroSchema *schema, const char *bytes,
 									Size *length);
