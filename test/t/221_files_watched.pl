@@ -86,6 +86,21 @@ $begun->add('begun.csv', "1,a\n");
 caught_up($hub, 'begun');
 rows_are('begun.begun', '1', 'a file whose header came in pieces');
 
+# nobody waits, and nothing is looked at by the clock: the kernel tells
+my $told = Tapdata::Files->new;
+mkdir $told->path($_) or die for qw(a b);
+$told->write('a/day.csv', "id\n1\n");
+pull_files($hub, 'told', $told->uri('*/day.csv'), '{"poll_ms": 86400000}');
+wait_for_sql($hub, q{SELECT count(*) FROM told.day}, '1');
+$told->write('b/day.csv', "id\n2\n");
+wait_for_sql($hub, q{SELECT count(*) FROM told.day}, '2');
+$told->add('a/day.csv', "3\n");
+wait_for_sql($hub, q{SELECT count(*) FROM told.day}, '3');
+mkdir $told->path('c') or die;
+$told->write('c/day.csv', "id\n4\n");
+caught_up($hub, 'told');
+rows_are('told.day', '1 2 3 4', 'files of several folders, also of one that comes later');
+
 # --- one that is still being written ---------------------------------------------------
 
 my $slow = Tapdata::Files->new;
