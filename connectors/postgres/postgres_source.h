@@ -9,7 +9,8 @@
  *	  postgres_source_slot.c	publications and replication slots
  *	  postgres_source_types.c	types of the source as types of the hub
  *	  postgres_source_create.c	types of the source made in the hub
- *	  postgres_source_table.c	formats of tables: of the catalog, as text
+ *	  postgres_source_table.c	formats of tables: of the catalog, for the core
+ *	  postgres_source_format.c	formats of tables as text, and back
  *	  postgres_source_test.c	the checks of a source
  *	  postgres_source_value.c	values, binary or text, as Datums
  *	  postgres_snapshot.c		chunks, and copies by COPY
@@ -214,9 +215,6 @@ typedef struct TapPgFormat
 /* Read formats; those of tables that are gone are left out.  List of TapPgFormat *. */
 extern List *tap_pg_read_formats(TapSession *session, List *names);
 
-extern char *tap_pg_format_text(const TapPgFormat *format);
-extern TapPgFormat *tap_pg_format_parse(const TapTableName *name, const char *text);
-
 /* The format of a table that the core handed back. */
 extern TapPgFormat *tap_pg_format_of(TapSourceTable *table);
 
@@ -236,6 +234,12 @@ extern void tap_pg_end_lookups(bool begun);
 /* Callbacks. */
 extern List *tap_pg_list_tables(TapSession *session);
 extern List *tap_pg_describe_tables(TapSession *session, List *names);
+
+/* ---- postgres_source_format.c ---- */
+
+/* In the current context. */
+extern char *tap_pg_format_text(const TapPgFormat *format);
+extern TapPgFormat *tap_pg_format_parse(const TapTableName *name, const char *text);
 
 /* ---- postgres_source_value.c ---- */
 
