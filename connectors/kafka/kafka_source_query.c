@@ -12,8 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long the brokers may take to answer, and one round of waiting for it. */
-#define ANSWER_TIMEOUT_MS	15000
+/*
+ * How long the brokers may be silent, or without a leader for a partition, and
+ * one round of waiting.
+ */
+#define ANSWER_TIMEOUT_MS	8000
+#define LEADER_TIMEOUT_MS	30000
 #define ROUND_MS			1000
 #define LAST_ROUND_MS		4000
 #define PAUSE_US			100000
@@ -180,14 +184,16 @@ run_query(TapKafkaJob *job, rd_kafka_t *rk)
 	Query	   *query = job->data;
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
 	bool		settled = false;
-	int64		until = now_ms() + ANSWER_TIMEOUT_MS;
+	int64		began = now_ms();
+	int			round_ms = ROUND_MS;
 
-	for (int round_ms = ROUND_MS; !settled && !*job->stop && now_ms() < until;
-		 round_ms = Min(round_ms * 2, LAST_ROUND_MS))
+	while (!settled && !*job->stop &&
+		   now_ms() - began < (is_silence(code) ? ANSWER_TIMEOUT_MS : LEADER_TIMEOUT_MS))
 	{
 		settled = ask_once(query, rk, round_ms, &code);
 		if (!settled && !is_silence(code))
 			usleep(PAUSE_US);
+		round_ms = Min(round_ms * 2, LAST_ROUND_MS);
 	}
 	if (!settled && code == RD_KAFKA_RESP_ERR_NO_ERROR)
 		code = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;

@@ -40,6 +40,9 @@ tap_kafka_stream_start(TapSession *session, const TapStreamArgs *args)
 	source->batch = palloc(sizeof(rd_kafka_message_t *) * BATCH_MESSAGES);
 	source->next_refresh = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), source->refresh_ms);
 	tap_kafka_topics_start(session, args);
+
+	/* that it took several attempts to get here is no news any more */
+	session->client->all_down = false;
 }
 
 void

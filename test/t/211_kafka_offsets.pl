@@ -19,7 +19,6 @@ my $kafka = Tapdata::Kafka->start(arguments => ['log.cleaner.backoff.ms=200']);
 my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 300ms\n");
 
 foreach my $test (
-	['a long position' => \&long_position],
 	['where to start' => \&starts],
 	['a pipeline goes on where it was' => \&goes_on],
 	['partitions' => \&partitions],

@@ -88,7 +88,7 @@ sub start_producer
 		my $key = $id % 97;
 
 		print $kcat "$key\t{\"id\": $id, \"k\": $key, \"v\": \"value $id\"}\n";
-		sleep 0.005 if $id % 10 == 0;
+		sleep 0.05 if $id % 10 == 0;
 	}
 	close $kcat;
 	POSIX::_exit(0);

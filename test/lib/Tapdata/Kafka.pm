@@ -189,6 +189,9 @@ sub create_topic
 
 	$self->tool(
 		'org.apache.kafka.tools.TopicCommand', '--create', '--topic', $name,
+
+		# the tool asks again when a busy broker has not answered yet, and has created it
+		'--if-not-exists',
 		'--partitions', $arguments{partitions} || 1,
 		map { ('--config', "$_=$config->{$_}") } sort keys %$config);
 	return;
