@@ -73,7 +73,10 @@ next_bound(TapSession *session, const TapPgFormat *format, char *low, int64 chun
 	StringInfoData sql;
 	TapPgRows  *rows;
 
-	/* the literals are made of the one row only, not of all that are stepped over */
+	/*
+	 * the literals are made of the one row only, not of all that are stepped
+	 * over
+	 */
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT concat_ws(', '");
 	for (int i = 0; i < format->nkeys; i++)

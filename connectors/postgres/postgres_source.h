@@ -120,7 +120,8 @@ typedef struct TapPgTypeRow
 	Oid			oid;
 	char	   *schema;
 	char	   *name;
-	char		kind;			/* typtype, but a range is R, and r a table's row */
+	char		kind;			/* typtype, but a range is R, and r a table's
+								 * row */
 	Oid			base;			/* of a domain; a range's subtype; a
 								 * multirange's range */
 	int32		base_typmod;	/* of a domain */
