@@ -363,7 +363,8 @@ struct TapPgStream
 	bool		in_txn;			/* between BEGIN and COMMIT of the source */
 	bool		echo;			/* the transaction is left out */
 	bool		begun;			/* the core was told */
-	uint64		commit_lsn;		/* of that transaction */
+	uint32		xid;			/* of that transaction; 0: its commit is visible */
+	uint64		commit_lsn;
 	TimestampTz commit_time;
 	Size		bytes;			/* since the last event */
 
@@ -387,6 +388,12 @@ extern void tap_pg_stream_wait(TapSession *session, TapWait *wait);
 extern char *tap_pg_stream_position(TapSession *session);
 extern bool tap_pg_txn_covered(TapSession *session, const char *position);
 extern void tap_pg_acknowledge(TapSession *session, const char *position);
+
+/*
+ * Wait until the catalog shows what the transaction under way has done.  To be
+ * called before it is read for the stream.
+ */
+extern void tap_pg_stream_wait_visible(TapPgStream *stream);
 
 /* ---- postgres_stream_spool.c ---- */
 

@@ -36,6 +36,9 @@
 /* Without any answer for so long it is taken for dead. */
 #define SILENCE_MS			60000
 
+/* How soon to look again whether what was committed is visible at the source. */
+#define VISIBLE_AGAIN_MS	20
+
 /* While only others' transactions come, the position is told so often. */
 #define POSITION_MS			1000
 
@@ -471,12 +474,32 @@ is_echo(const TapPgStream *stream, const char *origin)
 		strncmp(origin + strlen(prefix), identity, slash - identity + 1) == 0;
 }
 
+/*
+ * What was committed is in the log, and here, before others at the source can
+ * see it; with synchronous replication there long before.
+ */
+void
+tap_pg_stream_wait_visible(TapPgStream *stream)
+{
+	while (stream->xid != 0 &&
+		   tap_pg_query(stream->session, "wait for a commit of the source",
+						"SELECT FROM pg_locks WHERE locktype = 'transactionid' AND transactionid = '%u' "
+						"AND mode = 'ExclusiveLock' AND granted", stream->xid)->nrows > 0)
+	{
+		(void) tap_pg_core->wait_socket(PGINVALID_SOCKET, 0, VISIBLE_AGAIN_MS);
+		if (TimestampDifferenceExceeds(stream->last_status, GetCurrentTimestamp(), STATUS_MS))
+			send_status(stream, false);
+	}
+	stream->xid = 0;
+}
+
 /* Between BEGIN and COMMIT, whichever way they come. */
 static void
 take_begin(TapPgStream *stream)
 {
 	stream->in_txn = true;
 	stream->begun = stream->echo = false;
+	stream->xid = stream->message.xid;
 	stream->commit_lsn = stream->message.lsn;
 	stream->commit_time = stream->message.time_us;
 }

@@ -113,6 +113,7 @@ tap_pg_stream_dropped(TapPgStream *stream, TapTableName *name)
 	if (table_data == NULL || definition == NULL ||
 		sscanf(definition, "T\t%u\t", &relid) != 1 || relid != message->relation)
 		return NULL;
+	tap_pg_stream_wait_visible(stream);
 	if (tap_pg_query(stream->session, "look for a table", "SELECT FROM pg_class WHERE oid = %u",
 					 message->relation)->nrows > 0)
 		return NULL;
@@ -129,6 +130,9 @@ tap_pg_stream_announced(TapPgStream *stream)
 	{
 		table->relid = stream->message.relation;
 		tap_pg_stream_describe(stream, table);
+
+		/* the core looks for a table that is new to it */
+		tap_pg_stream_wait_visible(stream);
 	}
 	return tap_pg_stream_ask(stream, table);
 }

@@ -524,9 +524,13 @@ follow_indexes(const TapPgStreamTable *table, const TapPgFormat *now, TapPgForma
 static TapPgFormat *
 follow_format(TapPgStream *stream, TapPgStreamTable *table)
 {
-	List	   *read = tap_pg_read_formats(stream->session, list_make1(&table->name));
-	const TapPgFormat *now = read == NIL ? NULL : linitial(read);
 	TapPgFormat *format = palloc(sizeof(TapPgFormat));
+	const TapPgFormat *now;
+	List	   *read;
+
+	tap_pg_stream_wait_visible(stream);
+	read = tap_pg_read_formats(stream->session, list_make1(&table->name));
+	now = read == NIL ? NULL : linitial(read);
 
 	if (now != NULL && now->relid != table->relid)
 		now = NULL;

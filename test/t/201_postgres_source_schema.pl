@@ -97,6 +97,21 @@ $hub->safe_psql('postgres', "SELECT tapdata.start('p')");
 caught_up($hub, 'p');
 same_as_source($hub, $source, 's.t', 's.t', 'changes of the format that were far behind', 'id, a, renamed, d, f');
 
+# a commit that is in the log, but waits to be visible at the source
+$source->safe_psql('postgres', "ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()");
+wait_for_sql($source, 'SHOW synchronous_standby_names', 'nobody');
+my $waiting = $source->background_psql('postgres');
+$waiting->query_until(qr/^started/m, q(
+\\echo started
+BEGIN; ALTER TABLE s.t ADD g text; INSERT INTO s.t (id, g) VALUES (1005, 'not lost'); COMMIT;
+));
+wait_for_sql($source, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", '1');
+wait_for_sql($source, "SELECT bool_and(sent_lsn >= pg_current_wal_flush_lsn()) FROM pg_stat_replication WHERE application_name LIKE 'tapdata%'", 't');
+$source->safe_psql('postgres', "ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()");
+$waiting->quit;
+caught_up($hub, 'p');
+same_as_source($hub, $source, 's.t', 's.t', 'a new column of a transaction that was not visible yet', 'id, a, renamed, d, f, g');
+
 # ---------------------------------------------------------------------
 # TRUNCATE, long values, prepared transactions, subtransactions
 # ---------------------------------------------------------------------

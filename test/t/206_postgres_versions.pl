@@ -69,5 +69,42 @@ for my $version (sort keys %programs)
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('p$version')");
 	is($source->safe_psql('postgres', 'SELECT (SELECT count(*) FROM pg_replication_slots) + (SELECT count(*) FROM pg_publication)'), '0',
 		"$version: nothing is left at the source");
+	check_stream($version, $source);
 }
 done_testing();
+
+# Transactions in progress, event triggers, and changes of another origin.
+sub check_stream
+{
+	my ($version, $source) = @_;
+	my $many = "INSERT INTO f$version.t (id, v) SELECT i, repeat('v', 100) FROM generate_series";
+	my ($share) = run_command([ 'pg_config', '--sharedir' ]);
+
+	at_source($source, "ALTER SYSTEM SET logical_decoding_work_mem = '64kB'", 'SELECT pg_reload_conf()',
+		slurp_file("$share/tapdata/source_ddl.sql"),
+		"CREATE SCHEMA f$version",
+		"CREATE TABLE f$version.t (id int PRIMARY KEY, v text, stored int GENERATED ALWAYS AS (id * 2) STORED)",
+		"CREATE TABLE f$version.gone (id int PRIMARY KEY)",
+		"SELECT pg_replication_origin_create('elsewhere')");
+	pull_from($hub, "f$version", "v$version", ["f$version.*"], "f$version", '{"ddl_messages": true, "source_origin": "none", "ddl_drop": true}');
+	caught_up($hub, "f$version");
+	at_source($source,
+		"BEGIN; $many(1, 2000) i; SAVEPOINT a; $many(3001, 6000) i; ROLLBACK TO a; DELETE FROM f$version.t WHERE id < 100; COMMIT",
+		"BEGIN; $many(7001, 9000) i; ROLLBACK",
+		"ALTER TABLE f$version.t ADD x date",
+		"ALTER TABLE f$version.t RENAME v TO w",
+		"DROP TABLE f$version.gone",
+		"SELECT pg_replication_origin_session_setup('elsewhere'); INSERT INTO f$version.t (id) VALUES (-1); INSERT INTO f$version.t (id) SELECT generate_series(-5000, -2)",
+		"CREATE TABLE f$version.new (id int PRIMARY KEY)",
+		"INSERT INTO f$version.new VALUES (1)");
+	wait_for_sql($hub, "SELECT string_agg(source_table || ' ' || state, ',' ORDER BY source_table) FROM tapdata.tables WHERE pipeline = 'f$version'",
+		"f$version.new streaming,f$version.t streaming");
+	caught_up($hub, "f$version");
+	is($hub->safe_psql('postgres', "SELECT count(*), min(id), max(id) FROM f$version.t"), '1901|100|2000',
+		"$version: what was rolled back or is of another origin does not arrive");
+	is($hub->safe_psql('postgres', "SELECT string_agg(attname, ',' ORDER BY attname) FROM pg_attribute WHERE attrelid = 'f$version.t'::regclass AND attnum > 0 AND NOT attisdropped"),
+		$version >= 18 ? 'id,stored,w,x' : 'id,w,x', "$version: the format is what the event trigger told");
+	cmp_ok($source->safe_psql('postgres', 'SELECT sum(stream_txns) FROM pg_stat_replication_slots'), '>=', 1, "$version: it came while it was in progress");
+	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('f$version', true)");
+	return;
+}
