@@ -204,11 +204,20 @@ forget_older(TapFileEntry *newest)
 	}
 }
 
+/* A file says what was true when it was written. */
+static TimestampTz
+time_of(const TapFileEntry *entry)
+{
+	return entry->found.mtime / 1000 -
+		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
 static TapEventKind
 commit_event(TapFileStream *stream, TapEvent *event)
 {
 	TapFileRead *read = stream->read;
 
+	event->commit_time = time_of(stream->entry);
 	if (read != NULL)
 	{
 		tap_file_read_save(read);
