@@ -9,7 +9,10 @@
  */
 #include "json_text.h"
 
+#include <math.h>
+
 #include "common/base64.h"
+#include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
@@ -102,6 +105,23 @@ tap_json_append_int(StringInfo out, int64 value)
 {
 	enlargeStringInfo(out, MAXINT8LEN + 1);
 	out->len += pg_lltoa(value, out->data + out->len);
+}
+
+void
+tap_json_append_double(StringInfo out, double number, bool is_float)
+{
+	if (isnan(number))
+		appendStringInfoString(out, "\"NaN\"");
+	else if (isinf(number))
+		appendStringInfoString(out, number > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+	else
+	{
+		enlargeStringInfo(out, DOUBLE_SHORTEST_DECIMAL_LEN);
+		if (is_float)
+			out->len += float_to_shortest_decimal_buf((float) number, out->data + out->len);
+		else
+			out->len += double_to_shortest_decimal_buf(number, out->data + out->len);
+	}
 }
 
 void

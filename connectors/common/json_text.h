@@ -37,6 +37,12 @@ extern const char *tap_json_utf8(const char *text, Size *length);
 /* Append a whole number. */
 extern void tap_json_append_int(StringInfo out, int64 value);
 
+/*
+ * Append the shortest number that reads back the same, as a float4 if is_float;
+ * NaN and the infinities as strings.
+ */
+extern void tap_json_append_double(StringInfo out, double number, bool is_float);
+
 /* Append bytes in base64, without quotes or line breaks. */
 extern void tap_json_append_base64(StringInfo out, const void *bytes, Size length);
 

@@ -151,7 +151,7 @@ tap_kafka_avro_columns(const TapAvroSchema *schema, const char *field)
 	{
 		TapRecordColumn *column = &result->columns[result->ncolumns++];
 
-		column->field = pstrdup(record->names[i]);
+		column->field = tap_kafka_from_utf8(record->names[i]);
 		column->name = column->field;
 		tap_kafka_wire_column(make_wire(record->parts[i], 0), column);
 	}

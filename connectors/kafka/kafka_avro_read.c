@@ -9,9 +9,6 @@
  */
 #include "kafka_avro_read.h"
 
-#include <math.h>
-
-#include "common/shortest_dec.h"
 #include "json_text.h"
 #include "lib/stringinfo.h"
 
@@ -77,23 +74,6 @@ read_bytes(AvroRead *read, int64 count)
 	return bytes;
 }
 
-static void
-append_number(StringInfo out, double number, bool is_float)
-{
-	if (isnan(number))
-		appendStringInfoString(out, "\"NaN\"");
-	else if (isinf(number))
-		appendStringInfoString(out, number > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-	else
-	{
-		enlargeStringInfo(out, DOUBLE_SHORTEST_DECIMAL_LEN);
-		if (is_float)
-			out->len += float_to_shortest_decimal_buf((float) number, out->data + out->len);
-		else
-			out->len += double_to_shortest_decimal_buf(number, out->data + out->len);
-	}
-}
-
 /* Floating-point numbers are little endian, whatever the machine is. */
 static uint64
 read_little_endian(AvroRead *read, int count)
@@ -113,7 +93,7 @@ read_float(AvroRead *read)
 	float		number;
 
 	memcpy(&number, &bits, sizeof(number));
-	append_number(&read->out, number, true);
+	tap_json_append_double(&read->out, number, true);
 }
 
 static void
@@ -123,7 +103,7 @@ read_double(AvroRead *read)
 	double		number;
 
 	memcpy(&number, &bits, sizeof(number));
-	append_number(&read->out, number, false);
+	tap_json_append_double(&read->out, number, false);
 }
 
 static void

@@ -13,9 +13,6 @@
  */
 #include "kafka_types.h"
 
-#include <math.h>
-
-#include "common/shortest_dec.h"
 #include "utils/timestamp.h"
 
 #define UNIX_EPOCH_USECS \
@@ -131,23 +128,6 @@ append_bytes(StringInfo out, const char *bytes, Size length)
 }
 
 static void
-append_double(StringInfo out, double number, bool is_float)
-{
-	if (isnan(number))
-		appendStringInfoString(out, "\"NaN\"");
-	else if (isinf(number))
-		appendStringInfoString(out, number > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-	else
-	{
-		enlargeStringInfo(out, DOUBLE_SHORTEST_DECIMAL_LEN);
-		if (is_float)
-			out->len += float_to_shortest_decimal_buf((float) number, out->data + out->len);
-		else
-			out->len += double_to_shortest_decimal_buf(number, out->data + out->len);
-	}
-}
-
-static void
 append_value(StringInfo out, TapKafkaKind kind, const TapKafkaValue *value)
 {
 	switch (kind)
@@ -162,7 +142,7 @@ append_value(StringInfo out, TapKafkaKind kind, const TapKafkaValue *value)
 			break;
 		case TAP_KAFKA_FLOAT:
 		case TAP_KAFKA_DOUBLE:
-			append_double(out, value->number, kind == TAP_KAFKA_FLOAT);
+			tap_json_append_double(out, value->number, kind == TAP_KAFKA_FLOAT);
 			break;
 		case TAP_KAFKA_STRING:
 			tap_json_append_string(out, value->bytes, value->length);
@@ -172,9 +152,9 @@ append_value(StringInfo out, TapKafkaKind kind, const TapKafkaValue *value)
 			break;
 		case TAP_KAFKA_POINT:
 			appendStringInfoString(out, "{\"x\":");
-			append_double(out, value->number, false);
+			tap_json_append_double(out, value->number, false);
 			appendStringInfoString(out, ",\"y\":");
-			append_double(out, value->second_number, false);
+			tap_json_append_double(out, value->second_number, false);
 			appendStringInfoString(out, ",\"wkb\":");
 			append_bytes(out, value->bytes, value->length);
 			appendStringInfoString(out, ",\"srid\":null}");

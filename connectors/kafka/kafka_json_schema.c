@@ -157,26 +157,6 @@ kind_of(const JsonSchema *schema)
 	return TAP_KAFKA_WIRE_OBJECT;
 }
 
-static int
-parameter(const TapJsonValue *parameters, const char *name)
-{
-	TapJsonScan scan;
-	TapJsonValue key;
-	TapJsonValue value;
-	int			result = 0;
-
-	if (parameters->kind != TAP_JSON_OBJECT)
-		return 0;
-	tap_json_scan_begin(&scan, parameters->text, parameters->length);
-	(void) tap_json_scan_enter(&scan, TAP_JSON_OBJECT);
-	while (tap_json_scan_field(&scan, &key) && tap_json_scan_value(&scan, &value))
-	{
-		if (tap_json_is(&key, name, strlen(name)) && value.length < 12)
-			result = atoi(pnstrdup(value.text, value.length));
-	}
-	return result;
-}
-
 /* Formats of strings that PostgreSQL has a type for. */
 static char *
 format_name(const JsonSchema *schema)
@@ -208,9 +188,9 @@ make_wire(const TapJsonValue *object, int depth)
 		wire->name = pnstrdup(schema.title.text, schema.title.length);
 	else if (wire->kind == TAP_KAFKA_WIRE_STRING)
 		wire->name = format_name(&schema);
-	wire->scale = parameter(&schema.parameters, "scale");
-	wire->precision = parameter(&schema.parameters, "connect.decimal.precision");
-	wire->length = parameter(&schema.parameters, "length");
+	wire->scale = tap_kafka_schema_parameter(&schema.parameters, "scale");
+	wire->precision = tap_kafka_schema_parameter(&schema.parameters, "connect.decimal.precision");
+	wire->length = tap_kafka_schema_parameter(&schema.parameters, "length");
 	if (wire->kind == TAP_KAFKA_WIRE_ARRAY)
 		wire->element = make_wire(&schema.items, depth + 1);
 	return wire;

@@ -26,12 +26,11 @@
 
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
-#include "kafka_avro_read.h"
+#include "kafka_types.h"
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
-/* What stands for a value that did not change, and the same in base64. */
-#define UNAVAILABLE			"__debezium_unavailable_value"
+/* TAP_KAFKA_UNAVAILABLE in base64 */
 #define UNAVAILABLE_BASE64	"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="
 
 typedef struct Rows
@@ -268,12 +267,12 @@ is_unavailable(const TapJsonValue *value)
 	const char *text = value->text;
 	Size		length = value->length;
 
-	if (value->kind == TAP_JSON_LIST && length == strlen(UNAVAILABLE) + 4)
-		return memcmp(text + 2, UNAVAILABLE, strlen(UNAVAILABLE)) == 0;
+	if (value->kind == TAP_JSON_LIST && length == strlen(TAP_KAFKA_UNAVAILABLE) + 4)
+		return memcmp(text + 2, TAP_KAFKA_UNAVAILABLE, strlen(TAP_KAFKA_UNAVAILABLE)) == 0;
 	if (value->kind == TAP_JSON_LIST && length == strlen(UNAVAILABLE_BASE64) + 4)
 		return memcmp(text + 2, UNAVAILABLE_BASE64, strlen(UNAVAILABLE_BASE64)) == 0;
 	return value->kind == TAP_JSON_STRING &&
-		(tap_json_is(value, UNAVAILABLE, strlen(UNAVAILABLE)) ||
+		(tap_json_is(value, TAP_KAFKA_UNAVAILABLE, strlen(TAP_KAFKA_UNAVAILABLE)) ||
 		 tap_json_is(value, UNAVAILABLE_BASE64, strlen(UNAVAILABLE_BASE64)));
 }
 
@@ -290,7 +289,7 @@ drop_unavailable(Rows *rows, TapJsonValue *row, bool *present)
 	TapJsonValue value;
 	bool		found = false;
 
-	if (memmem(row->text, row->length, UNAVAILABLE, strlen(UNAVAILABLE)) == NULL &&
+	if (memmem(row->text, row->length, TAP_KAFKA_UNAVAILABLE, strlen(TAP_KAFKA_UNAVAILABLE)) == NULL &&
 		memmem(row->text, row->length, UNAVAILABLE_BASE64, strlen(UNAVAILABLE_BASE64)) == NULL)
 		return false;
 	memset(present, true, sizeof(bool) * rows->columns->ncolumns);

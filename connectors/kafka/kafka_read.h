@@ -66,6 +66,12 @@ struct TapKafkaWire
 /* Set type, typmod, form and scale of a column. */
 extern void tap_kafka_wire_column(const TapKafkaWire *wire, TapRecordColumn *column);
 
+/*
+ * A whole number among a schema's parameters, which are strings or numbers; 0:
+ * it is not there.
+ */
+extern int	tap_kafka_schema_parameter(const TapJsonValue *parameters, const char *name);
+
 /* ---- kafka_read_connect.c ---- */
 
 /*

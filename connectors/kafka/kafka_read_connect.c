@@ -80,31 +80,6 @@ kind_of(const TapJsonValue *type)
 	return TAP_KAFKA_WIRE_OBJECT;
 }
 
-/* A number that is a string, as all parameters are. */
-static int
-parameter(const TapJsonValue *parameters, const char *name)
-{
-	TapJsonScan scan;
-	TapJsonValue key;
-	TapJsonValue value;
-	int			result = 0;
-
-	if (parameters->kind != TAP_JSON_OBJECT)
-		return 0;
-	tap_json_scan_begin(&scan, parameters->text, parameters->length);
-	(void) tap_json_scan_enter(&scan, TAP_JSON_OBJECT);
-	while (tap_json_scan_field(&scan, &key) && tap_json_scan_value(&scan, &value))
-	{
-		char		digits[12] = "";
-
-		if (!tap_json_is(&key, name, strlen(name)) || value.length >= sizeof(digits))
-			continue;
-		memcpy(digits, value.text, value.length);
-		result = atoi(digits);
-	}
-	return result;
-}
-
 static bool
 set_wire(TapKafkaWire *wire, const ConnectSchema *schema)
 {
@@ -115,9 +90,9 @@ set_wire(TapKafkaWire *wire, const ConnectSchema *schema)
 	wire->kind = kind_of(&schema->type);
 	if (schema->name.kind == TAP_JSON_STRING)
 		wire->name = pnstrdup(schema->name.text, schema->name.length);
-	wire->scale = parameter(&schema->parameters, "scale");
-	wire->precision = parameter(&schema->parameters, "connect.decimal.precision");
-	wire->length = parameter(&schema->parameters, "length");
+	wire->scale = tap_kafka_schema_parameter(&schema->parameters, "scale");
+	wire->precision = tap_kafka_schema_parameter(&schema->parameters, "connect.decimal.precision");
+	wire->length = tap_kafka_schema_parameter(&schema->parameters, "length");
 	if (wire->kind != TAP_KAFKA_WIRE_ARRAY)
 		return true;
 	element = palloc(sizeof(TapKafkaWire));

@@ -64,9 +64,10 @@ columns_of(const TapKafkaReading *reading, const char *field)
 		return tap_kafka_avro_columns(reading->known->avro, field);
 	if (reading->known != NULL)
 	{
-		TapJsonValue schema = {TAP_JSON_OBJECT, false, false, reading->known->text,
-		strlen(reading->known->text)};
+		TapJsonValue schema = {TAP_JSON_OBJECT};
 
+		schema.text = tap_kafka_from_utf8(reading->known->text);
+		schema.length = strlen(schema.text);
 		return tap_kafka_json_schema_columns(&schema, field);
 	}
 	if (reading->envelope.schema.kind == TAP_JSON_OBJECT)

@@ -168,3 +168,27 @@ tap_kafka_wire_column(const TapKafkaWire *wire, TapRecordColumn *column)
 			break;
 	}
 }
+
+int
+tap_kafka_schema_parameter(const TapJsonValue *parameters, const char *name)
+{
+	TapJsonScan scan;
+	TapJsonValue key;
+	TapJsonValue value;
+	int			result = 0;
+
+	if (parameters->kind != TAP_JSON_OBJECT)
+		return 0;
+	tap_json_scan_begin(&scan, parameters->text, parameters->length);
+	(void) tap_json_scan_enter(&scan, TAP_JSON_OBJECT);
+	while (tap_json_scan_field(&scan, &key) && tap_json_scan_value(&scan, &value))
+	{
+		char		digits[12] = "";
+
+		if (!tap_json_is(&key, name, strlen(name)) || value.length >= sizeof(digits))
+			continue;
+		memcpy(digits, value.text, value.length);
+		result = atoi(digits);
+	}
+	return result;
+}

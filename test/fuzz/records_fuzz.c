@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * test/fuzz/records_fuzz.c
- *	  Fuzz target for what takes records apart: JSON, CSV, Avro and its
- *	  schemas.
+ *	  Fuzz target for what takes records apart: JSON, CSV, Avro, Debezium's
+ *	  envelope, and the schemas of all of them.
  *
  * NOTES
  *	  The first byte of an input says what it is, the second how CSV and splits
@@ -21,6 +21,7 @@
 #include "json_scan.h"
 #include "json_split.h"
 #include "kafka_avro_read.h"
+#include "kafka_read.h"
 
 #define INPUT_LIMIT ((size_t) 1024 * 1024)
 
@@ -47,6 +48,13 @@ static const char all_types[] =
 "{\"name\":\"h\",\"type\":\"float\"},{\"name\":\"i\",\"type\":\"double\"}]}";
 
 static volatile char sink;
+
+/* No catalog is there. */
+Oid
+get_array_type(Oid type)
+{
+	return type + 1;
+}
 
 static void
 use_bytes(const char *bytes, Size length)
@@ -172,9 +180,34 @@ fuzz_avro_schema(const char *text, Size length)
 }
 
 static void
+use_columns(const TapRecordColumns *columns)
+{
+	for (int i = 0; columns != NULL && i < columns->ncolumns; i++)
+		use_bytes(columns->columns[i].field, strlen(columns->columns[i].field));
+}
+
+static void
+fuzz_envelope(const char *text, Size length)
+{
+	TapKafkaEnvelope envelope;
+	TapJsonValue whole = {TAP_JSON_OBJECT, false, false, text, length};
+
+	use_columns(tap_kafka_connect_columns(&whole, "after"));
+	use_columns(tap_kafka_connect_columns(&whole, NULL));
+	use_columns(tap_kafka_json_schema_columns(&whole, NULL));
+	tap_kafka_read_key_payload(text, length, &envelope);
+	tap_kafka_read_envelope(text, length, &envelope);
+	use_bytes(envelope.before.text, envelope.before.length);
+	use_bytes(envelope.after.text, envelope.after.length);
+	REQUIRE(envelope.op == '\0' || strchr("cudrtms", envelope.op) != NULL);
+	if (envelope.schema.kind == TAP_JSON_OBJECT)
+		use_columns(tap_kafka_connect_columns(&envelope.schema, "after"));
+}
+
+static void
 run(int kind, int cut, const char *text, Size length)
 {
-	switch (kind % 6)
+	switch (kind % 7)
 	{
 		case 0:
 			fuzz_json(text, length);
@@ -190,6 +223,9 @@ run(int kind, int cut, const char *text, Size length)
 			break;
 		case 4:
 			fuzz_avro_schema(text, length);
+			break;
+		case 5:
+			fuzz_envelope(text, length);
 			break;
 		default:
 			fuzz_csv(text, length, length + 1);
@@ -232,6 +268,9 @@ run_made_up(unsigned int seed, int count)
 		"[{\"a\":1},{\"b\":\"]\"} , 2]", "{\"a\":1}\n{\"b\":2}\n",
 		"a,b,c\n1,\"x \"\"y\"\"\",3\r\n;;\n", "\2\2\4\2\4ab\0\2\2k\1\0\2abc\4\0\1\2\3\4\1\2\3\4\5\6\7\10",
 		all_types,
+		"{\"schema\":{\"type\":\"struct\",\"fields\":[{\"type\":\"struct\",\"field\":\"after\",\"fields\":[{\"type\":\"int32\","
+		"\"field\":\"a\"}]}]},\"payload\":{\"op\":\"c\",\"before\":null,\"after\":{\"a\":1}}}",
+		"{\"type\":\"object\",\"properties\":{\"a\":{\"oneOf\":[{\"type\":\"null\"},{\"type\":\"array\",\"items\":{\"type\":\"integer\"}}]}}}",
 	};
 
 	srand(seed);
