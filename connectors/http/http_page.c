@@ -21,11 +21,13 @@
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
+#include "decompress.h"
 #include "json_text.h"
 
 #define BOM				"\xEF\xBB\xBF"
 #define SHOWN_BYTES		8192
 #define SNIFFED_BYTES	65536
+#define PIECE_BYTES		65536
 
 void
 tap_http_page_raise(const char *url, char *detail)
@@ -95,7 +97,8 @@ format_of(const TapHttpEndpoint *endpoint, const TapHttpPage *page, const char *
 		return TAP_HTTP_FORMAT_CSV;
 	if (has_word(type, "application/json") || strstr(type, "+json") != NULL)
 		return TAP_HTTP_FORMAT_JSON;
-	if (type[0] != '\0' && !has_word(type, "text/") && !has_word(type, "application/octet-stream"))
+	if (type[0] != '\0' && !page->decompressed && !has_word(type, "text/") &&
+		!has_word(type, "application/octet-stream"))
 		tap_http_page_raise(page->url, psprintf("Its type is \"%s\", which is none of JSON, NDJSON and CSV.",
 												pnstrdup(type, strcspn(type, ";"))));
 	found = sniff(page->body, page->length);
@@ -182,6 +185,47 @@ open_csv(const TapHttpEndpoint *endpoint, TapHttpPage *page, const char *type)
 	page->csv = tap_csv_make(&dialect);
 }
 
+/* A file that is compressed by itself, whatever the server says of it. */
+static void
+decompress(const TapHttpEndpoint *endpoint, TapHttpPage *page)
+{
+	TapCompression compression = tap_compression_of(page->body, page->length);
+	TapDecompress *state;
+	StringInfoData out;
+	Size		taken = 0;
+
+	if (compression == TAP_COMPRESSION_NONE)
+		return;
+	state = tap_decompress_make(compression, 0);
+	initStringInfo(&out);
+	for (;;)
+	{
+		Size		used;
+		Size		written;
+
+		enlargeStringInfo(&out, PIECE_BYTES);
+		tap_decompress_run(state, page->body + taken, page->length - taken, &used,
+						   out.data + out.len, PIECE_BYTES, &written);
+		taken += used;
+		out.len += written;
+		if ((Size) out.len > endpoint->max_page_bytes)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("the answer of %s is too long", page->url),
+					 errdetail("It has more than %zu bytes when it is decompressed.",
+							   endpoint->max_page_bytes),
+					 errhint("Allow more with the connection's option \"max_page_bytes\".")));
+		if (used == 0 && written == 0)
+			break;
+	}
+	if (!tap_decompress_complete(state))
+		tap_http_page_raise(page->url, "It is compressed, and ends too early.");
+	out.data[out.len] = '\0';
+	page->body = out.data;
+	page->length = out.len;
+	page->decompressed = true;
+}
+
 static void
 fill_page(const TapHttpEndpoint *endpoint, TapHttpPage *page, const TapHttpAnswer *answer)
 {
@@ -191,6 +235,7 @@ fill_page(const TapHttpEndpoint *endpoint, TapHttpPage *page, const TapHttpAnswe
 		type = "";
 	page->body = answer->body;
 	page->length = answer->length;
+	decompress(endpoint, page);
 	if (page->length >= 3 && memcmp(page->body, BOM, 3) == 0)
 	{
 		page->body += 3;
@@ -205,6 +250,20 @@ fill_page(const TapHttpEndpoint *endpoint, TapHttpPage *page, const TapHttpAnswe
 		open_csv(endpoint, page, type);
 	else
 		tap_json_split_begin(&page->split, TAP_JSON_LINES);
+}
+
+/* What is wrong with an answer as a whole is no fault of a row. */
+static void
+raise_as_senseless(const TapHttpPage *page, MemoryContext context)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+		PG_RE_THROW();
+	FlushErrorState();
+	tap_http_page_raise(page->url, edata->message);
 }
 
 TapHttpPage *
@@ -223,7 +282,15 @@ tap_http_page_open(const TapHttpEndpoint *endpoint, const char *url,
 	page = palloc0(sizeof(TapHttpPage));
 	page->context = context;
 	page->url = pstrdup(url);
-	fill_page(endpoint, page, answer);
+	PG_TRY();
+	{
+		fill_page(endpoint, page, answer);
+	}
+	PG_CATCH();
+	{
+		raise_as_senseless(page, context);
+	}
+	PG_END_TRY();
 	if (own_transaction)
 		CommitTransactionCommand();
 	MemoryContextSwitchTo(before);

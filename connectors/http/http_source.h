@@ -95,6 +95,7 @@ typedef struct TapHttpEndpoint
 	char	   *overlap;		/* or NULL */
 
 	int64		interval_ms;
+	Size		max_page_bytes;
 	char		delimiter;		/* '\0': to be found out */
 	bool		header_given;
 	bool		header;
@@ -267,6 +268,7 @@ typedef struct TapHttpPage
 	int			encoding;		/* of the body */
 	const char *body;
 	Size		length;
+	bool		decompressed;	/* it was a compressed file */
 	TapHttpSlices values;		/* JSON: the records; else none */
 	TapJsonSplit split;			/* NDJSON */
 	TapCsv	   *csv;

@@ -73,6 +73,7 @@ tap_http_oauth_forget(TapSession *session)
 {
 	if (!is_used(session) || session->oauth_token == NULL)
 		return false;
+	pfree(session->oauth_token);
 	session->oauth_token = NULL;
 	return true;
 }
@@ -199,6 +200,8 @@ tap_http_oauth_take(TapSession *session, const TapHttpAnswer *answer)
 	if (json.bad || cut || token[0] == '\0')
 		raise_no_token("The answer is no JSON object with a string \"access_token\".");
 	tap_http_check_token(token);
+	if (session->oauth_token != NULL)
+		pfree(session->oauth_token);
 	session->oauth_token = MemoryContextStrdup(session->context, token);
 	tap_http_note_secret(session, token);
 	explicit_bzero(token, strlen(token));

@@ -412,6 +412,8 @@ read_endpoint(const Settings *settings)
 	endpoint->cursor_parameter = setting_copy(settings, "cursor_parameter");
 	endpoint->cursor_start = setting_copy(settings, "cursor_start");
 	endpoint->overlap = setting_copy(settings, "overlap");
+	endpoint->max_page_bytes = (Size) tap_http_core->option_int(settings->connection,
+																"max_page_bytes");
 	endpoint->interval_ms = interval_ms(interval_of(settings));
 	read_pages(settings, endpoint);
 	read_format(settings, endpoint);

@@ -39,6 +39,7 @@
 #   etag        true: answers 304 to If-None-Match
 #   modified    the same by If-Modified-Since
 #   gzip        true: compressed, if the client takes that
+#   file        true: the body is a file that was compressed by gzip; "cut" bytes of it are missing
 #   bomb        bytes of zeros that the answer is compressed of
 #   login       "user:password", "Bearer token", or "oauth": see /token
 #   header      [name, value] that the request must have
@@ -313,6 +314,9 @@ class Api:
         if route.get('gzip') and 'gzip' in headers.get('Accept-Encoding', ''):
             answered['Content-Encoding'] = 'gzip'
             data = gzip.compress(data)
+        if route.get('file'):
+            data = gzip.compress(data)
+            data = data[:len(data) - route.get('cut', 0)]
         return 200, data, answered
 
 

@@ -51,6 +51,9 @@ for my $type ('json', 'ndjson', 'csv')
 }
 $server->api('/orders' => { rows => \@rows, gzip => JSON::PP::true });
 is(pulled({ endpoints => { orders => { key => 'id' } } }, $all), $expected, 'compressed');
+$server->api('/orders' => { rows => \@rows, type => 'csv', file => JSON::PP::true });
+is(pulled({ endpoints => { orders => { key => 'id' } } }, $all), $expected, 'a file that is compressed');
+$server->api('/orders' => { rows => \@rows });
 is(pulled({ key => 'id' }, $all, uri => $server->uri(undef, path => 'orders')), $expected, 'an endpoint by the URI alone');
 is(pulled({ key => 'id', table_name => 'mine' }, $all =~ s/orders/mine/r, uri => $server->uri(undef, path => 'orders')),
 	$expected, 'under a name of its own');

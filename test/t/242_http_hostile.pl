@@ -93,17 +93,18 @@ my @senseless = (
 	[ '[{"id": 1}, {"id": 2}', qr/no JSON/ ],
 	[ "[{\"id\": 1}]\0", qr/no JSON/ ],
 	[ $deep, qr/nested deeper/ ],
-	[ '[{"id": 1}', qr/no JSON/, 'csv' ],
+	[ 'id,n', qr/compressed, and ends too early/, 'text/csv', file => JSON::PP::true, cut => 9 ],
+	[ "\x1f\x8b\x08garbage", qr/makes no sense/, 'application/gzip' ],
 	[ '<html>log in</html>', qr/page of HTML/, 'text/html' ],
 	[ 'x', qr/none of JSON, NDJSON and CSV/, 'image/png' ]);
 pull_http($hub, $server, 'senseless', { endpoints => { list => { key => 'id', format => 'auto' } } },
 	{ interval => '100 ms' });
 caught_up($hub, 'senseless');
-for my $case (grep { !$_->[2] || $_->[2] ne 'csv' } @senseless)
+for my $case (@senseless)
 {
-	my ($raw, $pattern, $type) = @$case;
+	my ($raw, $pattern, $type, %more) = @$case;
 
-	$server->api('/list' => { raw => $raw, type => $type || 'json' });
+	$server->api('/list' => { raw => $raw, type => $type || 'json', %more });
 	wait_for_sql($hub, q{SELECT state IN ('retrying', 'starting', 'catchup') AND last_error <> '' FROM tapdata.status WHERE name = 'senseless'});
 	like(sql(q{SELECT message FROM tapdata.events WHERE pipeline = 'senseless' AND severity <> 'info' ORDER BY at DESC LIMIT 1}),
 		$pattern, 'refused: ' . substr $raw, 0, 30);
