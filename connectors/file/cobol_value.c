@@ -105,25 +105,48 @@ trim_text(const TapFormatReader *reader, const char **text, Size *length)
 	}
 }
 
+/* What the database's encoding lacks is an error of this field. */
+static void
+report_encoding(const TapFormatReader *reader, const TapCobolOp *op, MemoryContext context)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+		PG_RE_THROW();
+	FlushErrorState();
+	tap_cobol_report(reader, op, edata->sqlerrcode,
+					 psprintf("cannot be stored in this database: %s", edata->message));
+}
+
 /* To the database's encoding, which needs a transaction if that is not UTF-8. */
 static const char *
-to_server(const char *text, Size *length)
+to_server(const TapFormatReader *reader, const TapCobolOp *op, const char *text, Size *length)
 {
 	MemoryContext context = CurrentMemoryContext;
-	bool		begun = GetDatabaseEncoding() != PG_UTF8 && !IsTransactionState();
+	const char *volatile result = text;
+	volatile bool begun = false;
 
-	if (begun)
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return text;
+	PG_TRY();
 	{
-		StartTransactionCommand();
+		begun = !IsTransactionState();
+		if (begun)
+			StartTransactionCommand();
+		MemoryContextSwitchTo(context);
+		result = tap_record_to_server(text, length, PG_UTF8);
+		if (begun)
+			CommitTransactionCommand();
 		MemoryContextSwitchTo(context);
 	}
-	text = tap_record_to_server(text, length, PG_UTF8);
-	if (begun)
+	PG_CATCH();
 	{
-		CommitTransactionCommand();
-		MemoryContextSwitchTo(context);
+		report_encoding(reader, op, context);
 	}
-	return text;
+	PG_END_TRY();
+	return result;
 }
 
 /* Text that has more than ASCII in it, or is of double bytes. */
@@ -148,7 +171,7 @@ decode(TapFormatReader *reader, const TapCobolOp *op, const uint8 *data, const u
 	*length = written;
 	if (op->field != TAP_COBOL_TEXT)
 		trim_text(reader, &result, length);
-	return to_server(result, length);
+	return to_server(reader, op, result, length);
 }
 
 static Datum
@@ -156,6 +179,7 @@ text_value(TapFormatReader *reader, const TapCobolOp *op, const uint8 *data, boo
 {
 	const uint8 *from = data;
 	Size		length = op->bytes;
+	const char *decoded;
 	text	   *result;
 
 	if (op->field == TAP_COBOL_TEXT)
@@ -175,7 +199,8 @@ text_value(TapFormatReader *reader, const TapCobolOp *op, const uint8 *data, boo
 		}
 		pfree(result);
 	}
-	return PointerGetDatum(cstring_to_text_with_len(decode(reader, op, data, from, &length), length));
+	decoded = decode(reader, op, data, from, &length);
+	return PointerGetDatum(cstring_to_text_with_len(decoded, length));
 }
 
 /* ---------------------------------------------------------------------

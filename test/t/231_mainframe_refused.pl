@@ -105,6 +105,32 @@ $growing->add('t.bin', 'efgh0003ijkl');
 wait_for_sql($hub, "SELECT string_agg(id || x, ' ' ORDER BY id) FROM growing.t", '1abcd 2efgh 3ijkl');
 is(sql("SELECT count(*) FROM tapdata.dead_letters WHERE pipeline = 'growing'"), '1', 'a record that comes late is read from its beginning');
 
+# --- encodings -----------------------------------------------------------------------------------------
+
+($rows) = pulled(pack('H*', 'f0f0f0f1' . 'd4d09393' . 'f0f0f0f2' . 'c0d04040'),
+	format => 'fixed', copybook_text => $fixed, code_page => 'IBM273');
+is($rows, "{\"x\": \"M\xC3\xBCll\", \"id\": 1} {\"x\": \"\xC3\xA4\xC3\xBC\", \"id\": 2}", 'a page of single bytes');
+my $texts = '01 R. 05 ID PIC 9(4). 05 X PIC X(6). 05 N PIC N(2). 05 G PIC G(2) DISPLAY-1.';
+my $japanese = pack('H*', 'f0f0f0f1' . 'c10e44810fc2' . '00e420ac' . '44814482')
+	. pack('H*', 'f0f0f0f2' . 'c10effff0f40' . '00410042' . '44814040');
+($rows, $letters) = pulled($japanese, format => 'fixed', copybook_text => $texts, code_page => 'IBM939');
+is($rows, "{\"g\": \"\xE3\x81\x82\xE3\x81\x84\", \"n\": \"\xC3\xA4\xE2\x82\xAC\", \"x\": \"A\xE3\x81\x82B\", \"id\": 1}",
+	'shifts, UTF-16 and double bytes');
+like($letters, qr/record 2 at byte 18: field X has no character of code page IBM939 at byte \d of it: X'C10EFFFF0F40'/, 'a byte that is none in it');
+
+sql('CREATE DATABASE latin TEMPLATE template0 ENCODING LATIN1 LC_COLLATE "C" LC_CTYPE "C"');
+$hub->safe_psql('latin', 'CREATE EXTENSION tapdata');
+my $latin = Tapdata::Files->new;
+$latin->write('t.bin', pack('H*', 'f0f0f0f1' . 'd4d09393' . 'f0f0f0f2' . '9f404040' . 'f0f0f0f3' . 'd6948140'));
+$hub->safe_psql('latin', "SELECT tapdata.connect('l', '" . $latin->uri('t.bin') . "', '" . $json->encode({ format => 'fixed',
+		code_page => 'IBM1141', settle_ms => 0, copybook_text => $fixed }) . "');
+	SELECT tapdata.pull('l', 'l', '{*}', options => '{\"on_error\": \"dead_letter\"}')");
+caught_up($hub, 'l', undef, 'latin');
+is($hub->safe_psql('latin', q{SELECT string_agg(id || ' ' || encode(convert_to(x, 'UTF8'), 'hex'), ', ' ORDER BY id) FROM l.t}),
+	'1 4dc3bc6c6c, 3 4f6d61', 'a database in LATIN1');
+like($hub->safe_psql('latin', 'SELECT sqlstate, error FROM tapdata.dead_letters'),
+	qr/22P05\|record 2 at byte 8: field X cannot be stored in this database: .*no equivalent/, 'which has no euro sign');
+
 # --- copybooks and options --------------------------------------------------------------------------
 
 # The pipeline is refused: with this SQLSTATE and message.
