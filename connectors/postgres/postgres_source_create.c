@@ -118,7 +118,15 @@ need_own_transaction(const TapSession *session, const TapPgTypeRow *row)
 			 errdetail("The stream begins again with the type as it is now.")));
 }
 
-/* The hub's type of that name; InvalidOid: none.  Nobody makes it meanwhile. */
+/* Until the end of the transaction no other pipeline makes or changes types. */
+static void
+lock_types(void)
+{
+	run("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tapdata types', 0))");
+	AcceptInvalidationMessages();
+}
+
+/* The hub's type of that name; InvalidOid: none, and nobody makes it meanwhile. */
 static Oid
 find_type(TapSession *session, const TapPgTypeRow *row)
 {
@@ -128,8 +136,7 @@ find_type(TapSession *session, const TapPgTypeRow *row)
 
 	if (OidIsValid(type))
 		return type;
-	run("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('tapdata types', 0))");
-	AcceptInvalidationMessages();
+	lock_types();
 	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
 						   CStringGetDatum(row->name), ObjectIdGetDatum(schema));
 }
@@ -201,6 +208,9 @@ grow_enum(TapSession *session, const TapPgTypeRow *row, Oid type, const TapPgRow
 		if (has_label(type, label))
 			continue;
 		need_own_transaction(session, row);
+		lock_types();
+		if (has_label(type, label))
+			continue;
 		for (int j = i + 1; i == 0 && j < labels->nrows && next == NULL; j++)
 			next = has_label(type, tap_pg_value(labels, j, 0)) ? tap_pg_value(labels, j, 0) : NULL;
 		run(psprintf("ALTER TYPE %s ADD VALUE %s%s%s", hub_name(session, row), quote_literal_cstr(label),
@@ -357,12 +367,15 @@ tap_pg_make_composite(TapSession *session, const TapPgTypeRow *row,
 	if (!is_ours(type, TYPTYPE_COMPOSITE) || get_rel_relkind(get_typ_typrelid(type)) != RELKIND_COMPOSITE_TYPE ||
 		(common = common_fields(type, fields, count)) < 0)
 		return refuse(session, row);
-	for (int i = common; i < count; i++)
+	if (common < count)
 	{
 		need_own_transaction(session, row);
+		lock_types();
+		common = Max(common_fields(type, fields, count), common);
+	}
+	for (int i = common; i < count; i++)
 		run(psprintf("ALTER TYPE %s ADD ATTRIBUTE %s", hub_name(session, row),
 					 field_definition(&fields[i])));
-	}
 	return type;
 }
 
