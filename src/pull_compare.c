@@ -134,14 +134,29 @@ prepare(TapPullCompare *compare, const TapSourceTable *source, bool ignore_missi
 	table_close(hub, NoLock);
 }
 
+/* A table for the rows, in the format that the source's table has now. */
+static void
+make_staging(TapPull *pull, TapPullCompare *compare)
+{
+	TapPullTable *table = compare->table;
+	bool		ignore_missing = pull->ddl == TAP_PULL_DDL_IGNORE;
+	Oid			staging;
+
+	prepare(compare, table->source, ignore_missing);
+	run(psprintf("CREATE TEMPORARY TABLE " STAGING_NAME " ON COMMIT DROP AS SELECT %s FROM %s WITH NO DATA",
+				 compare->columns, compare->hub_name), NULL);
+	CommandCounterIncrement();
+	staging = get_relname_relid(STAGING_NAME, LookupExplicitNamespace("pg_temp", false));
+	compare->staging = tap_apply_target(pull->apply, staging, table->source,
+										table->label, ignore_missing);
+}
+
 void
 tap_pull_compare_begin(TapPull *pull, const TapEvent *event)
 {
 	TapPullTable *table = event->table_data;
 	MemoryContext old;
 	TapPullCompare *compare;
-	bool		ignore_missing = pull->ddl == TAP_PULL_DDL_IGNORE;
-	Oid			staging;
 
 	if (pull->compare != NULL)
 		elog(ERROR, "connector began to compare a table within another");
@@ -152,17 +167,40 @@ tap_pull_compare_begin(TapPull *pull, const TapEvent *event)
 	compare = palloc0(sizeof(TapPullCompare));
 	compare->table = table;
 	tap_apply_flush(pull->apply);
-	prepare(compare, event->table, ignore_missing);
-	run("DROP TABLE IF EXISTS pg_temp." STAGING_NAME, NULL);
-	run(psprintf("CREATE TEMPORARY TABLE " STAGING_NAME " ON COMMIT DROP AS SELECT %s FROM %s WITH NO DATA",
-				 compare->columns, compare->hub_name), NULL);
-	CommandCounterIncrement();
-	staging = get_relname_relid(STAGING_NAME, LookupExplicitNamespace("pg_temp", false));
 	if (table->source == NULL)
 		tap_pull_table_set_format(pull, table, event->table);
-	compare->staging = tap_apply_target(pull->apply, staging, table->source,
-										table->label, ignore_missing);
+	run("DROP TABLE IF EXISTS pg_temp." STAGING_NAME, NULL);
+	make_staging(pull, compare);
 	pull->compare = compare;
+	MemoryContextSwitchTo(old);
+}
+
+bool
+tap_pull_compare_pause(TapPull *pull, const TapPullTable *table)
+{
+	TapPullCompare *compare = pull->compare;
+
+	if (compare == NULL || compare->table != table)
+		return false;
+	tap_apply_forget_target(pull->apply, compare->staging);
+	compare->staging = NULL;
+	return true;
+}
+
+/* Rows that came before have no value in columns that are new. */
+void
+tap_pull_compare_resume(TapPull *pull)
+{
+	TapPullCompare *compare = pull->compare;
+	MemoryContext old = MemoryContextSwitchTo(pull->batch_context);
+	const char *before = compare->columns;
+
+	run("ALTER TABLE pg_temp." STAGING_NAME " RENAME TO " STAGING_NAME "_before", NULL);
+	make_staging(pull, compare);
+	run(psprintf("INSERT INTO pg_temp." STAGING_NAME " (%s) SELECT %s FROM pg_temp." STAGING_NAME "_before",
+				 before, before), NULL);
+	run("DROP TABLE pg_temp." STAGING_NAME "_before", NULL);
+	CommandCounterIncrement();
 	MemoryContextSwitchTo(old);
 }
 
@@ -253,6 +291,7 @@ tap_pull_compare_abort(TapPull *pull)
 {
 	if (pull->compare == NULL)
 		return;
-	tap_apply_forget_target(pull->apply, pull->compare->staging);
+	if (pull->compare->staging != NULL)
+		tap_apply_forget_target(pull->apply, pull->compare->staging);
 	pull->compare = NULL;
 }

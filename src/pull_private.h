@@ -245,6 +245,14 @@ extern void tap_pull_compare_end(TapPull *pull, const TapEvent *event);
 /* Whether the change is part of such a content; it is kept then. */
 extern bool tap_pull_compare_takes(TapPull *pull, const TapEvent *event);
 
+/*
+ * Around a change of the table's format within its content: the first is true
+ * if there is such a content, and the second is to be called then.  Between
+ * them nothing is applied.
+ */
+extern bool tap_pull_compare_pause(TapPull *pull, const TapPullTable *table);
+extern void tap_pull_compare_resume(TapPull *pull);
+
 /* The hub transaction was aborted. */
 extern void tap_pull_compare_abort(TapPull *pull);
 

@@ -32,6 +32,7 @@ void
 tap_pull_schema(TapPull *pull, const TapEvent *event)
 {
 	TapPullTable *table = event->table_data;
+	bool		comparing;
 
 	if (table->covered ||
 		(!table->carried && event->schema != TAP_SCHEMA_CREATED))
@@ -40,6 +41,7 @@ tap_pull_schema(TapPull *pull, const TapEvent *event)
 
 	/* ALTER TABLE wants nobody else to hold the relation, nor us */
 	tap_apply_end(pull->apply);
+	comparing = tap_pull_compare_pause(pull, table);
 	switch (event->schema)
 	{
 		case TAP_SCHEMA_CREATED:
@@ -57,6 +59,8 @@ tap_pull_schema(TapPull *pull, const TapEvent *event)
 	}
 	CommandCounterIncrement();
 	tap_apply_begin(pull->apply);
+	if (comparing)
+		tap_pull_compare_resume(pull);
 }
 
 static void

@@ -105,6 +105,20 @@ $updates->add('delta_1.csv', "3,f\n");
 caught_up($hub, 'delta');
 sql_ok($hub, "SELECT id, v FROM delta.delta WHERE id < 3 ORDER BY id", "1|c\n2|d", 'from other files too');
 
+# --- a column that turns up in the middle ------------------------------------------------------
+
+# far behind what is looked at to find the columns
+my $lists = Tapdata::Files->new;
+my $list = join '', map { qq({"id": $_, "note": ") . 'x' x 100 . qq("}\n) } 1 .. 2000;
+$lists->write('list.jsonl', $list);
+pull_files($hub, 'list', $lists->uri('list.jsonl'), '{"key": "id"}');
+caught_up($hub, 'list');
+$lists->write('list.jsonl', $list =~ s/\{"id": 7,.*\n//r . qq({"id": 2001, "note": "y", "late": 1.5}\n{"id": 2002, "later": true}\n));
+caught_up($hub, 'list');
+sql_ok($hub, 'SELECT id, note, late, later FROM list.list WHERE id > 2000 OR id = 7 ORDER BY id',
+	"2001|y|1.5|\n2002|||t", 'columns that turn up while a file is compared');
+is(counters('list'), '2002|0|1', 'make no difference to the rows before');
+
 # --- what cannot be compared ---------------------------------------------------------------------
 
 $files->write('customers.csv', "id,name,city,vip\n7,seven,Wien,true\n7,again,Linz,false\n");
