@@ -197,6 +197,10 @@ pulled('bdw', "$folder/blocks/orders.bin", { %orders, format => 'bdw', record =>
 $order_lines =~ s/ amount,//;
 is_deeply(orders_of('bdw.orders'), [ grep { /^O/ } @sorted ], 'blocks, and only one kind of record');
 
+pulled('folder', "$folder/blocks/", { tables => { payments => { files => '*.bin', %orders, format => 'bdw',
+	record => 'payment-record' } } });
+is(sql('SELECT count(*), sum(amount) FROM folder.payments'), '13|' . -1.05 * (3 * 13 * 14 / 2), 'the other kind, as a table of a folder');
+
 # A file that grows within a block, and a pipeline that starts again there.
 my $half = 4 + (unpack 'n', substr $blocks, 4, 2);
 mkdir "$folder/growing";
