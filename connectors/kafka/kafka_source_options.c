@@ -27,7 +27,8 @@
 static const char *const tuning[] = {
 	"queued.min.messages", "250000",
 	"queued.max.messages.kbytes", "65536",
-	"fetch.error.backoff.ms", "100"
+	"fetch.error.backoff.ms", "100",
+	"check.crcs", "true"
 };
 static const char *const promises[] = {
 	"isolation.level", "read_committed",

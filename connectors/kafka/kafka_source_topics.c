@@ -355,7 +355,7 @@ add_partitions(TapSession *session, TapKafkaStreamTopic *topic, const TapKafkaTo
 		start_partition(session, topic, topic->npartitions++);
 	}
 	session->source->moved = true;
-	tap_kafka_core->event("info", &topic->table,
+	tap_kafka_core->event("partitions added", &topic->table,
 						  psprintf("the topic has %d partitions now", topic->npartitions));
 }
 
