@@ -221,4 +221,13 @@ pulled('line', "$folder/labels.dat",
 is(sql(q{SELECT string_agg(concat_ws('|', label_id, label_text, label_price, label_remark), E'\n' ORDER BY label_id) FROM line.labels}),
 	join("\n", @labels), 'line-sequential');
 
+@lines = Tapdata::Cobol->compile('sliding', '-fodoslide', '-fcomplex-odo')->run('');
+write_file("$folder/sliding.txt", join '', map { "$_\n" } @lines);
+pulled('sliding', "$folder/sliding.txt",
+	{ format => 'line_sequential', copybook_text => Tapdata::Cobol->copybook('sliding'), code_page => 'ASCII', odo_slides => JSON::PP::true });
+is(scalar @lines, 6, 'records whose parts move');
+is(sql(q{SELECT string_agg(first_count::text || last_count || array_to_string(first_table, '') || middle
+	|| (SELECT string_agg((l->>'last_one') || (l->>'last_two'), '') FROM jsonb_array_elements(last_table) l)
+	|| behind, E'\n' ORDER BY first_count) FROM sliding.sliding}), join("\n", @lines), 'are read where they are');
+
 done_testing();
