@@ -26,7 +26,9 @@ foreach my $test (
 	['a schema that changes' => \&evolution],
 	['without a schema' => \&plain],
 	['deletes and tombstones' => \&deletes],
+	['a table without a key' => \&keyless],
 	['values that did not change' => \&unavailable],
+	['fields that nobody wants' => \&unknown_fields],
 	['snapshots read twice, truncates, messages' => \&operations],
 	['rows that were taken out of their envelope' => \&unwrapped],
 	['a history' => \&append],
@@ -206,6 +208,46 @@ sub deletes
 	follow('gone');
 	is_row('SELECT * FROM gone.gone ORDER BY id', "6|n\n50|moved", 'deletes in all their forms');
 	drop('gone');
+	return;
+}
+
+sub keyless
+{
+	my @fields = (\%id, \%name);
+	my @changes = ([ 'c', undef, { id => 1, name => 'a' } ], [ 'c', undef, { id => 1, name => 'a' } ],
+		[ 'c', undef, { id => 2, name => undef } ], [ 'u', { id => 1, name => 'a' }, { id => 1, name => 'b' } ],
+		[ 'd', { id => 2, name => undef }, undef ]);
+
+	foreach my $change (@changes)
+	{
+		my ($op, $before, $after) = @$change;
+		$kafka->produce('keyless', [ '', $json->encode({ schema => envelope(\@fields),
+			payload => { op => $op, before => $before, after => $after } }) ]);
+	}
+	follow('keyless');
+	is_row('SELECT * FROM keyless.keyless ORDER BY name', "1|a\n1|b", 'whole rows before changes say which they are of');
+	drop('keyless');
+	return;
+}
+
+sub unknown_fields
+{
+	my @more = (\%id, \%name, { type => 'string', field => 'more', optional => JSON::PP::true });
+
+	change('few', { id => 1 }, 'c', undef, { id => 1, name => 'a', more => 'x' }, \@more);
+	follow('few', { columns => { id => 'bigint', name => 'varchar(5)' } });
+	is(types_of('few.few'), 'id bigint, name character varying(5)', 'only columns that are given');
+	change('few', { id => 2 }, 'c', undef, { id => 2, name => 'b' }, [ \%id, \%name ]);
+	caught_up($hub, 'few');
+	is_row('SELECT * FROM few.few ORDER BY id', "1|a\n2|b", 'their values');
+	drop('few');
+
+	change('closed', { id => 1 }, 'c', undef, { id => 1, name => 'a' }, [ \%id, \%name ]);
+	follow('closed', { on_unknown_field => 'stop' });
+	change('closed', { id => 2 }, 'c', undef, { id => 2, name => 'b', more => 'x' }, \@more);
+	wait_for_state($hub, 'closed', 'failed');
+	is_row(q(SELECT last_error ~ 'field "more"' FROM tapdata.status WHERE name = 'closed'), 't', 'or the pipeline stops');
+	drop('closed');
 	return;
 }
 
