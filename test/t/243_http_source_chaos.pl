@@ -52,7 +52,7 @@ sub serve
 		'/orders' => { rows => [ map { $orders{$_} } sort { $a <=> $b } keys %orders ], since => [ 'since', 'version' ] },
 		'/items' => { rows => [ map { $items{$_} } sort { $a <=> $b } keys %items ], pages => 'cursor', size => 20,
 			wrap => ['data'], login => 'oauth' },
-		'/log' => { rows => [@log], after => [ 'after', 'n' ], pages => 'page', size => 7 });
+		'/log' => { rows => [@log], after => [ 'after', 'n' ], pages => 'page', size => 7, wrap => ['data'] });
 	return;
 }
 
@@ -97,7 +97,8 @@ pull_http($hub, $server, 'api', {
 		endpoints => {
 			orders => { key => 'id', cursor => 'version' },
 			items => { key => 'id', deletes => 'compare', records => '$.data', pagination => 'cursor' },
-			log => { cursor => 'n', cursor_parameter => 'after', pagination => 'page' } } },
+			# lines are added between two pages, too: only the server can say which is the last
+			log => { cursor => 'n', cursor_parameter => 'after', pagination => 'page', records => '$.data', more => '$.has_more' } } },
 	{ interval => '100 ms', retry_ms => 300 });
 caught_up($hub, 'api');
 for (1 .. $kills)
