@@ -59,9 +59,9 @@ static inline const char *
 find_field_end(const char *p, const char *end, char delimiter)
 {
 #ifdef __SSE2__
-	const __m128i delimiters = _mm_set1_epi8(delimiter);
-	const __m128i feeds = _mm_set1_epi8('\n');
-	const __m128i returns = _mm_set1_epi8('\r');
+	__m128i		delimiters = _mm_set1_epi8(delimiter);
+	__m128i		feeds = _mm_set1_epi8('\n');
+	__m128i		returns = _mm_set1_epi8('\r');
 
 	for (; end - p >= 16; p += 16)
 	{

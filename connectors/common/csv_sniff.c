@@ -247,7 +247,10 @@ guess_header(const TapCsvDialect *dialect, const char *p, const char *end,
 	if (nrecords == 0 || unlike > 0)
 		return true;
 
-	/* text only: names of columns do not come back as values, and look like names */
+	/*
+	 * text only: names of columns do not come back as values, and look like
+	 * names
+	 */
 	if (alike > 0)
 		return false;
 	for (int i = 0; i < first->nfields; i++)

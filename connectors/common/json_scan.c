@@ -50,9 +50,9 @@ static inline const char *
 find_special(const char *p, const char *end)
 {
 #ifdef __SSE2__
-	const __m128i quote = _mm_set1_epi8('"');
-	const __m128i backslash = _mm_set1_epi8('\\');
-	const __m128i control = _mm_set1_epi8(0x1f);
+	__m128i		quote = _mm_set1_epi8('"');
+	__m128i		backslash = _mm_set1_epi8('\\');
+	__m128i		control = _mm_set1_epi8(0x1f);
 
 	for (; end - p >= 16; p += 16)
 	{

@@ -26,7 +26,8 @@
 typedef enum TapJsonLayout
 {
 	TAP_JSON_LINES,				/* one a line; an error costs its line only */
-	TAP_JSON_VALUES,			/* one after the other, over lines as they like */
+	TAP_JSON_VALUES,			/* one after the other, over lines as they
+								 * like */
 	TAP_JSON_ARRAY				/* elements of one array */
 } TapJsonLayout;
 

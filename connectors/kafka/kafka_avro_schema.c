@@ -332,7 +332,10 @@ parse_object(AvroParse *parse, const TapJsonValue *object, const char *namespace
 	kind = fields.type.kind == TAP_JSON_STRING ? kind_of(&fields.type) : TAP_AVRO_NULL;
 	if (kind == TAP_AVRO_NULL)
 	{
-		/* a name or a nested schema, with something more to say of a primitive */
+		/*
+		 * a name or a nested schema, with something more to say of a
+		 * primitive
+		 */
 		node = parse_type(parse, &fields.type, namespace);
 		if (node->kind <= TAP_AVRO_STRING && node->logical == NULL && node->connect_name == NULL)
 			set_annotations(node, &fields);

@@ -108,7 +108,8 @@ single_type(const TapJsonValue *type)
 {
 	TapJsonScan scan;
 	TapJsonValue value;
-	TapJsonValue result = {TAP_JSON_NULL};
+	TapJsonValue none = {TAP_JSON_NULL};
+	TapJsonValue result = none;
 
 	if (type->kind != TAP_JSON_LIST)
 		return *type;
@@ -119,7 +120,7 @@ single_type(const TapJsonValue *type)
 		if (tap_json_is(&value, "null", 4))
 			continue;
 		if (result.length > 0)
-			return (TapJsonValue) {TAP_JSON_NULL};
+			return none;
 		result = value;
 	}
 	return result;
@@ -147,7 +148,7 @@ kind_of(const JsonSchema *schema)
 		{"array", TAP_KAFKA_WIRE_ARRAY},
 	};
 	TapJsonValue type = schema->connect_type.kind == TAP_JSON_STRING ? schema->connect_type :
-		single_type(&schema->type);
+	single_type(&schema->type);
 
 	for (int i = 0; i < lengthof(kinds); i++)
 	{

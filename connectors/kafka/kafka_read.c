@@ -341,7 +341,7 @@ static void
 complete_key(Rows *rows, const TapKafkaMessage *message, TupleTableSlot *slot)
 {
 	TapKafkaMessage plain;
-	TapKafkaReading		reading;
+	TapKafkaReading reading;
 
 	if (rows->key_reader == NULL || message->key == NULL || has_whole_key(rows, slot))
 		return;
@@ -481,7 +481,7 @@ decode(TapKafkaDecoder *decoder, const TapKafkaMessage *message, int step,
 	   TapEvent *event, bool *more)
 {
 	Rows	   *rows = (Rows *) decoder;
-	TapKafkaReading		reading;
+	TapKafkaReading reading;
 
 	*more = false;
 	memset(&reading, 0, sizeof(reading));

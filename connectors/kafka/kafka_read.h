@@ -55,8 +55,8 @@ typedef struct TapKafkaWire TapKafkaWire;
 struct TapKafkaWire
 {
 	TapKafkaWireKind kind;
-	char	   *name;			/* of the logical type, as Connect and Debezium
-								 * call them; or NULL */
+	char	   *name;			/* of the logical type, as Connect and
+								 * Debezium call them; or NULL */
 	int			scale;			/* of a decimal */
 	int			precision;		/* 0: not known */
 	int			length;			/* of bits; 0: not known */
@@ -121,7 +121,7 @@ typedef struct TapKafkaKnownSchema
 	int32		id;
 	char	   *type;			/* AVRO, JSON */
 	char	   *text;
-	struct TapAvroSchema *avro;		/* NULL: it is not Avro's */
+	struct TapAvroSchema *avro; /* NULL: it is not Avro's */
 } TapKafkaKnownSchema;
 
 /*

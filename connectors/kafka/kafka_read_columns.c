@@ -92,7 +92,7 @@ set_form(TapRecordColumn *column, const TapRecordColumn *value)
  */
 bool
 tap_kafka_agree(TapRecordColumns *columns, const TapRecordColumns *schema,
-	  const TapRecordColumns *given)
+				const TapRecordColumns *given)
 {
 	bool		changed = false;
 
@@ -177,4 +177,3 @@ tap_kafka_infer_more(const TapRecordColumns *columns, const TapJsonValue *object
 	}
 	return result;
 }
-

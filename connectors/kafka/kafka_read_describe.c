@@ -108,7 +108,7 @@ learn_rows(Learned *learned, const TapKafkaReading *value)
 	if (schema != NULL)
 	{
 		learned->columns = tap_kafka_copy_columns(learned->columns ? learned->columns : learned->given,
-										schema->ncolumns);
+												  schema->ncolumns);
 		(void) tap_kafka_agree(learned->columns, schema, learned->given);
 		if (learned->only_given)
 			learned->columns->ncolumns = learned->given->ncolumns;
@@ -158,7 +158,7 @@ static void
 learn_message(TapSession *session, Learned *learned, const TapKafkaMessage *message)
 {
 	MemoryContext context = CurrentMemoryContext;
-	TapKafkaReading		reading;
+	TapKafkaReading reading;
 
 	PG_TRY();
 	{
@@ -249,7 +249,7 @@ check_readable(TapSession *session, const TapTableName *name, const Learned *lea
 
 TapSourceTable *
 tap_kafka_read_describe(TapSession *session, const TapKafkaDecodeOptions *options,
-		 const TapTableName *name, const TapKafkaMessage *messages, int nmessages)
+						const TapTableName *name, const TapKafkaMessage *messages, int nmessages)
 {
 	Learned		learned = {tap_kafka_given_columns(options), NULL, tap_record_sample_begin()};
 	TapRecordColumns *columns;
@@ -273,11 +273,11 @@ tap_kafka_read_describe(TapSession *session, const TapKafkaDecodeOptions *option
 /* The key of the first message's table; its columns are added to columns. */
 List *
 tap_kafka_first_key(TapSession *session, const TapKafkaDecodeOptions *options,
-		  const TapKafkaMessage *message, TapRecordColumns **columns)
+					const TapKafkaMessage *message, TapRecordColumns **columns)
 {
 	List	   *names = tap_kafka_key_names(options, message->topic);
 	Learned		learned = {NULL, *columns};
-	TapKafkaReading		reading;
+	TapKafkaReading reading;
 
 	if (names != NIL || options->append)
 		return names;
@@ -286,4 +286,3 @@ tap_kafka_first_key(TapSession *session, const TapKafkaDecodeOptions *options,
 	*columns = learned_columns(&learned, true);
 	return key_columns(*columns, learned.key);
 }
-
