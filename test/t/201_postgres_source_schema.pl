@@ -23,6 +23,22 @@ sub columns_of
 		"SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attname) FROM pg_attribute WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped");
 }
 
+# Let the hub's stream have a commit that is in the log, but waits to be visible at the source.
+sub commit_unseen
+{
+	my ($sql) = @_;
+	my $session = $source->background_psql('postgres');
+
+	$source->safe_psql('postgres', "ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()");
+	wait_for_sql($source, 'SHOW synchronous_standby_names', 'nobody');
+	$session->query_until(qr/^started/m, "\\echo started\n$sql;\n");
+	wait_for_sql($source, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", '1');
+	wait_for_sql($source, "SELECT bool_and(sent_lsn >= pg_current_wal_flush_lsn()) FROM pg_stat_replication WHERE application_name LIKE 'tapdata%'", 't');
+	$source->safe_psql('postgres', "ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()");
+	$session->quit;
+	return;
+}
+
 $source->safe_psql('postgres', q(
 	CREATE SCHEMA s;
 	CREATE TABLE s.t (id int PRIMARY KEY, a int, b text, c date);
@@ -97,18 +113,7 @@ $hub->safe_psql('postgres', "SELECT tapdata.start('p')");
 caught_up($hub, 'p');
 same_as_source($hub, $source, 's.t', 's.t', 'changes of the format that were far behind', 'id, a, renamed, d, f');
 
-# a commit that is in the log, but waits to be visible at the source
-$source->safe_psql('postgres', "ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()");
-wait_for_sql($source, 'SHOW synchronous_standby_names', 'nobody');
-my $waiting = $source->background_psql('postgres');
-$waiting->query_until(qr/^started/m, q(
-\\echo started
-BEGIN; ALTER TABLE s.t ADD g text; INSERT INTO s.t (id, g) VALUES (1005, 'not lost'); COMMIT;
-));
-wait_for_sql($source, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", '1');
-wait_for_sql($source, "SELECT bool_and(sent_lsn >= pg_current_wal_flush_lsn()) FROM pg_stat_replication WHERE application_name LIKE 'tapdata%'", 't');
-$source->safe_psql('postgres', "ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()");
-$waiting->quit;
+commit_unseen("BEGIN; ALTER TABLE s.t ADD g text; INSERT INTO s.t (id, g) VALUES (1005, 'not lost'); COMMIT");
 caught_up($hub, 'p');
 same_as_source($hub, $source, 's.t', 's.t', 'a new column of a transaction that was not visible yet', 'id, a, renamed, d, f, g');
 
@@ -250,7 +255,6 @@ $source->safe_psql('postgres', q(
 	ALTER TABLE e.t RENAME b TO c;
 	ALTER TABLE e.t ALTER a TYPE bigint;
 	ALTER TABLE e.parted ADD w date;
-	DROP TABLE e.gone;
 	BEGIN;
 	ALTER TABLE e.t ADD never int;
 	ROLLBACK;
@@ -260,6 +264,8 @@ is(columns_of($hub, 'e.t'), columns_of($source, 'e.t') =~ s/doubled integer, //r
 like(columns_of($hub, 'e.t'), qr/a bigint, c text, id integer, odd\t\\ name text/, 'whatever they are named');
 is(columns_of($hub, 'e.parted'), 'id integer, v text, w date', 'a partitioned table');
 same_as_source($hub, $source, 'e.t', 'e.t', 'rows', 'id, a, c');
+commit_unseen('DROP TABLE e.gone');
+caught_up($hub, 'e');
 is($hub->safe_psql('postgres', "SELECT to_regclass('e.gone') IS NULL"), 't', 'a table that was dropped');
 
 $source->safe_psql('postgres', q(
