@@ -42,7 +42,7 @@ test-build:
 
 # Connectors for tests only, built against what is installed, and taken away in the end.
 test-connectors:
-	+@for folder in $(wildcard test/connectors/*/); do \
+	+@for folder in $(wildcard test/connectors/*/ test/modules/*/); do \
 		$(if $(filter all,$(DO)),,$(SUDO)) $(MAKE) --no-print-directory -s -C $$folder $(DO) \
 			PG_CONFIG='$(PG_CONFIG)' || exit 1; \
 	done

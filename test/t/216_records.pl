@@ -13,12 +13,12 @@ use Test::More;
 my $hub = new_hub('hub', "DateStyle = 'SQL, DMY'\nTimeZone = 'America/New_York'\nIntervalStyle = sql_standard\n");
 
 $hub->safe_psql('postgres', <<'SQL');
-CREATE FUNCTION records_read_json(text, text) RETURNS text[] LANGUAGE c AS 'tapdata_records';
-CREATE FUNCTION records_read_fields(text, text[]) RETURNS text[] LANGUAGE c AS 'tapdata_records';
-CREATE FUNCTION records_columns(text) RETURNS text LANGUAGE c AS 'tapdata_records';
-CREATE FUNCTION records_infer_json(text[], text) RETURNS text LANGUAGE c AS 'tapdata_records';
-CREATE FUNCTION records_infer_fields(text[], text[]) RETURNS text LANGUAGE c AS 'tapdata_records';
-CREATE FUNCTION records_fuzz(text, text, int, bigint) RETURNS int LANGUAGE c AS 'tapdata_records';
+CREATE FUNCTION records_read_json(text, text) RETURNS text[] LANGUAGE c AS 'test_records';
+CREATE FUNCTION records_read_fields(text, text[]) RETURNS text[] LANGUAGE c AS 'test_records';
+CREATE FUNCTION records_columns(text) RETURNS text LANGUAGE c AS 'test_records';
+CREATE FUNCTION records_infer_json(text[], text) RETURNS text LANGUAGE c AS 'test_records';
+CREATE FUNCTION records_infer_fields(text[], text[]) RETURNS text LANGUAGE c AS 'test_records';
+CREATE FUNCTION records_fuzz(text, text, int, bigint) RETURNS int LANGUAGE c AS 'test_records';
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);
 CREATE TYPE mood AS ENUM ('sad', 'ok');
 SQL

@@ -32,7 +32,7 @@ sub run
 	my $copybook = do { local (@ARGV, $/) = ("$sources/accounts.cpy"); <> };
 	$copybook =~ s/'/''/g;
 	$hub->run("CREATE FUNCTION cobol_read(text, bytea, text[]) RETURNS float8[]
-		LANGUAGE c STRICT AS 'tapdata_cobol'");
+		LANGUAGE c STRICT AS 'test_cobol'");
 	for (1 .. 3)
 	{
 		my $answer = $hub->value("SELECT cobol_read('fixed', pg_read_binary_file('$file'),

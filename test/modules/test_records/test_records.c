@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * test/connectors/records/tapdata_records.c
+ * test/modules/test_records/test_records.c
  *	  SQL functions that call connectors/common, for tests.
  *
  *-------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * test/connectors/cobol/tapdata_cobol.c
+ * test/modules/test_cobol/test_cobol.c
  *	  An SQL function that makes rows of mainframe records and forgets them, to
  *	  measure that alone.
  *
