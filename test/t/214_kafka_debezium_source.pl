@@ -34,6 +34,7 @@ foreach my $test (
 	['a history' => \&append],
 	['a topic that was empty' => \&blank],
 	['changes of schemas' => \&schema_topic],
+	['a hub in another encoding' => \&encoding],
 	['what is no change' => \&malformed])
 {
 	my ($topic, $check) = @$test;
@@ -330,6 +331,30 @@ sub schema_topic
 	is_row(q(SELECT kind, message FROM tapdata.events WHERE pipeline = 'ddl' AND kind = 'schema change'),
 		'schema change|CREATE TABLE a (b int)', 'but events');
 	drop('ddl');
+	return;
+}
+
+sub encoding
+{
+	my @fields = (\%id, { type => 'string', field => "gr\x{f6}\x{df}e", optional => JSON::PP::true });
+	my $bytes = JSON::PP->new->canonical->utf8;
+
+	$hub->safe_psql('postgres', q(CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'));
+	$hub->safe_psql('latin', 'CREATE EXTENSION tapdata');
+	foreach my $row ([ 1, "\x{e9}" ], [ 2, "\x{20ac}" ], [ 3, 'last' ])
+	{
+		$kafka->produce('latin', [ "{\"id\":$row->[0]}", $bytes->encode({ schema => envelope(\@fields),
+			payload => { op => 'c', before => undef, after => { id => $row->[0], "gr\x{f6}\x{df}e" => $row->[1] } } }) ]);
+	}
+	pull($hub, $kafka, 'latin', tables => ['latin'], database => 'latin',
+		options => '{"format": "debezium", "on_error": "dead_letter"}');
+	caught_up($hub, 'latin', undef, 'latin');
+	is($hub->safe_psql('latin', q(SET client_encoding = 'UTF8'; SELECT * FROM latin.latin ORDER BY id)),
+		"1|\xc3\xa9\n3|last", 'what it can store');
+	is($hub->safe_psql('latin', q(SET client_encoding = 'UTF8'; SELECT attname FROM pg_attribute
+		WHERE attrelid = 'latin.latin'::regclass AND attnum = 2)), "gr\xc3\xb6\xc3\x9fe", 'names too');
+	is($hub->safe_psql('latin', q(SELECT change->>'offset' FROM tapdata.dead_letters)), '1', 'or a dead letter');
+	$hub->safe_psql('latin', q(SELECT tapdata.drop_pipeline('latin')));
 	return;
 }
 
