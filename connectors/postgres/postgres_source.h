@@ -363,7 +363,8 @@ struct TapPgStream
 	bool		in_txn;			/* between BEGIN and COMMIT of the source */
 	bool		echo;			/* the transaction is left out */
 	bool		begun;			/* the core was told */
-	uint32		xid;			/* of that transaction; 0: its commit is visible */
+	uint32		xid;			/* of that transaction; 0: its commit is
+								 * visible */
 	uint64		commit_lsn;
 	TimestampTz commit_time;
 	Size		bytes;			/* since the last event */

@@ -119,7 +119,10 @@ append(TapPgStream *stream, TapPgSpool *spool, const char *message, int bytes)
 {
 	StringInfo	out = &stream->spool_buffer;
 
-	/* a large one by itself, so that the buffer need not grow to twice its size */
+	/*
+	 * a large one by itself, so that the buffer need not grow to twice its
+	 * size
+	 */
 	if (out->len + bytes > BLOCK_BYTES)
 		flush(stream, spool);
 	appendBinaryStringInfo(out, (char *) &bytes, sizeof(bytes));
@@ -245,7 +248,10 @@ create_spool(TapPgStream *stream, uint32 xid)
 	stream->spools = lappend(stream->spools, spool);
 	MemoryContextSwitchTo(old);
 
-	/* not of the hub's transaction, if there is one: it lives until it is closed */
+	/*
+	 * not of the hub's transaction, if there is one: it lives until it is
+	 * closed
+	 */
 	spool->file = OpenTemporaryFile(true);
 	return spool;
 }
