@@ -93,6 +93,10 @@ tap_record_array(TapRecordReader *reader, TapRecordField *field,
 	add_list(&build, &scan, 1);
 	if (build.nvalues == 0)
 		return PointerGetDatum(construct_empty_array(field->element->type));
+
+	/* an empty list among values was counted, but is no element */
+	if (ArrayGetNItems(build.ndims, build.dims) != build.nvalues)
+		refuse("Some elements are nested and others are not.");
 	array = construct_md_array(build.values, build.nulls, build.ndims, build.dims,
 							   lower_bounds, field->element->type, field->element_bytes,
 							   field->element_by_value, field->element_align);

@@ -69,7 +69,7 @@ sub infer_json
 		my ($type, @values) = @$case;
 
 		is(sql('SELECT records_infer_json(' . array(map { "{\"f\": $_}" } @values) . ", '')"), "{\"f\": \"$type\"}",
-			substr join(' ', @values), 0, 60);
+			substr "$type: " . join(' ', @values), 0, 60);
 	}
 	return;
 }
@@ -86,7 +86,7 @@ sub infer_fields
 		my ($type, @values) = @$case;
 
 		is(sql("SELECT records_infer_fields(ARRAY['f'], " . array(@values) . ')'), "{\"f\": \"$type\"}",
-			join ' ', map { defined $_ ? $_ : 'NULL' } @values);
+			"$type: " . join ' ', map { defined $_ ? $_ : 'NULL' } @values);
 	}
 	return;
 }
@@ -102,12 +102,12 @@ sub names
 		'names are made such as a column can have');
 	is(sql(q(SELECT records_infer_json(ARRAY['{"a": 1, "b": "x", "c": 2}'], '{"id": {"type": "int", "field": "c"}}'))),
 		'{"id": {"type": "integer", "field": "c"}, "a": "bigint", "b": "text"}', 'those that are given come first');
-	sql_fails('SELECT records_infer_json(ARRAY[(SELECT json_object_agg(g::text, 1) FROM generate_series(1, 1601) g)::text], $$$$)',
+	is_error('SELECT records_infer_json(ARRAY[(SELECT json_object_agg(g::text, 1) FROM generate_series(1, 1601) g)::text], $$$$)',
 		qr/more than 1600 fields/, 'more than a table can have');
 	return;
 }
 
-sub sql_fails
+sub is_error
 {
 	my ($query, $expected, $name) = @_;
 	my ($code, $out, $err) = $hub->psql('postgres', $query);
@@ -125,10 +125,10 @@ sub given
 	foreach my $bad ('[]', '{}', '{"a"}', '{"a": 1}', '{"a": {"field": "x"}}', '{"a": "int", "a": "int"}', '{"": "int"}',
 		'{"a": {"type": "int", "more": "x"}}', '{"a": {"type": "int", "form": "x"}}', '{"a": "int"} x')
 	{
-		sql_fails('SELECT records_columns(' . quote($bad) . ')', qr/option "columns" is not valid/, $bad);
+		is_error('SELECT records_columns(' . quote($bad) . ')', qr/option "columns" is not valid/, $bad);
 	}
-	sql_fails(q(SELECT records_columns('{"a": "no_such_type"}')), qr/type "no_such_type" does not exist/, 'a type that is not there');
-	sql_fails(q(SELECT records_columns('{"a": "record"}')), qr/pseudo-type/, 'a type of no value');
+	is_error(q(SELECT records_columns('{"a": "no_such_type"}')), qr/type "no_such_type" does not exist/, 'a type that is not there');
+	is_error(q(SELECT records_columns('{"a": "record"}')), qr/pseudo-type/, 'a type of no value');
 	return;
 }
 
@@ -193,6 +193,7 @@ sub errors
 		[ 'varchar(2)', '"abc"', qr/field "f": value too long/ ], [ 'date', '"2023-02-30"', qr/field "f": date\/time field value out of range/ ],
 		[ 'positive', '-1', qr/field "f": value for domain positive violates/ ], [ 'mood', '"glad"', qr/field "f": invalid input value for enum/ ],
 		[ 'text', '"a\u0000b"', qr/field "f": .*zero character/ ], [ 'text', '"\ud83d"', qr/surrogate/ ], [ 'int[]', '[1,[2]]', qr/field "f": a JSON array does not make an array/ ],
+		[ 'text[]', '["a", []]', qr/field "f": a JSON array does not make an array/ ], [ 'int[]', '[[1],[[]]]', qr/field "f": a JSON array does not make an array/ ],
 		[ 'int', '1', qr/no JSON object/, '[1]' ], [ 'int', '1', qr/something follows/, '{"f": 1} 2' ], [ 'int', '1', qr/nested too deeply/, '{"f":' x 200 ],
 		[ 'int', '1', qr/no JSON object: it ends/, '{"f":' ], [ 'numeric', '1e200000', qr/field "f"/ ]);
 
