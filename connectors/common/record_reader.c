@@ -9,6 +9,7 @@
  */
 #include "record_reader.h"
 
+#include "access/htup_details.h"
 #include "mb/pg_wchar.h"
 #include "record_private.h"
 #include "utils/memutils.h"
@@ -101,6 +102,9 @@ add_unknown(List *unknown, const char *name, Size length)
 {
 	ListCell   *cell;
 
+	/* a table cannot have more columns, and this is quadratic */
+	if (list_length(unknown) > MaxHeapAttributeNumber)
+		return unknown;
 	foreach(cell, unknown)
 	{
 		if (strncmp(lfirst(cell), name, length) == 0 && ((char *) lfirst(cell))[length] == '\0')

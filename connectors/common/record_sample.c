@@ -288,10 +288,14 @@ tap_record_sample_end(TapRecordSample *sample, const TapRecordColumns *given)
 	const TapRecordNames *names = sample->names;
 	TapRecordColumns *result = palloc(sizeof(TapRecordColumns));
 	int			ngiven = given != NULL ? given->ncolumns : 0;
+	int			nnew = 0;
 
-	if (ngiven + names->nnames > MaxHeapAttributeNumber)
+	/* each name is looked up, so stop where it is too many anyway */
+	for (int i = 0; i < names->nnames && ngiven + nnew <= MaxHeapAttributeNumber; i++)
+		nnew += !is_given(given, names->names[i].text);
+	if (ngiven + nnew > MaxHeapAttributeNumber)
 		ereport(ERROR,
-				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("records have more than %d fields together", MaxHeapAttributeNumber),
 				 errhint("Give the columns that you want with the option \"columns\".")));
 	result->columns = palloc0(sizeof(TapRecordColumn) * (ngiven + names->nnames + 1));

@@ -201,11 +201,10 @@ report_unknown_field(const char *field)
 static bool
 grow(RecordDecoder *decoder, const char *text, Size length, TapEvent *event)
 {
-	MemoryContext context = AllocSetContextCreate(decoder->base.context, "tapdata kafka format",
-												  ALLOCSET_DEFAULT_SIZES);
 	TapRecordSample *sample = tap_record_sample_begin();
 	TapRecordColumns *columns;
 	TapSourceTable *table = decoder->base.table;
+	MemoryContext context;
 	MemoryContext before;
 
 	tap_record_sample_json(sample, text, length);
@@ -217,10 +216,9 @@ grow(RecordDecoder *decoder, const char *text, Size length, TapEvent *event)
 						columns->ncolumns),
 				 errhint("Set the option \"on_unknown_field\" to ignore.")));
 	if (columns->ncolumns == decoder->format->columns->ncolumns)
-	{
-		MemoryContextDelete(context);
 		return false;
-	}
+	context = AllocSetContextCreate(decoder->base.context, "tapdata kafka format",
+									ALLOCSET_DEFAULT_SIZES);
 	before = MemoryContextSwitchTo(context);
 	table = tap_kafka_define(decoder->base.options, &table->name, columns,
 							 tap_kafka_definition_key(table->definition), NULL);
