@@ -392,7 +392,15 @@ delete_event(Rows *rows, const TapKafkaMessage *message, const TapKafkaReading *
 	if (row != NULL && row->kind == TAP_JSON_OBJECT)
 		read_old_row(rows, message, reading, row);
 	else if (table->nkeys == 0)
+	{
+		/* a tombstone of a table without a key says nothing; a delete does */
+		if (reading != NULL && reading->envelope.op == 'd')
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("a delete does not say which row it is of"),
+					 errhint("Give the option \"key\", or have the producer write whole rows before their deletes.")));
 		return TAP_EVENT_NONE;
+	}
 	else
 	{
 		complete_key(rows, message, rows->old_slot);

@@ -13,6 +13,7 @@
 #include "kafka_registry.h"
 #include "kafka_source.h"
 #include "port/pg_bswap.h"
+#include "utils/memutils.h"
 
 /* A zero byte, and the id. */
 #define FRAME_BYTES		5
@@ -76,6 +77,7 @@ parse_answer(const char *answer, TapKafkaKnownSchema *known)
 static TapKafkaKnownSchema *
 fetch_schema(TapSession *session, int32 id)
 {
+	MemoryContext context;
 	MemoryContext before;
 	TapKafkaKnownSchema *known;
 	char	   *answer;
@@ -84,10 +86,16 @@ fetch_schema(TapSession *session, int32 id)
 	if (session->source != NULL)
 		tap_kafka_topics_settle(session);
 	answer = tap_kafka_fetch_schema(session, id);
-	before = MemoryContextSwitchTo(session->args.context);
+
+	/* the session's, once it is one that can be read by */
+	context = AllocSetContextCreate(CurrentMemoryContext, "tapdata kafka schema",
+									ALLOCSET_SMALL_SIZES);
+	before = MemoryContextSwitchTo(context);
 	known = palloc0(sizeof(TapKafkaKnownSchema));
 	known->id = id;
 	parse_answer(answer, known);
+	MemoryContextSetParent(context, session->args.context);
+	MemoryContextSwitchTo(session->args.context);
 	session->known_schemas = lappend(session->known_schemas, known);
 	MemoryContextSwitchTo(before);
 	return known;

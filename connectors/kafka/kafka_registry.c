@@ -347,19 +347,28 @@ tap_kafka_fetch_schema(TapSession *session, int32 id)
 {
 	TapKafkaJob *job;
 	Request    *request;
-	char	   *answer;
+	char	   *volatile answer = NULL;
 
 	need_registry(session);
 	job = make_request(session, psprintf("schemas/ids/%d", id), NULL);
 	tap_kafka_job_run(session->client, job);
 	request = job->data;
-	if (request->status < 200 || request->status >= 300)
-		report_status(psprintf("to tell schema %d", id), request);
-	if (request->received >= RESPONSE_MAX_BYTES - 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("schema %d of the registry is longer than %d bytes", id, RESPONSE_MAX_BYTES)));
-	answer = pstrdup(request->response);
-	tap_kafka_job_free(session->client, job);
+
+	/* an error may be one of data, after which the session goes on */
+	PG_TRY();
+	{
+		if (request->status < 200 || request->status >= 300)
+			report_status(psprintf("to tell schema %d", id), request);
+		if (request->received >= RESPONSE_MAX_BYTES - 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+					 errmsg("schema %d of the registry is longer than %d bytes", id, RESPONSE_MAX_BYTES)));
+		answer = pstrdup(request->response);
+	}
+	PG_FINALLY();
+	{
+		tap_kafka_job_free(session->client, job);
+	}
+	PG_END_TRY();
 	return answer;
 }

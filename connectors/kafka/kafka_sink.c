@@ -58,8 +58,10 @@ tap_kafka_open(const TapSessionArgs *args)
 void
 tap_kafka_close(TapSession *session)
 {
-	if (session != NULL)
-		tap_kafka_client_free(session->client);
+	if (session == NULL)
+		return;
+	tap_kafka_source_close(session);
+	tap_kafka_client_free(session->client);
 }
 
 /*

@@ -31,6 +31,26 @@ tap_kafka_source_open(TapSession *session)
 	tap_kafka_receive(session->client);
 }
 
+void
+tap_kafka_source_close(TapSession *session)
+{
+	TapKafkaSource *source = session->source;
+	ListCell   *cell;
+
+	if (source == NULL || session->client == NULL || session->client->rk == NULL)
+		return;
+	for (int i = 0; i < source->nbatch; i++)
+		rd_kafka_message_destroy(source->batch[i]);
+	source->nbatch = 0;
+	foreach(cell, source->topics)
+	{
+		TapKafkaStreamTopic *topic = lfirst(cell);
+
+		rd_kafka_topic_destroy(topic->handle);
+	}
+	source->topics = NIL;
+}
+
 TapKafkaMessage
 tap_kafka_message(const rd_kafka_message_t *raw)
 {

@@ -121,6 +121,9 @@ extern bool tap_kafka_reads(const TapSessionArgs *args);
 /* Make a session that reads; in its context.  Its client does not connect. */
 extern void tap_kafka_source_open(TapSession *session);
 
+/* Give back what is librdkafka's, before the client ends; never an error. */
+extern void tap_kafka_source_close(TapSession *session);
+
 /* A message of librdkafka's; its bytes stay where they are. */
 extern TapKafkaMessage tap_kafka_message(const rd_kafka_message_t *raw);
 

@@ -348,7 +348,9 @@ tap_kafka_stream_wait(TapSession *session, TapWait *wait)
 	if (source->look_again)
 		wait->timeout_ms = 0;
 	else if (source->refresh_job != NULL)
-		wait->timeout_ms = -1;
+
+		/* its byte may have been taken from the pipe before it was seen */
+		wait->timeout_ms = tap_kafka_job_done(session->client) ? 0 : -1;
 	else
 		wait->timeout_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
 														   source->next_refresh);
