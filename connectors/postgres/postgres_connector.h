@@ -117,10 +117,14 @@ typedef struct TapPgError
 extern TapPgRows *tap_pg_try_query(TapSession *session, TapPgError **error,
 								   const char *sql,...) pg_attribute_printf(3, 4);
 
-/* Value of a row and column, from 0. */
+/* Value of a row and column, from 0; NULL: it is null.  08P01: there is none. */
 static inline char *
 tap_pg_value(const TapPgRows *rows, int row, int column)
 {
+	if (row >= rows->nrows || column >= rows->ncolumns)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the %s answered in another form than it was asked for", tap_pg_peer)));
 	return rows->values[row * rows->ncolumns + column];
 }
 

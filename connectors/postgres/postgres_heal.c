@@ -77,6 +77,8 @@ tap_pg_heal_begin(TapPgStream *stream)
 	MemoryContext old = MemoryContextSwitchTo(context);
 	TapPgHeal  *heal = palloc0(sizeof(TapPgHeal));
 	char	   *slot = tap_pg_slot_name(stream->session);
+	bool		failover = stream->session->version >= 170000 &&
+	strcmp(tap_pg_option(stream->session, "failover", "false"), "true") == 0;
 	TapPgRows  *rows;
 
 	heal->context = context;
@@ -86,7 +88,8 @@ tap_pg_heal_begin(TapPgStream *stream)
 	(void) tap_pg_query(&stream->replication, "begin to compare",
 						"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 	rows = tap_pg_query(&stream->replication, "create the replication slot",
-						"CREATE_REPLICATION_SLOT %s LOGICAL pgoutput USE_SNAPSHOT", tap_pg_quote(slot));
+						"CREATE_REPLICATION_SLOT %s LOGICAL pgoutput %s", tap_pg_quote(slot),
+						failover ? "(SNAPSHOT 'use', FAILOVER)" : "USE_SNAPSHOT");
 	tap_pg_position_now(stream->session, &heal->point);
 	heal->point.lsn = tap_pg_lsn_parse(tap_pg_value(rows, 0, 1));
 	stream->heal = heal;

@@ -269,7 +269,17 @@ run_query(TapSession *session, TapPgError **error, const char *doing, const char
 	if (!PQsendQuery(session->conn, sql))
 		raise_lost(session->conn, doing);
 	while ((result = tap_pg_next_result(session, doing)) != NULL)
+	{
+		ExecStatusType status = PQresultStatus(result);
+
 		keep_result(session, result, &rows, error);
+
+		/* a copy that nobody asked for would have no end */
+		if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH)
+			raise_lost(session->conn, doing);
+	}
+	if (rows == NULL && *error == NULL)
+		raise_lost(session->conn, doing);
 	return *error ? NULL : rows;
 }
 

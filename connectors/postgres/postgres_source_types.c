@@ -24,6 +24,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -306,6 +307,8 @@ map_type(TapSession *session, const Rows *rows, Oid oid, TapPgSourceType *type)
 	const TapPgTypeRow *row = find_row(rows, oid);
 	Oid			hub;
 
+	/* what a server says of its catalog may lead in a circle */
+	check_stack_depth();
 	if (is_common(oid))
 	{
 		type->hub_type = oid;

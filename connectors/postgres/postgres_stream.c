@@ -204,6 +204,10 @@ raise_end(TapPgStream *stream)
 				 errmsg("the source has ended the stream of its log")));
 	error = tap_pg_error(conn, result);
 	PQclear(result);
+
+	/* the stream has ended with it: there is no change to be left out */
+	if (tap_pg_is_data_error(error))
+		error->sqlstate = ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
 	tap_pg_raise(error, "read the source's log", NULL, NULL);
 }
 

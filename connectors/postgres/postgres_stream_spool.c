@@ -172,7 +172,13 @@ note_subtransaction(TapPgSpool *spool, uint32 xid)
 	memmove(&spool->subtransactions[at + 1], &spool->subtransactions[at],
 			sizeof(Subtransaction) * (Size) (spool->nsubtransactions - at));
 	spool->subtransactions[at].xid = xid;
-	spool->subtransactions[at].offset = spool->size;
+
+	/*
+	 * What is already there with a greater number is within this one, and may
+	 * have changed something before it.
+	 */
+	spool->subtransactions[at].offset = at < spool->nsubtransactions ?
+		spool->subtransactions[at + 1].offset : spool->size;
 	spool->nsubtransactions++;
 }
 
@@ -287,8 +293,21 @@ tap_pg_spool_keep(TapPgStream *stream, const char *data, int bytes)
 	const TapPgoutputMessage *message = &stream->message;
 	TapPgSpool *spool = stream->spooling;
 
-	if (message->kind == TAP_PGOUTPUT_TYPE || message->kind == TAP_PGOUTPUT_ORIGIN)
-		return;
+	switch (message->kind)
+	{
+		case TAP_PGOUTPUT_TYPE:
+		case TAP_PGOUTPUT_ORIGIN:
+			return;
+		case TAP_PGOUTPUT_RELATION:
+		case TAP_PGOUTPUT_INSERT:
+		case TAP_PGOUTPUT_UPDATE:
+		case TAP_PGOUTPUT_DELETE:
+		case TAP_PGOUTPUT_TRUNCATE:
+		case TAP_PGOUTPUT_LOGICAL:
+			break;
+		default:
+			raise_protocol("a message of another kind within a part", spool->xid);
+	}
 	if (message->xid != spool->xid)
 		note_subtransaction(spool, message->xid);
 	if (message->kind == TAP_PGOUTPUT_RELATION)

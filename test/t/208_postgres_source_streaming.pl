@@ -126,6 +126,11 @@ sub check_subtransactions
 	all_same('savepoints rolled back');
 	cmp_ok(streamed('txns'), '>', $before, 'the source did send it in parts');
 
+	# one within another, which writes first
+	$source->safe_psql('postgres', 'BEGIN;' . many(70000, 'kept') . 'SAVEPOINT f; SAVEPOINT g;' . many(75000, 'lost, within')
+		  . 'RELEASE g;' . many(80000, 'lost') . 'ROLLBACK TO f;' . many(85000, 'kept') . 'COMMIT');
+	all_same('a savepoint within one');
+
 	$source->safe_psql('postgres', 'BEGIN;' . many(50000, 'never') . 'ROLLBACK');
 	$source->safe_psql('postgres', 'BEGIN; TRUNCATE s.keyless; ALTER TABLE s.t ADD extra int;' . many(60000, 'x') =~ s/INTO s.t/INTO s.t (id, v)/r . 'UPDATE s.t SET extra = 3; ALTER TABLE s.t DROP extra; UPDATE s.t SET v = v || 1 WHERE id % 10 = 0; COMMIT');
 	all_same('one rolled back, and tables that change in one');
