@@ -19,6 +19,7 @@
 #include <glob.h>
 #include <time.h>
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 
 #define WILDCARDS	"*?["
@@ -203,6 +204,18 @@ is_mark(TapSession *session, const char *path)
 	return false;
 }
 
+/* Names become text of the hub: of tables, notes and messages. */
+static void
+check_name(const char *pattern, const char *path)
+{
+	if (!pg_verify_mbstr(GetDatabaseEncoding(), path, strlen(path), true))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("a file of \"%s\" has a name that is not valid in encoding \"%s\"",
+						pattern, GetDatabaseEncodingName()),
+				 errhint("Rename it, or have it left out with the option \"ignore\".")));
+}
+
 List *
 tap_file_list(TapSession *session, const TapFileTable *table, int64 *newest)
 {
@@ -223,8 +236,10 @@ tap_file_list(TapSession *session, const TapFileTable *table, int64 *newest)
 		if (is_mark(session, lfirst(cell)))
 			continue;
 		found = look_at(session, lfirst(cell), newest);
-		if (found != NULL)
-			result = lappend(result, found);
+		if (found == NULL)
+			continue;
+		check_name(table->pattern, found->path);
+		result = lappend(result, found);
 	}
 	return result;
 }

@@ -78,8 +78,19 @@ check_unchanged(TapFileEntry *entry, const TapFileHandle *handle)
 	if (entry->found.inode == handle->found.inode && entry->found.size == handle->found.size &&
 		entry->found.mtime == handle->found.mtime)
 		return true;
-	entry->final = false;
+	entry->final = entry->settled = false;
 	return entry->offset > 0 && entry->table->mode != TAP_FILE_REPLACE;
+}
+
+/* What is being written to a compressed file may end anywhere. */
+static bool
+may_be_read(TapSession *session, TapFileEntry *entry, TapFileHandle *handle)
+{
+	if (entry->settled ||
+		tap_file_compression(session, entry->table, handle) == TAP_COMPRESSION_NONE)
+		return true;
+	entry->tried_size = handle->found.size;
+	return false;
 }
 
 static TapFileHandle *
@@ -225,6 +236,7 @@ tap_file_read_begin(TapSession *session, TapFileEntry *entry)
 	{
 		read->handle = open_entry(session, entry);
 		if (read->handle != NULL && check_unchanged(entry, read->handle) &&
+			may_be_read(session, entry, read->handle) &&
 			find_place(session, entry, read->handle))
 			begin(session, read);
 	}
@@ -279,7 +291,7 @@ take(TapFileRead *read, Size taken)
  * it, it was not.
  */
 static void
-check_after_torn(TapFileRead *read)
+check_after_torn(TapFileRead *read, Size max_bytes)
 {
 	TapFileBytes *bytes = read->bytes;
 	const char *end = NULL;
@@ -292,8 +304,12 @@ check_after_torn(TapFileRead *read)
 	read->after_torn = false;
 	if (bytes->data[0] == '\n' || bytes->data[0] == '\r')
 		return;
-	while ((end = memchr(bytes->data, '\n', bytes->bytes)) == NULL && !bytes->exhausted)
+	while ((end = memchr(bytes->data, '\n', bytes->bytes)) == NULL && !bytes->exhausted &&
+		   bytes->bytes <= max_bytes)
 		tap_file_bytes_more(bytes);
+
+	/* the rest of a line that is too long is refused in its turn */
+	read->after_torn = end == NULL && !bytes->exhausted;
 	length = end != NULL ? end + 1 - bytes->data : bytes->bytes;
 	read->failed_bytes = length;
 	take(read, length);
@@ -411,7 +427,7 @@ tap_file_read_next(TapSession *session, TapFileRead *read, Size *bytes)
 			read->failed_offset = read->bytes->offset;
 			read->failed_line = read->entry->lines + 1;
 			if (read->after_torn)
-				check_after_torn(read);
+				check_after_torn(read, max_bytes);
 			ready = step(read, max_bytes, &result);
 		} while (!ready);
 	}

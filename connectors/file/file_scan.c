@@ -323,19 +323,51 @@ by_age(const ListCell *a, const ListCell *b)
 /*
  * All was read that was there when newest was the last change.  The clock of
  * files has ticks: what is written later in the same one would look as old.
+ * What changed since now, when the scan began, may have been listed in one
+ * folder and not in another that was listed before.
  */
 static void
-cover(TapFileStream *stream, int64 newest, int64 now_ms, int64 now_ns)
+cover(TapFileStream *stream, int64 newest, int64 now_ns)
 {
 	if (newest <= stream->covered)
 		return;
-	if (newest <= now_ns && now_ns - newest < TAP_FILE_TICK_NS)
+	if (newest <= tap_file_now() && now_ns - newest < TAP_FILE_TICK_NS)
 	{
-		stream->scan_at = Min(stream->scan_at, now_ms + TAP_FILE_TICK_NS / 1000000);
-		return;
+		/* look again behind the pause */
+		stream->changed = true;
+		newest = now_ns - TAP_FILE_TICK_NS;
+		if (newest <= stream->covered)
+			return;
 	}
 	stream->covered = newest;
 	stream->moved = true;
+}
+
+/*
+ * Whether the core may be asked of a table: one that it does not know is
+ * described at once, by the beginning of a file that should not be half there.
+ */
+static bool
+may_be_asked(TapFileStream *stream, const TapFileTable *table, List *found,
+			 int64 now_ms, int64 now_ns, bool *nothing_left)
+{
+	ListCell   *cell;
+
+	if (table->asked || table->entries != NIL)
+		return true;
+	foreach(cell, found)
+	{
+		const TapFileFound *file = lfirst(cell);
+		int64		quiet_ms = (now_ns - file->ctime) / 1000000;
+
+		if (file->size == 0)
+			continue;
+		if (file->ctime > now_ns || quiet_ms >= stream->settle_ms)
+			return true;
+		stream->scan_at = Min(stream->scan_at, now_ms + stream->settle_ms - quiet_ms);
+		*nothing_left = false;
+	}
+	return false;
 }
 
 void
@@ -363,7 +395,8 @@ tap_file_scan(TapSession *session)
 		/* before they are listed, so that nothing can come unseen in between */
 		watch_folders(stream, table);
 		found = tap_file_list(session, table, &newest);
-		if (!tap_file_followed(session, table))
+		if (!may_be_asked(stream, table, found, begin_ms, begin_ns, &nothing_left) ||
+			!tap_file_followed(session, table))
 			continue;
 		merge(session, table, found, begin_ms, begin_ns);
 		follow_moves(session, table);
@@ -372,7 +405,7 @@ tap_file_scan(TapSession *session)
 	}
 	list_sort(stream->queue, by_age);
 	if (nothing_left)
-		cover(stream, newest, begin_ms, begin_ns);
+		cover(stream, newest, begin_ns);
 	stream->scan_not_before = tap_file_clock() +
 		Max(PAUSE_MIN_MS, (tap_file_clock() - begin_ms) * PAUSE_FACTOR);
 	MemoryContextSwitchTo(old);

@@ -313,9 +313,11 @@ look(TapSession *session)
 {
 	TapFileStream *stream = session->stream;
 	int64		now = tap_file_clock();
+	TimestampTz awaited = tap_file_core->awaited();
 
 	stream->changed |= tap_file_watch_changed(stream->watch);
-	stream->changed |= tap_file_core->awaited();
+	stream->changed |= awaited != stream->awaited;
+	stream->awaited = awaited;
 	if ((stream->changed && now >= stream->scan_not_before) || now >= stream->scan_at)
 		tap_file_scan(session);
 }

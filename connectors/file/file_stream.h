@@ -37,6 +37,7 @@ struct TapFileStream
 	int64		scan_at;		/* by tap_file_clock(), at the latest */
 	int64		scan_not_before;
 	bool		changed;		/* the kernel said so since the last scan */
+	TimestampTz awaited;		/* the last wait() that was a reason to look */
 
 	/* the position, and whether it moved without a commit */
 	int64		covered;

@@ -330,6 +330,23 @@ tap_file_table_from_definition(TapSession *session, const TapTableName *name,
  * ---------------------------------------------------------------------
  */
 
+/* Of a folder, an empty file is no table yet: nothing tells its columns. */
+static bool
+is_there(TapSession *session, List *found)
+{
+	ListCell   *cell;
+
+	if (!session->folder ||
+		tap_file_core->option_text(session->args->options, "tables") != NULL)
+		return found != NIL;
+	foreach(cell, found)
+	{
+		if (((TapFileFound *) lfirst(cell))->size > 0)
+			return true;
+	}
+	return false;
+}
+
 List *
 tap_file_list_tables(TapSession *session)
 {
@@ -344,7 +361,7 @@ tap_file_list_tables(TapSession *session)
 		TapFileTable *table = lfirst(cell);
 
 		if (tap_file_option(session, table, "columns") != NULL ||
-			tap_file_list(session, table, &newest) != NIL)
+			is_there(session, tap_file_list(session, table, &newest)))
 			names = lappend(names, &table->name);
 	}
 	return names;
