@@ -165,7 +165,9 @@ go_to_first_page(TapHttpPoll *poll)
 void
 tap_http_poll_begin(TapSession *session, TapHttpPoll *poll)
 {
-	poll->began_at = GetCurrentTimestamp();
+	/* pages that a former session read are as old as the poll's beginning */
+	if (!poll->resumed || poll->began_at == 0)
+		poll->began_at = GetCurrentTimestamp();
 	poll->unchanged = false;
 	poll->compared = false;
 	poll->extended = false;
@@ -212,7 +214,12 @@ take_answer(TapSession *session, TapHttpPoll *poll, const TapHttpAnswer *answer)
 	else if (answer->status < 200 || answer->status > 299)
 		tap_http_fetch_raise(fetch, answer, poll->endpoint);
 	else
+	{
 		poll->page = tap_http_page_open(poll->endpoint, fetch->url, answer, poll->context);
+
+		/* its fields may be others, or in another order */
+		tap_http_table_forget_fields(poll->table);
+	}
 }
 
 /* ---------------------------------------------------------------------
@@ -510,6 +517,54 @@ end_poll(TapSession *session, TapHttpPoll *poll, TapEvent *event)
 	return finish(session, poll, event);
 }
 
+/*
+ * What fails between records is no record's fault: as an error of data it
+ * would become a dead letter, and be met again at once.
+ */
+static void
+raise_of_poll(MemoryContext context)
+{
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	FlushErrorState();
+	if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_DATA_EXCEPTION ||
+		edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		edata->sqlerrcode = ERRCODE_FDW_ERROR;
+	ReThrowError(edata);
+}
+
+/* A step other than that of rows; false: the answer is not there yet. */
+static bool
+advance(TapSession *session, TapHttpPoll *poll, TapEvent *event, TapEventKind *kind)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool ready = true;
+
+	PG_TRY();
+	{
+		if (poll->step == TAP_HTTP_STEP_FETCH)
+		{
+			const TapHttpAnswer *answer = tap_http_fetch_answer(session->source->fetch);
+
+			ready = answer != NULL;
+			if (answer != NULL)
+				take_answer(session, poll, answer);
+		}
+		else if (poll->step == TAP_HTTP_STEP_PAGE)
+			*kind = end_page(session, poll, event);
+		else
+			*kind = end_poll(session, poll, event);
+	}
+	PG_CATCH();
+	{
+		raise_of_poll(context);
+	}
+	PG_END_TRY();
+	return ready;
+}
+
 TapEventKind
 tap_http_poll_next(TapSession *session, TapHttpPoll *poll, TapEvent *event)
 {
@@ -517,30 +572,14 @@ tap_http_poll_next(TapSession *session, TapHttpPoll *poll, TapEvent *event)
 
 	while (kind == TAP_EVENT_NONE && poll->step != TAP_HTTP_STEP_IDLE)
 	{
-		const TapHttpAnswer *answer;
-
-		switch (poll->step)
+		if (poll->step == TAP_HTTP_STEP_ROWS)
 		{
-			case TAP_HTTP_STEP_FETCH:
-				answer = tap_http_fetch_answer(session->source->fetch);
-				if (answer == NULL)
-					return TAP_EVENT_NONE;
-				take_answer(session, poll, answer);
-				break;
-			case TAP_HTTP_STEP_ROWS:
-				kind = next_of_page(session, poll, event);
-				if (kind == TAP_EVENT_NONE)
-					poll->step = TAP_HTTP_STEP_PAGE;
-				break;
-			case TAP_HTTP_STEP_PAGE:
-				kind = end_page(session, poll, event);
-				break;
-			case TAP_HTTP_STEP_END:
-				kind = end_poll(session, poll, event);
-				break;
-			case TAP_HTTP_STEP_IDLE:
-				break;
+			kind = next_of_page(session, poll, event);
+			if (kind == TAP_EVENT_NONE)
+				poll->step = TAP_HTTP_STEP_PAGE;
 		}
+		else if (!advance(session, poll, event, &kind))
+			return TAP_EVENT_NONE;
 	}
 	return kind;
 }

@@ -81,6 +81,7 @@ tap_http_state_read(TapHttpPoll *poll, const char *note)
 		state->place.token = read_text(note, "token");
 		state->place.number = read_number(note, "number");
 		state->place.pages = read_number(note, "pages");
+		poll->began_at = read_number(note, "began");
 	}
 	MemoryContextSwitchTo(before);
 }
@@ -127,6 +128,7 @@ tap_http_state_note(TapHttpPoll *poll)
 		append_text(&note, "token", state->place.token);
 		append_number(&note, "number", state->place.number);
 		append_number(&note, "pages", state->place.pages);
+		append_number(&note, "began", poll->began_at);
 	}
 	appendStringInfoChar(&note, '}');
 

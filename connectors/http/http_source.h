@@ -399,6 +399,9 @@ extern TapHttpTable *tap_http_table_open(const TapHttpEndpoint *endpoint,
  */
 extern List *tap_http_table_read(TapHttpTable *table, const TapHttpPage *page);
 
+/* Another page of CSV begins: which field is which is to be found out again. */
+extern void tap_http_table_forget_fields(TapHttpTable *table);
+
 /*
  * The text of the cursor's field in the record read last, or NULL; in the
  * current context.

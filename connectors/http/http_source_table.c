@@ -273,6 +273,15 @@ match_fields(TapHttpTable *table, const TapHttpPage *page)
 	return unknown;
 }
 
+void
+tap_http_table_forget_fields(TapHttpTable *table)
+{
+	if (table->fields != NULL)
+		pfree(table->fields);
+	table->fields = NULL;
+	table->nfields = 0;
+}
+
 static void
 raise_too_many_fields(const TapHttpPage *page)
 {
