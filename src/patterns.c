@@ -139,6 +139,13 @@ tap_patterns_compile(List *patterns)
 	return result;
 }
 
+/* Bytes of a character; names of a source may be cut or of another encoding. */
+static int
+character_bytes(const char *text)
+{
+	return strnlen(text, pg_mblen(text));
+}
+
 /*
  * Match by going back to the last "*" on a mismatch: no recursion, and no
  * more than pattern times name steps.
@@ -161,7 +168,7 @@ glob_matches(const TapGlob *glob, const char *name)
 		}
 		else if (wild && glob->text[i] == '?')
 		{
-			name += pg_mblen(name);
+			name += character_bytes(name);
 			i++;
 		}
 		else if (i < glob->length && glob->text[i] == *name)
@@ -171,7 +178,7 @@ glob_matches(const TapGlob *glob, const char *name)
 		}
 		else if (star >= 0)
 		{
-			star_name += pg_mblen(star_name);
+			star_name += character_bytes(star_name);
 			name = star_name;
 			i = star + 1;
 		}
