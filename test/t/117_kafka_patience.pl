@@ -43,12 +43,12 @@ sub late_transaction
 	$hub->safe_psql('postgres', 'CREATE TABLE shop.late (id int PRIMARY KEY, v text)');
 	publish($hub, $kafka, 'late', ['shop.late'], { topic => 'late', snapshot => 'never', transaction_timeout => 1000 });
 	wait_for_state($hub, 'late', 'streaming');
-	$hub->safe_psql('postgres', "INSERT INTO shop.late SELECT g, 'a row of many' FROM generate_series(1, 600000) g");
+	$hub->safe_psql('postgres', "INSERT INTO shop.late SELECT g, 'a row of many' FROM generate_series(1, 2500000) g");
 	wait_for_state($hub, 'late', 'failed');
 	like(status('last_error', 'late'), qr/longer than the 1000 ms.*transaction_timeout/s, 'a transaction that is too old stops the pipeline');
 	$hub->safe_psql('postgres', q(SELECT tapdata.alter_pipeline('late', '{"transaction_timeout": 600000}'); SELECT tapdata.start('late')));
 	caught_up($hub, 'late');
-	is($kafka->count('late'), 600000, 'with more time it is sent');
+	is($kafka->count('late'), 2500000, 'with more time it is sent');
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('late'); SELECT tapdata.disconnect('late'); DROP TABLE shop.late");
 	return;
 }
