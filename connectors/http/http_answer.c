@@ -141,7 +141,7 @@ raise_redirect(TapSession *session, const TapHttpAnswer *answer)
 			(errcode(ERRCODE_FDW_ERROR),
 			 errmsg("the server at %s sends requests elsewhere", tap_http_place(session)),
 			 errdetail("It answered with HTTP status %ld.", answer->status),
-			 errhint("Only redirects with status 307 or 308 to the same scheme, host and port are followed. Give the connection the URI of where the target is.")));
+			 errhint("Redirects are followed to the same scheme, host and port only, and of what is sent only those with status 307 or 308. Give the connection the URI that this one leads to.")));
 }
 
 static void

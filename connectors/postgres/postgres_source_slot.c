@@ -346,8 +346,11 @@ tap_pg_safe_position(TapSession *session)
 
 	if (slot == NULL || slot->lost)
 		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("replication slot \"%s\" of the source has vanished", name)));
+				(errcode(given(session, "slot") != NULL ?
+						 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE : ERRCODE_CONNECTION_FAILURE),
+				 errmsg("replication slot \"%s\" of the source has vanished", name),
+				 given(session, "slot") == NULL ? 0 :
+				 errhint("Make the slot again at the source, then resync() the pipeline.")));
 	tap_pg_position_now(session, &position);
 	position.lsn = slot->confirmed;
 	return tap_pg_position_text(&position);
