@@ -50,7 +50,8 @@ write_typedefs()
 formatted()
 {
 	"$INDENT" "${OPTIONS[@]}" -U"$work/typedefs" <"$1" 2>"$work/errors" |
-		sed -E 's/^([A-Za-z_][A-Za-z_0-9 ]*[A-Za-z_0-9])[[:space:]]+(\*+)$/\1 \2/'
+		sed -E 's/^([A-Za-z_][A-Za-z_0-9 ]*[A-Za-z_0-9])[[:space:]]+(\*+)$/\1 \2/' ||
+		{ echo "$1: $INDENT cannot make sense of it" >&2; return 1; }
 	[ ! -s "$work/errors" ] || { echo "$1:" >&2; cat "$work/errors" >&2; return 1; }
 }
 

@@ -176,7 +176,7 @@ static void
 test_truncated(void)
 {
 	const char *text = "01 R. 05 N PIC 9(2). 88 X VALUE 1 THRU 5 'a' X'4142'. 05 T OCCURS 1 TO 9 TIMES DEPENDING ON N OF R\n"
-		"ASCENDING KEY IS K INDEXED BY I. 10 K PIC S9(3)V9 COMP-3 SYNC. 05 F REDEFINES T PIC -(5)9.99.";
+	"ASCENDING KEY IS K INDEXED BY I. 10 K PIC S9(3)V9 COMP-3 SYNC. 05 F REDEFINES T PIC -(5)9.99.";
 	int			good = 0;
 
 	for (size_t length = 0; length <= strlen(text); length++)
@@ -283,14 +283,14 @@ record_of(const char *text, const TapCobolLayout *layout, const TapCobolWish *wi
 		  const char *record, size_t length)
 {
 	static const char *const results[] = {
-		[TAP_COBOL_OTHER] = "other", [TAP_COBOL_SHORT] = "short", [TAP_COBOL_LONG] = "long",
+		[TAP_COBOL_OTHER] = "other",[TAP_COBOL_SHORT] = "short",[TAP_COBOL_LONG] = "long",
 		[TAP_COBOL_BAD_COUNT] = "count"
 	};
 	static const TapCobolWish plain = {.slides = true};
 	TapCopybookError error;
 	TapCopybook *copybook = tap_copybook_parse(text, strlen(text), layout, &error);
 	TapCobolProgramme *programme = copybook ?
-		tap_cobol_compile(copybook, page, wish ? wish : &plain, &error) : NULL;
+	tap_cobol_compile(copybook, page, wish ? wish : &plain, &error) : NULL;
 	TapCobolResult result;
 	uint8_t    *copy = exact_copy(record, length);
 
@@ -483,7 +483,7 @@ static const char *
 frames_of(TapFrame frame, const char *input, size_t length, size_t piece)
 {
 	static const char *const results[] = {
-		[TAP_FRAME_EMPTY] = "empty", [TAP_FRAME_CUT] = "cut", [TAP_FRAME_BAD] = "bad",
+		[TAP_FRAME_EMPTY] = "empty",[TAP_FRAME_CUT] = "cut",[TAP_FRAME_BAD] = "bad",
 		[TAP_FRAME_LIMIT] = "limit"
 	};
 	size_t		from = 0;

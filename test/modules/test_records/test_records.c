@@ -96,10 +96,12 @@ records_read_json(PG_FUNCTION_ARGS)
 		appendStringInfo(&names, ",%s", (char *) lfirst(cell));
 	ExecDropSingleTupleTableSlot(row.slot);
 	if (unknown != NIL)
-		row_array = PointerGetDatum(DatumGetArrayTypeP(
-													   array_set_element(row_array, 1, (int[]) {row.columns->ncolumns + 1},
-																		 CStringGetTextDatum(names.data), false,
-																		 -1, -1, false, TYPALIGN_INT)));
+	{
+		int			place = row.columns->ncolumns + 1;
+
+		row_array = array_set_element(row_array, 1, &place, CStringGetTextDatum(names.data),
+									  false, -1, -1, false, TYPALIGN_INT);
+	}
 	PG_RETURN_DATUM(row_array);
 }
 
