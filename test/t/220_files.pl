@@ -140,6 +140,15 @@ for my $kind ([ 'gzip -c', 'gz' ], [ 'zstd -c', 'zst' ])
 	}
 }
 
+# What is added to a compressed file is read to its last byte, when it has settled.
+my $grown = Tapdata::Files->new;
+$grown->write('grown.csv.gz', $grown->filtered('gzip -c', "id\n1\n"));
+pull_files($hub, 'grown', $grown->uri('grown.csv.gz'));
+caught_up($hub, 'grown');
+$grown->add('grown.csv.gz', $grown->filtered('gzip -c', "2\n3"));
+caught_up($hub, 'grown');
+sql_ok($hub, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM grown.grown", '1 2 3', 'a compressed file that grows, without a line end');
+
 # --- several tables --------------------------------------------------------------------
 
 my $files = Tapdata::Files->new;
@@ -159,6 +168,11 @@ $folder->write('two.jsonl', qq({"b": 2}\n));
 pull_files($hub, 'folder', $folder->uri(''));
 caught_up($hub, 'folder');
 sql_ok($hub, 'SELECT a, b FROM folder.one, folder.two', '1|2', 'a folder: each file is a table');
+
+# nothing tells the columns of a file that is empty yet
+$folder->write('three.csv', '');
+caught_up($hub, 'folder');
+sql_ok($hub, "SELECT state FROM tapdata.status WHERE name = 'folder'", 'streaming', 'an empty file is no table yet');
 $folder->write('three.csv', "c\n3\n");
 caught_up($hub, 'folder');
 wait_for_sql($hub, "SELECT count(*) FROM pg_tables WHERE schemaname = 'folder'", '3');

@@ -150,6 +150,16 @@ for my $case ([ 'endless', { do => 'endless', times => 10 } ], [ 'bomb', undef ]
 }
 $server->faults();
 
+# --- more pages than are allowed ---------------------------------------------------------------------
+
+# No record is to blame, so that there is nothing to be set aside.
+$server->api('/pages' => { rows => [ map { { id => $_ } } 1 .. 20 ], wrap => ['data'], pages => 'cursor' });
+pull_http($hub, $server, 'pages', { endpoints => { pages => { key => 'id', records => '$.data', pagination => 'cursor', max_pages => 3 } } },
+	{ on_error => 'dead_letter' });
+fails('pages');
+is(sql(q(SELECT count(*) FROM tapdata.dead_letters WHERE pipeline = 'pages')), 0, 'too many pages are no dead letters');
+sql(q(SELECT tapdata.drop_pipeline('pages')));
+
 # --- elsewhere ------------------------------------------------------------------------------------------
 
 my $other = Tapdata::Http->start(arguments => ['api']);
