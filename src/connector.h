@@ -108,6 +108,9 @@ typedef struct TapOption
 	const char *help;			/* one line */
 	bool		server_file;	/* names a file or socket of the server: only
 								 * for members of pg_read_server_files */
+	int			needs;			/* one of these capabilities of a connector,
+								 * without which it has no effect and is
+								 * refused; 0: none */
 } TapOption;
 
 /* The checked options of one connection or pipeline; opaque. */
@@ -326,6 +329,12 @@ typedef struct TapEvent
 
 	TimestampTz commit_time;	/* the source's clock; 0: unknown */
 	Size		bytes;			/* of the source's log, for the statistics */
+
+	/*
+	 * TAP_EVENT_NONE: nothing is there yet, though the end of the source's log
+	 * was not reached
+	 */
+	bool		behind;
 } TapEvent;
 
 /*
@@ -825,6 +834,8 @@ typedef struct TapSinkCallbacks
 #define TAP_POLLS				0x08	/* its stream has no socket to wait on */
 #define TAP_ADDS_TABLES			0x10	/* its stream reports new tables */
 #define TAP_HOLDS_POSITION		0x20	/* the sink keeps the position */
+#define TAP_CAN_BEGIN_AT_END	0x40	/* its stream leaves out what is there
+										 * under the option snapshot = never */
 
 typedef struct TapConnector
 {

@@ -45,7 +45,8 @@ const TapOption tap_pull_options[] = {
 		.default_value = "2",
 		.minimum = 1,
 		.maximum = 16,
-		.help = "processes that copy a snapshot at the same time"
+		.needs = TAP_CAN_SNAPSHOT,
+		.help = "databases: processes that copy a snapshot at the same time"
 	},
 	{
 		.name = "chunk_rows",
@@ -54,7 +55,8 @@ const TapOption tap_pull_options[] = {
 		.default_value = "100000",
 		.minimum = 1,
 		.maximum = 1000000000,
-		.help = "rows of a snapshot that are copied in one transaction"
+		.needs = TAP_CAN_SNAPSHOT,
+		.help = "databases: rows of a snapshot that are copied in one transaction"
 	},
 	{
 		.name = "snapshot",
@@ -62,14 +64,18 @@ const TapOption tap_pull_options[] = {
 		.scope = TAP_SCOPE_PULL,
 		.default_value = "initial",
 		.values = snapshot_values,
-		.help = "whether to copy what the tables hold: initial (yes), or never (only changes from now on)"
+		.needs = TAP_CAN_SNAPSHOT | TAP_CAN_BEGIN_AT_END,
+		.help = "databases and Kafka: whether to copy what the tables hold: initial (yes), or never (only changes from now on)"
 	},
 	{
 		.name = "indexes",
 		.type = TAP_OPTION_BOOL,
 		.scope = TAP_SCOPE_PULL,
 		.default_value = "true",
-		.help = "create the secondary indexes of the source tables in the hub, too"
+
+		/* what only streams has records, and those have no indexes */
+		.needs = TAP_CAN_SNAPSHOT,
+		.help = "databases: create the secondary indexes of the source tables in the hub, too"
 	},
 	{
 		.name = "ddl",

@@ -34,6 +34,7 @@ typedef struct GivenOption
 struct TapOptions
 {
 	const TapOption *tables[2]; /* the core's and the connector's */
+	const TapConnector *connector;	/* NULL: any */
 	int			scope;
 	List	   *given;			/* of GivenOption * */
 };
@@ -99,8 +100,17 @@ find_given(const TapOptions *options, const char *key)
 	return NULL;
 }
 
-static void
-report_unknown(const TapOptions *options, const char *key)
+/* Whether the option does anything with the connector. */
+static bool
+has_effect(const TapOptions *options, const TapOption *option)
+{
+	return option->needs == 0 || options->connector == NULL ||
+		(options->connector->capabilities & option->needs) != 0;
+}
+
+/* A hint that lists the options that may be given. */
+static char *
+options_hint(const TapOptions *options)
 {
 	StringInfoData names;
 
@@ -111,17 +121,38 @@ report_unknown(const TapOptions *options, const char *key)
 
 		for (; option != NULL && option->name != NULL; option++)
 		{
-			if ((option->scope & options->scope) == 0)
+			if ((option->scope & options->scope) == 0 || !has_effect(options, option))
 				continue;
 			appendStringInfo(&names, "%s%s%s", names.len > 0 ? ", " : "", option->name,
 							 option->name[strlen(option->name) - 1] == '.' ? "*" : "");
 		}
 	}
+	return names.len > 0 ? psprintf("Valid options are: %s.", names.data) :
+		pstrdup("There are no options here.");
+}
+
+static void
+report_unknown(const TapOptions *options, const char *key)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown option \"%s\"", key),
-			 names.len > 0 ? errhint("Valid options are: %s.", names.data) :
-			 errhint("There are no options here.")));
+			 errhint("%s", options_hint(options))));
+}
+
+/* It would be taken for done what nobody does. */
+static void
+check_has_effect(const TapOptions *options, const TapOption *option)
+{
+	if (has_effect(options, option))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("option \"%s\" has no effect with connector \"%s\"", option->name,
+					options->connector->name),
+			 errdetail("It is for sources whose tables are copied before they are followed; "
+					   "this one reads a stream of records from its beginning."),
+			 errhint("%s", options_hint(options))));
 }
 
 /* ---------------------------------------------------------------------
@@ -230,6 +261,7 @@ add_option(TapOptions *options, const char *key, const char *value)
 
 	if (option == NULL)
 		report_unknown(options, key);
+	check_has_effect(options, option);
 	if (find_given(options, key) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -387,6 +419,7 @@ tap_options_parse(Jsonb *jsonb, const char *query, const TapConnector *connector
 
 	options->tables[0] = core_table(scope);
 	options->tables[1] = connector ? connector->options : NULL;
+	options->connector = connector;
 	options->scope = scope;
 	if (query != NULL)
 		add_from_query(options, query);
@@ -505,7 +538,7 @@ tap_options_merge(Jsonb *options, Jsonb *changes)
 static bool
 must_mask(const TapConnector *connector, const char *key)
 {
-	TapOptions	options = {{NULL, NULL}, 0, NIL};
+	TapOptions	options = {{NULL, NULL}, NULL, 0, NIL};
 	const TapOption *option;
 	static const int scopes[] = {TAP_SCOPE_CONNECTION, TAP_SCOPE_PULL, TAP_SCOPE_PUBLISH};
 

@@ -191,7 +191,8 @@ static const TapConnector connector = {
 	.version = TAP_KAFKA_VERSION,
 	.uri_schemes = schemes,
 	.options = options,
-	.capabilities = TAP_CAN_STREAM | TAP_ADDS_TABLES | TAP_HOLDS_POSITION,
+	.capabilities = TAP_CAN_STREAM | TAP_ADDS_TABLES | TAP_HOLDS_POSITION |
+	TAP_CAN_BEGIN_AT_END,
 	.check_uri = check_uri,
 	.open = tap_kafka_open,
 	.close = tap_kafka_close,

@@ -203,9 +203,16 @@ tap_kafka_read_source_options(TapSession *session)
 	if (given == NULL)
 		return;
 	source->start = core->option_text(given, "start");
-	if (!core->option_given(given, "start") &&
-		strcmp(core->option_text(given, "snapshot"), "never") == 0)
+	if (strcmp(core->option_text(given, "snapshot"), "never") == 0)
+	{
+		if (core->option_given(given, "start"))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"snapshot\" has no effect beside \"start\""),
+					 errdetail("\"start\" says where topics begin; \"snapshot\" = \"never\" is another way to say \"latest\"."),
+					 errhint("Give one of the two.")));
 		source->start = "latest";
+	}
 	source->start_offsets = core->option_text(given, "start_offsets");
 	source->on_gap = parse_on_gap(core->option_text(given, "on_gap"));
 	source->sample_messages = core->option_int(given, "sample_messages");

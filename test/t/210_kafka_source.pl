@@ -319,7 +319,11 @@ sub bad_options
 		['{"metadata": "everything"}', qr/partition/],
 		['{"csv_delimiter": "ab"}', qr/single character/],
 		['{"kafka.no.such.property": "1"}', qr/no\.such\.property/],
-		['{"kafka.plugin.library.paths": "x"}', qr/library/])
+		['{"kafka.plugin.library.paths": "x"}', qr/library/],
+		['{"workers": 4}', qr/"workers" has no effect with connector "kafka".*HINT:  Valid options are: snapshot, ddl,/s],
+		['{"chunk_rows": 10}', qr/"chunk_rows" has no effect/],
+		['{"indexes": true}', qr/"indexes" has no effect/],
+		['{"snapshot": "never", "start": "earliest"}', qr/"snapshot" has no effect beside "start"/])
 	{
 		my ($options, $pattern) = @$case;
 

@@ -158,6 +158,12 @@ sql_fails($hub, "SELECT tapdata.connect('u', 'file:///x.csv', '{\"encoding\": \"
 sql_fails($hub, "SELECT tapdata.connect('u', 'file:///x.csv', '{\"columns\": {\"a\": 1}}')", '22023', qr/columns/, 'columns that are none');
 sql_fails($hub, "SELECT tapdata.connect('u', 'file:///x/', '{\"tables\": {\"a\": {\"files\": \"x\", \"nosuch\": 1}}}')", '22023',
 	qr/"nosuch" is not an option of a table/, 'a table with an unknown option');
+$hub->safe_psql('postgres', "SELECT tapdata.connect('optional', '$uri')");
+for my $option ('"snapshot": "never"', '"snapshot": "initial"', '"workers": 4', '"chunk_rows": 10', '"indexes": false')
+{
+	sql_fails($hub, "SELECT tapdata.pull('optional', 'optional', '{*}', options => '{$option}')", '22023',
+		qr/has no effect with connector "file"\n.*DETAIL:.*stream of records.*HINT:  Valid options are: ddl,/s, "$option, which files do not have");
+}
 sql_ok($hub, "SELECT tapdata.connect('none', 'file:///nosuch/folder/x.csv')", undef, 'a folder that is not there yet');
 sql_ok($hub, "SELECT check_name, ok FROM tapdata.test_connection('none') ORDER BY ok, 1", "folder|f\nprivilege|t",
 	'is said by test_connection');

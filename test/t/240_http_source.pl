@@ -167,6 +167,12 @@ sql_fails($hub, qq(SELECT tapdata.connect('x', '$uri', '{"endpoints": {"a": {"ke
 sql_fails($hub, qq(SELECT tapdata.connect('x', '$uri', '{"endpoints": {"a": {"key": "id", "records": "data[*"}}}')), '42601', qr/jsonpath/);
 sql_fails($hub, qq(SELECT tapdata.connect('x', '$uri', '{"endpoints": {"a": {"key": "id", "interval": "1 month"}}}')), '22023', qr/interval/);
 sql_fails($hub, qq(SELECT tapdata.connect('x', '$uri', '{"oauth_client_id": "a"}')), '22023', qr/oauth_token_url/);
+sql("SELECT tapdata.connect('optional', '$uri', '{\"endpoints\": {\"a\": {\"key\": \"id\"}}}')");
+for my $option ('"snapshot": "never"', '"workers": 4', '"chunk_rows": 10', '"indexes": true')
+{
+	sql_fails($hub, "SELECT tapdata.pull('optional', 'optional', '{*}', options => '{$option}')", '22023',
+		qr/has no effect with connector "http"\n.*DETAIL:.*stream of records.*HINT:  Valid options are: ddl,/s, "$option, which an API does not have");
+}
 sql_fails($hub, qq(SELECT tapdata.connect('x', '${uri}y', '{"endpoints": {"a": {"deletes": "compare", "append": true}}}')), '22023', qr/no "key"/);
 sql(qq(SELECT tapdata.connect('none', '$uri', '{"endpoints": {"nothing": {"key": "id"}}}')));
 sql_fails($hub, q{SELECT tapdata.pull('none', 'none', ARRAY['*'])}, 'HV000', qr/404/, 'an endpoint that is not there');
