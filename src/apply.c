@@ -240,6 +240,35 @@ open_mapping(TapTarget *target)
 	MemoryContextSwitchTo(oldcontext);
 }
 
+static void
+unpin_all(TapApply *apply)
+{
+	for (TapTarget *target = apply->open_targets; target; target = target->next_open)
+	{
+		if (target->pinned)
+			tap_direct_unpin(target);
+		target->pinned = false;
+	}
+	apply->npinned = 0;
+}
+
+/*
+ * A target is about to read or write, and will keep pages pinned: no more of
+ * them do than this process's share of the buffers allows.
+ */
+static void
+may_pin(TapTarget *target)
+{
+	TapApply   *apply = target->apply;
+
+	if (target->pinned || !target->direct)
+		return;
+	if (apply->npinned >= Max(NBuffers / (MaxBackends * TAP_TARGET_PINS), 1))
+		unpin_all(apply);
+	target->pinned = true;
+	apply->npinned++;
+}
+
 /* What is waiting must have been written. */
 static void
 close_target(TapTarget *target)
@@ -249,6 +278,9 @@ close_target(TapTarget *target)
 
 	if (target->direct)
 		tap_direct_close(target);
+	if (target->pinned)
+		apply->npinned--;
+	target->pinned = false;
 	if (target->routing != NULL)
 		tap_partition_close(target);
 	table_close(target->rel, NoLock);
@@ -269,6 +301,7 @@ flush_target(TapTarget *target)
 
 	if (target->buffer.nrows == 0)
 		return;
+	may_pin(target);
 	tap_apply_enter(target, &saved);
 	target->apply->current_target = target;
 	tap_insert_flush(target);
@@ -385,11 +418,7 @@ tap_apply_flush(TapApply *apply)
 	if (!apply->active)
 		return;
 	flush_all(apply);
-	for (TapTarget *target = apply->open_targets; target; target = target->next_open)
-	{
-		if (target->direct)
-			tap_direct_unpin(target);
-	}
+	unpin_all(apply);
 }
 
 void
@@ -413,11 +442,13 @@ tap_apply_abort(TapApply *apply)
 		apply->open_targets = target->next_open;
 		target->open = false;
 		target->rel = NULL;
+		target->pinned = false;
 		memset(&target->buffer, 0, sizeof(TapInsertBuffer));
 		MemoryContextReset(target->open_context);
 	}
 	apply->active = false;
 	apply->nopen = 0;
+	apply->npinned = 0;
 	apply->buffered_bytes = 0;
 	apply->buffer_slots = 0;
 	apply->current_target = NULL;
@@ -475,7 +506,7 @@ route(TapTarget *target, const TapRowImage *image)
 	return target;
 }
 
-/* Before a change: bound what waits, or write it if it may be looked at. */
+/* Before a change: bound what waits and what is pinned; SQL gets to see all. */
 static void
 prepare_change(TapTarget *target)
 {
@@ -489,6 +520,7 @@ prepare_change(TapTarget *target)
 		flush_all(apply);
 		free_buffers(apply);
 	}
+	may_pin(target);
 }
 
 static void

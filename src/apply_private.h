@@ -11,6 +11,11 @@
  *	  Only the mapping outlives the transaction, until the relcache entry of
  *	  the table is invalidated.
  *
+ *	  Buffers.  An open target keeps the pages pinned that it has used last,
+ *	  of the table and of its index: the next row is often there.  Few targets
+ *	  do so at a time, or a transaction that changes many tables would take
+ *	  all buffers that the server has.
+ *
  *	  Visibility.  Rows are looked up under SnapshotSelf, which sees what this
  *	  transaction has written even in the current command; so the command
  *	  counter is moved only when a row is changed that the current command
@@ -50,6 +55,9 @@
 
 /* Targets that are open at the same time, at most. */
 #define TAP_OPEN_TARGETS		500
+
+/* Buffers that one target keeps pinned, at most. */
+#define TAP_TARGET_PINS			4
 
 /* Bits that tell which keys may be among the waiting rows. */
 #define TAP_INSERT_FILTER_BITS	16384
@@ -125,6 +133,7 @@ struct TapTarget
 	bool		direct;			/* apply_direct.c serves it */
 	struct TapRouting *routing; /* NULL unless apply_partition.c serves it */
 	bool		identity_checked;	/* CheckCmdReplicaIdentity() was passed */
+	bool		pinned;			/* may keep buffers pinned */
 	EState	   *estate;
 	ResultRelInfo *result;
 	bool		special_index;	/* one is deferred or excludes */
@@ -161,6 +170,7 @@ struct TapApply
 	int			nopen;
 	Size		buffered_bytes; /* of all targets' waiting rows */
 	int			buffer_slots;	/* of all targets */
+	int			npinned;		/* targets that may keep buffers pinned */
 
 	TapApplyMode mode;			/* of the change at hand */
 
