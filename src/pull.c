@@ -507,6 +507,7 @@ on_heartbeat_idle(TapPull *pull, const TapEvent *event)
 	if (event->commit_time != 0)
 		pull->commit_time = event->commit_time;
 	tap_pull_position_moved(pull, false);
+	tap_pull_acknowledge(pull);
 	return TAP_PULL_IDLE;
 }
 

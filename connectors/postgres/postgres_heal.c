@@ -4,11 +4,15 @@
  *	  Comparison of whole tables, where changes of the source are missing.
  *
  * NOTES
- *	  The slot is made anew, within a transaction whose snapshot is where it
- *	  begins.  All rows of the followed tables as of that snapshot are one
- *	  transaction for the core, which stores what differs; its position is
- *	  the beginning of the slot, from where the stream goes on.  After a crash
- *	  in between the slot is ahead of the position, so all is done again.
+ *	  First the position becomes one that covers nothing, of the source that
+ *	  was found: from then on a restart begins to compare, whatever the source
+ *	  has become meanwhile; its slot and its log may look as if they fitted
+ *	  the former position again.  Only when the hub has that on disk the slot
+ *	  is made anew, within a transaction whose snapshot is where it begins.
+ *
+ *	  All rows of the followed tables as of that snapshot are one transaction
+ *	  for the core, which stores what differs; its position is the beginning
+ *	  of the slot, from where the stream goes on.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -19,8 +23,12 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+/* How soon to look again whether the hub has on disk that we compare. */
+#define LOOK_AGAIN_MS		20
+
 typedef enum Phase
 {
+	PHASE_NOTE,					/* the hub stores that we are about to compare */
 	PHASE_BEGIN,
 	PHASE_TABLE,				/* the next one is to be described */
 	PHASE_OPEN,					/* and read */
@@ -30,6 +38,7 @@ typedef enum Phase
 struct TapPgHeal
 {
 	Phase		phase;
+	bool		told;			/* that the position is to be stored */
 	MemoryContext context;
 	MemoryContext table_context;
 	TapPgPosition point;		/* where the slot begins */
@@ -74,14 +83,47 @@ tap_pg_heal_begin(TapPgStream *stream)
 {
 	MemoryContext context = AllocSetContextCreate(stream->context, "tapdata postgres heal",
 												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	TapPgHeal  *heal = palloc0(sizeof(TapPgHeal));
-	char	   *slot = tap_pg_slot_name(stream->session);
-	bool		failover = stream->session->version >= 170000 &&
-	strcmp(tap_pg_option(stream->session, "failover", "false"), "true") == 0;
-	TapPgRows  *rows;
+	TapPgHeal  *heal = MemoryContextAllocZero(context, sizeof(TapPgHeal));
 
 	heal->context = context;
+	heal->phase = PHASE_NOTE;
+	tap_pg_position_now(stream->session, &stream->position);
+	stream->position.lsn = TAP_PG_COVERS_NOTHING;
+	stream->confirmed = stream->received = 0;
+	stream->heal = heal;
+}
+
+void
+tap_pg_heal_noted(TapPgStream *stream, const TapPgPosition *position)
+{
+	TapPgHeal  *heal = stream->heal;
+
+	if (heal->phase == PHASE_NOTE && position->lsn == TAP_PG_COVERS_NOTHING)
+		heal->phase = PHASE_BEGIN;
+}
+
+/* Have the position stored, which is told back by tap_pg_heal_noted(). */
+static TapEventKind
+note(TapPgHeal *heal, TapEvent *event)
+{
+	if (heal->told)
+		(void) tap_pg_core->wait_socket(PGINVALID_SOCKET, 0, LOOK_AGAIN_MS);
+	heal->told = true;
+	event->kind = TAP_EVENT_HEARTBEAT;
+	return event->kind;
+}
+
+/* Make another slot, whose beginning is what this connection's transaction sees. */
+static void
+make_slot(TapPgStream *stream)
+{
+	TapPgHeal  *heal = stream->heal;
+	MemoryContext old = MemoryContextSwitchTo(heal->context);
+	char	   *slot = tap_pg_slot_name(stream->session);
+	bool		failover = stream->session->version >= 170000 &&
+		strcmp(tap_pg_option(stream->session, "failover", "false"), "true") == 0;
+	TapPgRows  *rows;
+
 	heal->tables = copy_names(stream->args.tables_followed(stream->args.core_data));
 	tap_pg_prepare_publications(stream->session, heal->tables);
 	tap_pg_drop_slot(stream->session, slot);
@@ -92,7 +134,6 @@ tap_pg_heal_begin(TapPgStream *stream)
 						failover ? "(SNAPSHOT 'use', FAILOVER)" : "USE_SNAPSHOT");
 	tap_pg_position_now(stream->session, &heal->point);
 	heal->point.lsn = tap_pg_lsn_parse(tap_pg_value(rows, 0, 1));
-	stream->heal = heal;
 	MemoryContextSwitchTo(old);
 }
 
@@ -183,7 +224,10 @@ tap_pg_heal_next(TapPgStream *stream, TapEvent *event)
 	{
 		switch (heal->phase)
 		{
+			case PHASE_NOTE:
+				return note(heal, event);
 			case PHASE_BEGIN:
+				make_slot(stream);
 				heal->phase = PHASE_TABLE;
 				stream->commit_lsn = PG_UINT64_MAX; /* covered by nothing */
 				event->kind = TAP_EVENT_BEGIN;

@@ -127,6 +127,8 @@ log_behind(TapSession *session, const char *text, bool *purged, char **detail, c
 	TapPgPosition now;
 
 	tap_pg_position_parse(text, &position);
+	if (position.lsn == TAP_PG_COVERS_NOTHING)
+		return -1;
 	tap_pg_position_now(session, &now);
 	if (slot == NULL || slot->lost || strcmp(position.system, now.system) != 0)
 	{

@@ -45,6 +45,9 @@ typedef struct TapPgPosition
 	uint32		timeline;
 } TapPgPosition;
 
+/* TapPgPosition.lsn while the hub is compared with the source. */
+#define TAP_PG_COVERS_NOTHING	0
+
 /* Raises an error for text that is no position. */
 extern void tap_pg_position_parse(const char *text, TapPgPosition *position);
 
@@ -438,8 +441,14 @@ extern bool tap_pg_is_continuous(TapPgStream *stream);
 /* Whether a gap in the source's history is to be healed by comparison. */
 extern bool tap_pg_can_heal(const TapPgStream *stream);
 
-/* Make another slot, and begin to compare as of its beginning. */
+/*
+ * Begin to compare: stream->position becomes TAP_PG_COVERS_NOTHING of the
+ * source as it is now, until the last event of the comparison.
+ */
 extern void tap_pg_heal_begin(TapPgStream *stream);
+
+/* The hub has this position on disk. */
+extern void tap_pg_heal_noted(TapPgStream *stream, const TapPgPosition *position);
 
 /* The next event of the comparison; the last is COMMIT, and heal is NULL again. */
 extern TapEventKind tap_pg_heal_next(TapPgStream *stream, TapEvent *event);

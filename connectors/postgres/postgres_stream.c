@@ -160,6 +160,8 @@ tap_pg_acknowledge(TapSession *session, const char *text)
 	TapPgPosition position;
 
 	tap_pg_position_parse(text, &position);
+	if (stream->heal != NULL)
+		tap_pg_heal_noted(stream, &position);
 	if (stream->heal != NULL || position.lsn <= stream->confirmed)
 		return;
 	stream->confirmed = position.lsn;

@@ -142,6 +142,19 @@ check_slot(TapPgStream *stream, const char *name)
 				 errhint("%s", copy_again_hint(stream->session))));
 }
 
+/* A comparison that was begun is always ended: see postgres_heal.c. */
+static void
+check_compared(const TapPgStream *stream)
+{
+	if (stream->position.lsn == TAP_PG_COVERS_NOTHING)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the comparison with the source has not come to its end"),
+				 errdetail("It was begun because changes of the source are missing in the hub, and the option \"on_gap\" was \"compare\"."),
+				 errhint("Set the option on_gap = compare again to have it done. Or: %s",
+						 copy_again_hint(stream->session))));
+}
+
 bool
 tap_pg_is_continuous(TapPgStream *stream)
 {
@@ -150,6 +163,7 @@ tap_pg_is_continuous(TapPgStream *stream)
 
 	PG_TRY();
 	{
+		check_compared(stream);
 		check_history(stream);
 		check_slot(stream, tap_pg_slot_name(stream->session));
 	}

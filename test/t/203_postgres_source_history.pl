@@ -145,4 +145,53 @@ $hub->safe_psql('postgres', "SELECT tapdata.start('p')");
 caught_up($hub, 'p');
 same_as_source($hub, $other, 's.t', 's.t', 'another cluster');
 
+# ---------------------------------------------------------------------
+# A source that was set back on its own timeline, and has outgrown the position again by the
+# time that the hub, which crashed while it compared, looks at it
+# ---------------------------------------------------------------------
+
+my $shop = new_source('shop');
+at_source($shop, 'CREATE SCHEMA b', 'CREATE TABLE b.t (id int PRIMARY KEY, v text)',
+	"INSERT INTO b.t SELECT i, 'v' FROM generate_series(1, 100) i");
+connect_source($hub, $shop, 'shop');
+pull_from($hub, 'shop', 'shop', ['b.*'], 'b', '{"on_gap": "compare"}');
+caught_up($hub, 'shop');
+$hub->safe_psql('postgres', "SELECT tapdata.stop('shop')");
+$shop->stop;
+$shop->backup_fs_cold('cold');
+$shop->start;
+$hub->safe_psql('postgres', "SELECT tapdata.start('shop')");
+at_source($shop, 'DELETE FROM b.t WHERE id <= 10', "INSERT INTO b.t VALUES (1000, 'lost')", 'SELECT pg_switch_wal()',
+	"UPDATE b.t SET v = 'lost' WHERE id = 50");
+caught_up($hub, 'shop');
+$hub->safe_psql('postgres', "SELECT tapdata.stop('shop')");
+my $position = $hub->safe_psql('postgres', "SELECT substring(position FROM '[0-9A-F/]+') FROM tapdata.status WHERE name = 'shop'");
+$shop->stop;
+
+my $restored = PostgreSQL::Test::Cluster->new('restored');
+$restored->init_from_backup($shop, 'cold');
+$restored->start;
+at_source($restored, 'DELETE FROM b.t WHERE id BETWEEN 60 AND 69', "INSERT INTO b.t VALUES (2000, 'new')");
+is($restored->safe_psql('postgres', "SELECT pg_current_wal_lsn() < '$position'"), 't', 'the source was set back');
+reconnect_source($hub, $restored, 'shop');
+
+# the comparison comes to the point where it would write
+my $holder = $hub->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE b.t IN SHARE MODE;');
+$hub->safe_psql('postgres', "SELECT tapdata.start('shop')");
+wait_for_sql($hub, "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'b.t'::regclass AND NOT granted");
+$hub->psql('postgres', "SELECT tapdata.wait('shop', '0 s')", stderr => \my $error);
+like($error, qr/timeout while waiting/, 'the hub has not what the source has, wherever it was before');
+$hub->stop('immediate');
+eval { $holder->quit };
+at_source($restored, 'SELECT pg_switch_wal()', 'INSERT INTO b.t SELECT i FROM generate_series(3000, 3010) i', 'SELECT pg_switch_wal()',
+	"INSERT INTO b.t VALUES (4000, 'newest')");
+is($restored->safe_psql('postgres', "SELECT pg_current_wal_lsn() > '$position'"), 't', 'it has outgrown the position again');
+$hub->start;
+caught_up($hub, 'shop');
+same_as_source($hub, $restored, 'b.t', 'b.t', 'a comparison that a crash broke off is done all the same');
+at_source($restored, "UPDATE b.t SET v = 'streamed' WHERE id = 4000");
+caught_up($hub, 'shop');
+same_as_source($hub, $restored, 'b.t', 'b.t', 'and then it streams');
+
 done_testing();

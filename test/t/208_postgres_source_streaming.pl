@@ -197,9 +197,9 @@ sub check_prepared
 	$source->safe_psql('postgres', "BEGIN; INSERT INTO s.late VALUES (20001, 'small'); PREPARE TRANSACTION 'three'");
 	caught_up($hub, 'p');
 	sql_ok($hub, 'SELECT (SELECT count(*) FROM s.t WHERE id >= 500000) + (SELECT count(*) FROM s.late WHERE id > 20000)', 0, 'what is prepared is not seen');
-	$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
+	$hub->stop('immediate');
 	$source->restart;
-	$hub->safe_psql('postgres', "SELECT tapdata.start('p')");
+	$hub->start;
 	$source->safe_psql('postgres', "COMMIT PREPARED 'one'");
 	$source->safe_psql('postgres', "ROLLBACK PREPARED 'two'");
 	$source->safe_psql('postgres', "COMMIT PREPARED 'three'");
