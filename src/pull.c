@@ -427,11 +427,17 @@ static TapPullState
 on_none_idle(TapPull *pull, const TapEvent *event)
 {
 	/* Nobody else sets the state, so that it can be read without its mutex. */
-	if (pull->joining ||
-		(!pull->is_sync && tap_worker_shared->state != TAP_STATE_STREAMING))
+	if (!event->behind &&
+		(pull->joining ||
+		 (!pull->is_sync && tap_worker_shared->state != TAP_STATE_STREAMING)))
 		tap_pull_tables_joined(pull);
 	tap_pull_position_moved(pull, false);
 	tap_pull_acknowledge(pull);
+	if (event->behind)
+	{
+		report_lag(pull);
+		return TAP_PULL_IDLE;
+	}
 
 	/* all of the log was read: where we are is where the source is */
 	if (!pull->is_sync)

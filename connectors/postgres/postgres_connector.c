@@ -34,6 +34,7 @@ static const char *const gap_values[] = {"stop", "compare", NULL};
 static const char *const source_origin_values[] = {"any", "none", NULL};
 static const char *const ignore_values[] = {"none", "own", "all", NULL};
 static const char *const on_off_values[] = {"on", "off", NULL};
+static const char *const backlog_values[] = {"batches", "stream", NULL};
 static const char *const commit_values[] = {
 	"on", "local", "remote_write", "remote_apply", NULL
 };
@@ -96,6 +97,9 @@ static const TapOption options[] = {
 	{"streaming", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "on", 0, 0,
 		on_off_values, false, NULL,
 	"receive large transactions while they are in progress (PostgreSQL 14), instead of when they are committed: on or off"},
+	{"backlog", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "batches", 0, 0,
+		backlog_values, false, NULL,
+	"read the log while far behind in batches, from a temporary copy of the slot (PostgreSQL 14), or as a stream: batches or stream"},
 	{"ddl_messages", TAP_OPTION_BOOL, TAP_SCOPE_PULL, "false", 0, 0,
 		NULL, false, NULL,
 	"follow what an event trigger of the source tells of created, altered and dropped tables (PostgreSQL 14)"},

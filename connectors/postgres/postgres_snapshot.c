@@ -503,7 +503,7 @@ tap_pg_snapshot_copy_exact(TapSession *session, TapSourceTable *table,
 				 errmsg("table \"%s\" has no key and is of the hub's own cluster", tap_pg_table_text(&table->name)),
 				 errdetail("Its copy would wait for the transaction that takes it."),
 				 errhint("Give the table a primary key.")));
-	tap_pg_open_replication(session, &replication);
+	tap_pg_open_another(session, &replication, true);
 	PG_TRY();
 	{
 		position.lsn = begin_at_slot(&replication);

@@ -17,6 +17,7 @@
  *	  postgres_heal.c			comparison of whole tables where changes are missing
  *	  postgres_stream.c			messages, transactions, the position
  *	  postgres_stream_start.c	whether the source is what it was, the replication connection
+ *	  postgres_stream_backlog.c	a long backlog of the log, in batches
  *	  postgres_stream_spool.c	transactions in progress
  *	  postgres_stream_row.c		rows of the stream
  *	  postgres_stream_table.c	tables of the stream and their formats
@@ -302,6 +303,7 @@ extern bool tap_pg_copy_read(TapPgCopyReader *reader, TupleTableSlot *slot);
 
 /* ---- postgres_stream.c ---- */
 
+typedef struct TapPgBacklog TapPgBacklog;
 typedef struct TapPgHeal TapPgHeal;
 typedef struct TapPgSpool TapPgSpool;
 
@@ -339,7 +341,8 @@ typedef struct TapPgStreamTable
 struct TapPgStream
 {
 	TapSession *session;		/* of ordinary queries */
-	TapSession	replication;	/* holds the replication connection */
+	TapSession	replication;	/* holds the replication connection; none
+								 * while a backlog is read that has come up */
 	TapStreamArgs args;
 	MemoryContext context;
 	MemoryContext event_context;
@@ -349,6 +352,8 @@ struct TapPgStream
 	char	   *types_state;	/* of tap_pg_types_state(); NULL: no types are
 								 * made */
 	TapPgHeal  *heal;			/* under way; NULL: rows come from the log */
+	TapPgBacklog *backlog;		/* is read in batches; NULL: by a walsender */
+	TimestampTz looked_at;		/* last, how far behind we are */
 
 	char	   *buffer;			/* libpq's, of the message below; or NULL */
 	bool		pending;		/* it was not handled yet */
@@ -393,6 +398,9 @@ extern char *tap_pg_stream_position(TapSession *session);
 extern bool tap_pg_txn_covered(TapSession *session, const char *position);
 extern void tap_pg_acknowledge(TapSession *session, const char *position);
 
+/* Receive the log from stream->position on, after a backlog was read. */
+extern void tap_pg_stream_go_on(TapPgStream *stream);
+
 /*
  * Wait until the catalog shows what the transaction under way has done.  To be
  * called before it is read for the stream.
@@ -422,13 +430,45 @@ extern char *tap_pg_spool_next(TapPgStream *stream, int *bytes);
 /* Close all files; never raises an error. */
 extern void tap_pg_spool_close(TapPgStream *stream);
 
+/* Forget all transactions in progress: they will be sent again from their beginning. */
+extern void tap_pg_spool_reset(TapPgStream *stream);
+
+/* ---- postgres_stream_backlog.c ---- */
+
+/*
+ * Begin to read in batches from the position on, if there is so much to read
+ * that it is worth it.  False: nothing was changed.  To be called between two
+ * transactions, with none in progress kept.
+ */
+extern bool tap_pg_backlog_begin(TapPgStream *stream);
+
+/* Whether it is time to call tap_pg_backlog_begin(), while a walsender sends; cheap. */
+extern bool tap_pg_backlog_is_due(TapPgStream *stream);
+
+/*
+ * The next message of the plugin, valid until the next call, with a writable
+ * byte behind it.  NULL: none is there yet, or the backlog has ended, and
+ * stream->backlog is NULL.  With *bytes 0: no message, but call again.
+ */
+extern const char *tap_pg_backlog_next(TapPgStream *stream, int *bytes);
+
+/* What to wait for. */
+extern void tap_pg_backlog_wait(TapPgStream *stream, TapWait *wait);
+
+/* Close the connection, with which the copied slot goes. */
+extern void tap_pg_backlog_close(TapPgStream *stream);
+
 /* ---- postgres_stream_start.c ---- */
 
 /*
- * A second connection for the replication protocol, in *copy, which shares
- * the session's arguments; to be closed by tap_pg_close().
+ * A second connection, in *copy, for the replication protocol or for queries,
+ * to the session's server and with its arguments; to be closed by
+ * tap_pg_close().
  */
-extern void tap_pg_open_replication(TapSession *session, TapSession *copy);
+extern void tap_pg_open_another(TapSession *session, TapSession *copy, bool replication);
+
+/* The plugin's options as arguments of a function, each behind a comma; in the current context. */
+extern char *tap_pg_plugin_arguments(TapPgStream *stream);
 
 /* Begin to receive the log from stream->position on. */
 extern void tap_pg_start_replication(TapPgStream *stream);

@@ -108,7 +108,7 @@ check_replication(CheckState *state)
 
 	PG_TRY();
 	{
-		tap_pg_open_replication(state->session, &replication);
+		tap_pg_open_another(state->session, &replication, true);
 		tap_pg_close(&replication);
 	}
 	PG_CATCH();

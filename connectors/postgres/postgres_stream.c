@@ -99,6 +99,7 @@ tap_pg_stream_close(TapSession *session)
 		PQfreemem(stream->buffer);
 	stream->buffer = NULL;
 	tap_pg_spool_close(stream);
+	tap_pg_backlog_close(stream);
 	tap_pgoutput_free(stream->decoder);
 	if (stream->replication.conn != NULL)
 		PQfinish(stream->replication.conn);
@@ -111,17 +112,42 @@ tap_pg_stream_start(TapSession *session, const TapStreamArgs *args)
 	TapPgStream *stream = create_stream(session, args);
 
 	session->stream = stream;
-	tap_pg_open_replication(session, &stream->replication);
+	tap_pg_open_another(session, &stream->replication, true);
 	if (strcmp(tap_pg_option(session, "types", "text"), "create") == 0)
 	{
 		/* in this order: what changes in between is found again */
 		stream->types_state = MemoryContextStrdup(stream->context, tap_pg_types_state(session));
 		tap_pg_refresh_types(session);
 	}
-	if (tap_pg_is_continuous(stream))
-		tap_pg_start_replication(stream);
-	else
+	if (!tap_pg_is_continuous(stream))
 		tap_pg_heal_begin(stream);
+	else if (!tap_pg_backlog_begin(stream))
+		tap_pg_start_replication(stream);
+}
+
+/* What a walsender sends has become old: read the rest of it in batches, if that is worth it. */
+static void
+read_backlog(TapPgStream *stream)
+{
+	if (!tap_pg_backlog_begin(stream))
+		return;
+	PQfinish(stream->replication.conn);
+	stream->replication.conn = NULL;
+}
+
+void
+tap_pg_stream_go_on(TapPgStream *stream)
+{
+	if (stream->replication.conn == NULL)
+	{
+		tap_pg_open_another(stream->session, &stream->replication, true);
+		if (!tap_pg_is_continuous(stream))
+		{
+			tap_pg_heal_begin(stream);
+			return;
+		}
+	}
+	tap_pg_start_replication(stream);
 }
 
 static void
@@ -132,13 +158,19 @@ append_lsn(StringInfo out, uint64 number)
 	appendBinaryStringInfo(out, (char *) &sent, sizeof(sent));
 }
 
-/* Tell the server what it may discard; what cannot be sent at once stays with libpq. */
+/*
+ * Tell the server what it may discard; what cannot be sent at once stays with
+ * libpq.  While a backlog is read the slot is advanced by the way.
+ */
 static void
 send_status(TapPgStream *stream, bool ask)
 {
 	PGconn	   *conn = stream->replication.conn;
 	StringInfoData out;
 
+	stream->last_status = GetCurrentTimestamp();
+	if (stream->backlog != NULL)
+		return;
 	initStringInfo(&out);
 	appendStringInfoChar(&out, 'r');
 	append_lsn(&out, Max(stream->received, stream->confirmed));
@@ -149,7 +181,6 @@ send_status(TapPgStream *stream, bool ask)
 	if (PQputCopyData(conn, out.data, out.len) < 0 || PQflush(conn) < 0)
 		tap_pg_raise(tap_pg_error(conn, NULL), "send the position to the source", NULL, NULL);
 	pfree(out.data);
-	stream->last_status = GetCurrentTimestamp();
 	stream->asked_reply |= ask;
 }
 
@@ -268,22 +299,41 @@ decode(TapPgStream *stream, const char *data, int bytes)
 
 /* Take what the plugin wrote; what is of a transaction in progress is kept for later. */
 static void
-take_data(TapPgStream *stream, int bytes)
+take_data(TapPgStream *stream, const char *data, int bytes)
 {
-	const char *data = stream->buffer + DATA_HEADER_BYTES;
-
-	if (bytes < DATA_HEADER_BYTES || stream->buffer[0] != 'w')
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("the source sent a message of unknown kind %d", stream->buffer[0])));
-	decode(stream, data, bytes - DATA_HEADER_BYTES);
+	decode(stream, data, bytes);
 	if (stream->spooling == NULL)
 		stream->bytes += bytes;
 	else if (stream->message.kind != TAP_PGOUTPUT_STREAM_STOP)
 	{
-		tap_pg_spool_keep(stream, data, bytes - DATA_HEADER_BYTES);
+		tap_pg_spool_keep(stream, data, bytes);
 		stream->pending = false;
 	}
+}
+
+static void
+take_sent(TapPgStream *stream, int bytes)
+{
+	if (stream->buffer[0] == 'k')
+		on_keepalive(stream, stream->buffer, bytes);
+	else if (bytes < DATA_HEADER_BYTES || stream->buffer[0] != 'w')
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the source sent a message of unknown kind %d", stream->buffer[0])));
+	else
+		take_data(stream, stream->buffer + DATA_HEADER_BYTES, bytes - DATA_HEADER_BYTES);
+}
+
+/* False: nothing is there.  The end of a batch is no message. */
+static bool
+take_from_backlog(TapPgStream *stream)
+{
+	int			bytes;
+	const char *data = tap_pg_backlog_next(stream, &bytes);
+
+	if (data != NULL && bytes > 0)
+		take_data(stream, data, bytes);
+	return data != NULL;
 }
 
 /* The next message of a transaction that was kept, or its end. */
@@ -311,14 +361,14 @@ next_message(TapPgStream *stream)
 		take_kept(stream);
 		return true;
 	}
+	if (stream->backlog == NULL && tap_pg_backlog_is_due(stream))
+		read_backlog(stream);
+	if (stream->backlog != NULL)
+		return take_from_backlog(stream);
 	bytes = receive(stream);
-	if (bytes == 0)
-		return false;
-	if (stream->buffer[0] == 'k')
-		on_keepalive(stream, stream->buffer, bytes);
-	else
-		take_data(stream, bytes);
-	return true;
+	if (bytes > 0)
+		take_sent(stream, bytes);
+	return bytes > 0;
 }
 
 /* ---------------------------------------------------------------------
@@ -641,7 +691,9 @@ next_event(TapPgStream *stream, TapEvent *event)
 		if (position_is_due(stream))
 			return tell(stream, event, TAP_EVENT_HEARTBEAT);
 	}
-	check_silence(stream);
+	event->behind = stream->backlog != NULL;
+	if (stream->backlog == NULL)
+		check_silence(stream);
 	if (stream->moved && !stream->in_txn)
 		return tell(stream, event, TAP_EVENT_HEARTBEAT);
 	return TAP_EVENT_NONE;
@@ -683,6 +735,11 @@ tap_pg_stream_wait(TapSession *session, TapWait *wait)
 	long		left = STATUS_MS - TimestampDifferenceMilliseconds(stream->last_status,
 																   GetCurrentTimestamp());
 
+	if (stream->backlog != NULL)
+	{
+		tap_pg_backlog_wait(stream, wait);
+		return;
+	}
 	wait->socket = PQsocket(conn);
 	wait->events = WL_SOCKET_READABLE;
 	if (PQflush(conn) > 0)

@@ -388,6 +388,14 @@ tap_pg_spool_close(TapPgStream *stream)
 	stream->spooling = stream->replay = NULL;
 }
 
+void
+tap_pg_spool_reset(TapPgStream *stream)
+{
+	while (stream->spools != NIL)
+		drop_spool(stream, linitial(stream->spools));
+	stream->spooling = stream->replay = NULL;
+}
+
 /* ---------------------------------------------------------------------
  * Reading
  * ---------------------------------------------------------------------

@@ -190,7 +190,7 @@ tap_pg_is_continuous(TapPgStream *stream)
  */
 
 void
-tap_pg_open_replication(TapSession *session, TapSession *copy)
+tap_pg_open_another(TapSession *session, TapSession *copy, bool replication)
 {
 	TapUri	   *uri = palloc(sizeof(TapUri));
 	TapUriHost *host = palloc(sizeof(TapUriHost));
@@ -204,7 +204,7 @@ tap_pg_open_replication(TapSession *session, TapSession *copy)
 	memset(copy, 0, sizeof(*copy));
 	copy->args = session->args;
 	copy->args.uri = uri;
-	copy->replication = true;
+	copy->replication = replication;
 	copy->conn = tap_pg_connect(copy);
 	copy->version = PQserverVersion(copy->conn);
 }
@@ -286,27 +286,54 @@ quote_publications(TapSession *session)
 	return out.data;
 }
 
+/* Name and value of each of the plugin's options, in turn. */
+static List *
+plugin_options(TapPgStream *stream)
+{
+	TapSession *session = stream->session;
+	List	   *options;
+
+	stream->binary = can_be_binary(stream);
+	options = list_make4("proto_version", session->version >= 140000 ? "2" : "1",
+						 "publication_names", quote_publications(session));
+	if (stream->binary)
+		options = lappend(lappend(options, "binary"), "true");
+	if (session->version >= 160000)
+		options = lappend(lappend(options, "origin"),
+						  (char *) tap_pg_option(session, "source_origin", "any"));
+	if (wants_messages(session))
+		options = lappend(lappend(options, "messages"), "true");
+	if (can_be_streamed(session))
+		options = lappend(lappend(options, "streaming"), "on");
+	return options;
+}
+
+char *
+tap_pg_plugin_arguments(TapPgStream *stream)
+{
+	StringInfoData out;
+	ListCell   *cell;
+
+	initStringInfo(&out);
+	foreach(cell, plugin_options(stream))
+		appendStringInfo(&out, ", %s", quote_literal_cstr(lfirst(cell)));
+	return out.data;
+}
+
 void
 tap_pg_start_replication(TapPgStream *stream)
 {
 	TapSession *session = stream->session;
+	List	   *options = plugin_options(stream);
 	StringInfoData sql;
 	PGresult   *result;
 
-	stream->binary = can_be_binary(stream);
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "START_REPLICATION SLOT %s LOGICAL %s (proto_version '%d', publication_names %s",
-					 tap_pg_quote(tap_pg_slot_name(session)), tap_pg_lsn_text(stream->position.lsn),
-					 session->version >= 140000 ? 2 : 1,
-					 quote_literal_cstr(quote_publications(session)));
-	if (stream->binary)
-		appendStringInfoString(&sql, ", binary 'true'");
-	if (session->version >= 160000)
-		appendStringInfo(&sql, ", origin '%s'", tap_pg_option(session, "source_origin", "any"));
-	if (wants_messages(session))
-		appendStringInfoString(&sql, ", messages 'true'");
-	if (can_be_streamed(session))
-		appendStringInfoString(&sql, ", streaming 'on'");
+	appendStringInfo(&sql, "START_REPLICATION SLOT %s LOGICAL %s (",
+					 tap_pg_quote(tap_pg_slot_name(session)), tap_pg_lsn_text(stream->position.lsn));
+	for (int i = 0; i < list_length(options); i += 2)
+		appendStringInfo(&sql, "%s%s %s", i > 0 ? ", " : "", (char *) list_nth(options, i),
+						 quote_literal_cstr(list_nth(options, i + 1)));
 	appendStringInfoChar(&sql, ')');
 	if (!PQsendQuery(stream->replication.conn, sql.data))
 		tap_pg_raise(tap_pg_error(stream->replication.conn, NULL), "start the stream", NULL, NULL);
