@@ -67,7 +67,7 @@
 			   sizeof(TapSessionArgs) * 17 + sizeof(TapSourceCallbacks) * 19 + \
 			   sizeof(TapSinkCallbacks) * 23 + sizeof(TapOutChange) * 29 + \
 			   sizeof(TapCheck) * 31 + sizeof(TapRowReceiver) * 37 + \
-			   sizeof(TapOutTxn) * 41))
+			   sizeof(TapOutTxn) * 41 + sizeof(TapSourceSequence) * 43))
 #define TAP_CONNECTOR_INIT		"tap_connector_init"
 
 /* ---------------------------------------------------------------------
@@ -197,9 +197,13 @@ typedef struct TapSourceSequence
 {
 	TapTableName table;
 	char	   *column;
-	int64		last_value;		/* the last one that was given out; before the
-								 * first: 0 */
+	int64		last_value;		/* the last one that was given out */
+	bool		is_next;		/* no, the first that will be: none was */
+	int64		start;
 	int64		increment;
+	int64		minimum;
+	int64		maximum;
+	bool		cycles;			/* begins again behind its last */
 } TapSourceSequence;
 
 /* One part of a table's snapshot; both ends in the connector's own text. */

@@ -51,7 +51,12 @@ tap_mysql_list_sequences(TapSession *session, List *tables)
 		sequence->table.schema = pstrdup(tap_mysql_value(rows, i, 0));
 		sequence->table.name = pstrdup(tap_mysql_value(rows, i, 1));
 		sequence->column = pstrdup(tap_mysql_value(rows, i, 2));
-		sequence->last_value = next ? (int64) strtoull(next, NULL, 10) - 1 : 0;
+		sequence->last_value = next ? (int64) Min(strtoull(next, NULL, 10), PG_INT64_MAX) : 1;
+		sequence->is_next = sequence->last_value <= 1;
+		if (!sequence->is_next)
+			sequence->last_value--;
+		sequence->start = sequence->minimum = 1;
+		sequence->maximum = PG_INT64_MAX;
 		sequence->increment = strtoll(tap_mysql_value(rows, i, 4), NULL, 10);
 		result = lappend(result, sequence);
 	}

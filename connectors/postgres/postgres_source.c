@@ -164,6 +164,25 @@ table_list(List *names)
 	return out.data;
 }
 
+static void
+check_may_be_read(const TapSession *session, const TapPgRows *rows, int i)
+{
+	const char *name = tap_pg_value(rows, i, 9);
+
+	if (!tap_pg_is_true(rows, i, 3))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("sequence %s of the source may not be read", name),
+				 errhint("At the source: GRANT SELECT ON SEQUENCE %s TO %s;", name,
+						 tap_pg_quote(PQuser(session->conn)))));
+}
+
+static int64
+integer(const TapPgRows *rows, int row, int column)
+{
+	return strtoll(tap_pg_value(rows, row, column), NULL, 10);
+}
+
 static List *
 list_sequences(TapSession *session, List *tables)
 {
@@ -173,8 +192,8 @@ list_sequences(TapSession *session, List *tables)
 	if (tables == NIL)
 		return NIL;
 	rows = tap_pg_query(session, "read the source's sequences",
-						"SELECT n.nspname, c.relname, a.attname, CASE WHEN has_sequence_privilege(s.seqrelid, 'USAGE, SELECT') "
-						"THEN coalesce(pg_sequence_last_value(s.seqrelid), 0) END, s.seqincrement, s.seqrelid::regclass "
+						"SELECT n.nspname, c.relname, a.attname, has_sequence_privilege(s.seqrelid, 'SELECT'), "
+						"s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle, s.seqrelid::regclass "
 						"FROM (VALUES %s) v (s, t) JOIN pg_namespace n ON n.nspname = v.s "
 						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t "
 						"JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass "
@@ -185,18 +204,21 @@ list_sequences(TapSession *session, List *tables)
 	for (int i = 0; i < rows->nrows; i++)
 	{
 		TapSourceSequence *sequence = palloc0(sizeof(TapSourceSequence));
+		TapPgRows  *value;
 
-		if (tap_pg_value(rows, i, 3) == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("sequence %s of the source may not be read", tap_pg_value(rows, i, 5)),
-					 errhint("At the source: GRANT SELECT ON SEQUENCE %s TO %s;", tap_pg_value(rows, i, 5),
-							 tap_pg_quote(PQuser(session->conn)))));
+		check_may_be_read(session, rows, i);
+		value = tap_pg_query(session, "read the source's sequences",
+							 "SELECT last_value, NOT is_called FROM %s", tap_pg_value(rows, i, 9));
 		sequence->table.schema = tap_pg_value(rows, i, 0);
 		sequence->table.name = tap_pg_value(rows, i, 1);
 		sequence->column = tap_pg_value(rows, i, 2);
-		sequence->last_value = strtoll(tap_pg_value(rows, i, 3), NULL, 10);
-		sequence->increment = strtoll(tap_pg_value(rows, i, 4), NULL, 10);
+		sequence->last_value = integer(value, 0, 0);
+		sequence->is_next = tap_pg_is_true(value, 0, 1);
+		sequence->start = integer(rows, i, 4);
+		sequence->increment = integer(rows, i, 5);
+		sequence->minimum = integer(rows, i, 6);
+		sequence->maximum = integer(rows, i, 7);
+		sequence->cycles = tap_pg_is_true(rows, i, 8);
 		result = lappend(result, sequence);
 	}
 	return result;
