@@ -52,6 +52,10 @@
 /* A worker that worked for so long was healthy: the back-off starts anew. */
 #define HEALTHY_MS		60000
 
+/* So many internal errors, each so soon after the one before, may still pass. */
+#define INTERNAL_ERRORS		3
+#define INTERNAL_ERROR_MS	600000
+
 const TapWorkerArgs *tap_worker_args = NULL;
 TapPipelineShared *tap_worker_shared = NULL;
 
@@ -416,12 +420,35 @@ record_failure(bool failed, const char *error)
 	PG_END_TRY();
 }
 
+/*
+ * Whether to try again after an internal error, which nobody can tell by its
+ * code: mostly it comes of what others do at the same moment ("tuple
+ * concurrently updated", no buffer that is free), and is over at once.
+ */
+static bool
+may_pass(const ErrorData *edata)
+{
+	TapPipelineShared *shared = tap_worker_shared;
+	TimestampTz now = GetCurrentTimestamp();
+	int			count;
+
+	if (edata->sqlerrcode != ERRCODE_INTERNAL_ERROR ||
+		tap_worker_args->kind != TAP_PROCESS_PIPELINE)
+		return false;
+	SpinLockAcquire(&shared->mutex);
+	if (TimestampDifferenceExceeds(shared->internal_error_at, now, INTERNAL_ERROR_MS))
+		shared->internal_errors = 0;
+	count = ++shared->internal_errors;
+	shared->internal_error_at = now;
+	SpinLockRelease(&shared->mutex);
+	return count <= INTERNAL_ERRORS;
+}
+
 /* End the worker with the error that is being handled. */
 static void
 end_with_error(MemoryContext context)
 {
 	ErrorData  *edata;
-	TapErrorClass class;
 	char	   *text;
 	bool		failed;
 
@@ -434,8 +461,7 @@ end_with_error(MemoryContext context)
 	MemoryContextSwitchTo(context);
 
 	/* An error of data that got so far was not for on_error to decide. */
-	class = tap_error_class(edata->sqlerrcode);
-	failed = class != TAP_ERROR_RETRY;
+	failed = tap_error_class(edata->sqlerrcode) != TAP_ERROR_RETRY && !may_pass(edata);
 	text = tap_error_report(edata);
 	report_exit(failed ? TAP_EXIT_FAILED : TAP_EXIT_RETRY, text);
 	RESUME_INTERRUPTS();

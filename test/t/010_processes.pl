@@ -95,6 +95,17 @@ sql_ok($hub, 'SELECT count(*) FROM p.t', '30', 'the pipeline mends itself');
 sql_ok($hub, q{SELECT last_error IS NULL FROM tapdata.status}, 't',
 	'status forgets the error');
 
+# an internal error mostly comes of what others do at the same moment
+$source->break('XX000', 'tuple concurrently updated');
+$hub->safe_psql('postgres', 'SELECT pg_terminate_backend(' . pid_of('pipeline') . ', 5000)');
+wait_for_sql($hub, q{SELECT count(*) > 0 FROM tapdata.events WHERE kind = 'retry' AND message ~ 'concurrently'});
+wait_for_state($hub, 'p', 'failed');
+sql_ok($hub, q{SELECT kind, count(*) FROM tapdata.events WHERE message ~ 'concurrently' GROUP BY 1 ORDER BY 1},
+	"failed|1\nretry|3", 'an internal error is tried again a few times');
+$source->mend;
+$hub->safe_psql('postgres', q{SELECT tapdata.start('p')});
+caught_up($hub, 'p');
+
 # a pause ends when somebody changes something
 $hub->safe_psql('postgres', q{ALTER SYSTEM SET tapdata.retry_min = '1h'});
 $hub->safe_psql('postgres', q{ALTER SYSTEM SET tapdata.retry_max = '1h'});
