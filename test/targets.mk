@@ -32,6 +32,7 @@ test-packages:
 	@$(SERVICES)/chroot.sh trixie || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
 	@$(SERVICES)/kafka.sh fetch || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
 	@$(SERVICES)/opensearch.sh fetch || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
+	@$(SERVICES)/postgres_programs.sh fetch || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
 	@$(SERVICES)/http_server.sh fetch clickhouse || { [ $$? -eq 77 ] && [ -z "$$TAPDATA_REQUIRE_SERVERS" ]; }
 
 test-build:

@@ -40,7 +40,7 @@ packages_of()
 		test)
 			echo mariadb-server mariadb-client libdbi-perl libdbd-mariadb-perl \
 				libipc-run-perl openssl perl procps util-linux \
-				kcat maven default-jre-headless curl python3 python3-pip gnucobol3 zstd
+				kcat maven default-jre-headless curl python3 python3-pip gnucobol3 zstd xz-utils
 			;;
 		demo)
 			echo mariadb-server mariadb-client procps util-linux \

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # test/services/java.sh
-#	  What the scripts share that run Java programs from Maven Central.
+#	  What the scripts share that run programs from Maven Central.
 #
 # Sourced after common.sh, never run. The script that sources it has in dir the folder
-# of the service. The programs are the profiles of kafka/pom.xml; the jars of each are
+# of the service. The programs are the profiles of JAVA_POM (kafka/pom.xml); the jars of each are
 # in $TAPDATA_CACHE/java/PROFILE, whose file .complete is a copy of the pom.xml that they
 # were fetched by. Services listen on loopback only, as user postgres where we are root.
 
@@ -37,15 +37,30 @@ need_jars()
 	done
 }
 
+# unpack_archives FOLDER: what a jar is only the wrapping of
+unpack_archives()
+{
+	local archive
+	for archive in "$1"/*.txz
+	do
+		[ -f "$archive" ] || continue
+		tar -xJf "$archive" -C "$1" --no-same-owner || return 1
+		rm "$archive"
+	done
+}
+
 # Maven writes as whoever we are; the finished folder is put in its place with root's rights.
 fetch_profile()
 {
 	local profile=$1 goal=copy-dependencies work=$2
-	[ "$profile" != registry ] || goal=unpack-dependencies
+	case $profile in
+		registry | postgres*) goal=unpack-dependencies ;;
+	esac
 	say "fetching the jars of $profile from Maven Central"
 	mvn --batch-mode --quiet --file "$work/pom.xml" --activate-profiles "$profile" \
 		"dependency:$goal" -DincludeScope=runtime -DoutputDirectory="$work/$profile" >&2 </dev/null ||
 		return 1
+	unpack_archives "$work/$profile" || return 1
 	cp "$JAVA_POM" "$work/$profile/.complete"
 	chmod -R a+rX "$work/$profile"
 	as_root mkdir -p "$JAVA_FOLDER"

@@ -91,19 +91,26 @@ my %values = (
 	hstore => ['"a"=>"1", "b"=>NULL'],
 	'hstore[]' => ['{"\\"k\\"=>\\"v\\""}'],
 );
+my $multirange_name = ', multirange_type_name = s.multifloats';
+if ($source->pg_version < 14)
+{
+	delete $values{'s.multifloats'};
+	$values{numeric} = [ grep { $_ ne 'Infinity' } @{ $values{numeric} } ];
+	$multirange_name = '';
+}
 my @types = sort keys %values;
 
 # Made alike in the source for the copy, and after it for the stream.
 sub create_types
 {
-	$source->safe_psql('postgres', q(
+	$source->safe_psql('postgres', qq(
 		CREATE SCHEMA s;
 		CREATE TYPE s.mood AS ENUM ('happy', 'so so');
 		CREATE TYPE s."Odd type" AS ENUM ('x');
 		CREATE DOMAIN s.positive AS integer CHECK (VALUE > 0);
 		CREATE DOMAIN s.short AS varchar(3);
 		CREATE TYPE s.pair AS (a int, b text);
-		CREATE TYPE s.floats AS RANGE (subtype = float8, multirange_type_name = s.multifloats);
+		CREATE TYPE s.floats AS RANGE (subtype = float8$multirange_name);
 		CREATE DOMAIN s.mood_domain AS s.mood;
 		CREATE TYPE s.nested AS (m s.mood, n int[], p s.pair);
 		CREATE TYPE s.moods AS RANGE (subtype = s.mood);
@@ -192,6 +199,7 @@ for (
 {
 	my ($type, $as_text, $made) = @$_;
 
+	next if !$values{$type};
 	is(type_in_hub('h', $type), $as_text, "$type becomes $as_text");
 	is(type_in_hub('m', $type), $made, "$type becomes $made where types are made");
 }

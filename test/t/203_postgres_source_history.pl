@@ -76,7 +76,7 @@ resyncs('resync() drops it and makes another one');
 
 # what was promoted from where we stand, or later, goes on
 $source->backup('b');
-my $standby = PostgreSQL::Test::Cluster->new('standby');
+my $standby = PostgreSQL::Test::Cluster->new('standby', install_path => $source->install_path);
 $standby->init_from_backup($source, 'b', has_streaming => 1);
 $standby->start;
 stop_pipeline();
@@ -97,7 +97,7 @@ $hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', options => '
 fails_with(qr/not the cluster that this pipeline has followed/, 'another cluster is refused');
 
 # a source that lost what the hub has: set back to an older backup
-my $old = PostgreSQL::Test::Cluster->new('old');
+my $old = PostgreSQL::Test::Cluster->new('old', install_path => $source->install_path);
 $old->init_from_backup($source, 'b');
 $old->start;
 $hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', 'postgres://postgres\@localhost:" . $old->port . "/postgres')");

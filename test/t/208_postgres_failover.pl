@@ -20,7 +20,7 @@ sub new_pair
 {
 	my ($name, $failover, @parameters) = @_;
 	my $primary = new_source("${name}_primary", "listen_addresses = '127.0.0.1'\n", @parameters);
-	my $standby = PostgreSQL::Test::Cluster->new("${name}_standby", @parameters);
+	my $standby = PostgreSQL::Test::Cluster->new("${name}_standby", install_path => $primary->install_path);
 
 	at_source($primary,
 		"SELECT pg_create_physical_replication_slot('standby')",

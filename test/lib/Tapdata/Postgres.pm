@@ -24,8 +24,10 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Tapdata::Service;
 use Tapdata::Test;
 use Test::More;
 
@@ -38,18 +40,32 @@ our @EXPORT = qw(
   same_as_hub
   rows_of
 );
+our @EXPORT_OK = qw(postgres_programs);
 
 =pod
 
 =head2 new_target($name, $config, %parameters)
 
-A running cluster without tapdata. parameters are those of PostgreSQL::Test::Cluster.
+A running cluster without tapdata. parameters are those of PostgreSQL::Test::Cluster;
+without install_path TAPDATA_TARGET_VERSION in the environment says which major version it is.
 
 =cut
 
 sub new_target
 {
-	my ($name, $config, %parameters) = @_;
+	return new_server($ENV{TAPDATA_TARGET_VERSION}, @_);
+}
+
+# new_server($version, ...): the version is that of the hub if it is empty
+sub new_server
+{
+	my ($version, $name, $config, %parameters) = @_;
+
+	if ($version && !$parameters{install_path})
+	{
+		$parameters{install_path} = postgres_programs($version)
+		  or plan skip_all => "there is no PostgreSQL $version";
+	}
 	my $node = PostgreSQL::Test::Cluster->new($name || 'target', %parameters);
 
 	$node->init;
@@ -64,6 +80,30 @@ CONF
 	$node->append_conf('postgresql.conf', $config) if $config;
 	$node->start;
 	return $node;
+}
+
+=pod
+
+=head2 postgres_programs($version)
+
+The programs of another major version; undef where they are not there, which with
+TAPDATA_REQUIRE_SERVERS=1 in the environment ends the test.
+
+=cut
+
+sub postgres_programs
+{
+	my ($version) = @_;
+	my $folder = "${PostgreSQL::Test::Utils::tmp_check}/postgres$version-$$";
+	my $err = '';
+
+	return $folder
+	  if IPC::Run::run([ "$Tapdata::Service::services/postgres_programs.sh", $version, $folder ],
+		'<', \undef, '2>', \$err);
+	chomp $err;
+	BAIL_OUT("PostgreSQL $version is required but: $err") if $ENV{TAPDATA_REQUIRE_SERVERS};
+	note $err;
+	return;
 }
 
 =pod

@@ -24,10 +24,9 @@ use strict;
 use warnings;
 
 use Exporter 'import';
-use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
-use Tapdata::Postgres ();
+use Tapdata::Postgres qw(postgres_programs);
 use Tapdata::Service;
 use Test::More;
 
@@ -47,7 +46,8 @@ our @EXPORT = qw(
 =head2 new_source($name, $config, %parameters)
 
 A running cluster with wal_level = logical, without tapdata. The parameter install_path
-can be what postgres_programs() returns.
+can be what postgres_programs() of Tapdata::Postgres returns; without it
+TAPDATA_SOURCE_VERSION in the environment says which major version it is.
 
 =cut
 
@@ -55,33 +55,9 @@ sub new_source
 {
 	my ($name, $config, %parameters) = @_;
 
-	return Tapdata::Postgres::new_target($name || 'source',
+	return Tapdata::Postgres::new_server($ENV{TAPDATA_SOURCE_VERSION}, $name || 'source',
 		"wal_level = logical\nmax_wal_senders = 20\nmax_replication_slots = 20\n" . ($config || ''),
 		%parameters);
-}
-
-=pod
-
-=head2 postgres_programs($version)
-
-The programs of another major version; undef where they are not there, which with
-TAPDATA_REQUIRE_SERVERS=1 in the environment ends the test.
-
-=cut
-
-sub postgres_programs
-{
-	my ($version) = @_;
-	my $folder = "${PostgreSQL::Test::Utils::tmp_check}/postgres$version-$$";
-	my $err = '';
-
-	return $folder
-	  if IPC::Run::run([ "$Tapdata::Service::services/postgres_programs.sh", $version, $folder ],
-		'<', \undef, '2>', \$err);
-	chomp $err;
-	BAIL_OUT("PostgreSQL $version is required but: $err") if $ENV{TAPDATA_REQUIRE_SERVERS};
-	note $err;
-	return;
 }
 
 =pod
