@@ -63,6 +63,9 @@ typedef struct TapFileTable
 	void	   *table_data;		/* NULL: it does not */
 	char	   *definition;		/* at the stream's position, or NULL */
 	List	   *entries;		/* of TapFileEntry *, by path */
+	bool		due;			/* its files are, but it is not asked for yet */
+	int64		due_mtime;		/* mode replace: a file as new as this is due;
+								 * 0: none */
 } TapFileTable;
 
 typedef struct TapFileOverride
@@ -117,6 +120,8 @@ typedef struct TapFileEntry
 	int64		tried_size;		/* whose whole records were read; -1: none */
 	bool		settled;		/* nobody has written to it for a while */
 	bool		final;			/* nor will go on with its last line */
+	bool		due;			/* is to be read for TapFileStream.goal: */
+	int64		due_size;		/* as far as it went then */
 } TapFileEntry;
 
 typedef struct TapFileWatch TapFileWatch;

@@ -13,6 +13,12 @@
  *	  added to one that was begun is read at once, but for a last line without
  *	  its end.
  *
+ *	  The position moves in steps: the goal is the time of the newest change
+ *	  that a scan found, and what that scan found to be unread is due, up to
+ *	  the sizes of then.  When nothing is due any more the position is there,
+ *	  and the next goal is set.  So neither files that grow without a pause nor
+ *	  files that keep coming hold it up.
+ *
  * Copyright (c) 2026, tapdata contributors
  *
  *-------------------------------------------------------------------------
@@ -209,6 +215,8 @@ follow_moves(TapSession *session, TapFileTable *table)
 		if (known == NULL || !is_same_file(session, known, entry))
 			continue;
 		tap_file_ledger_move(entry, known);
+		entry->due = known->due;
+		entry->due_size = known->due_size;
 		moved = lappend(moved, entry);
 		loose = list_delete_ptr(loose, known);
 		known->table = NULL;
@@ -255,11 +263,10 @@ is_ready(TapFileStream *stream, TapFileEntry *entry, int64 now_ms)
 	return (entry->settled || entry->offset > 0) && entry->tried_size != entry->found.size;
 }
 
-/* The only file of a table in mode replace that counts; NULL: none is new. */
-static TapFileEntry *
-newest_file(TapFileTable *table)
+/* How new the newest file is that was read. */
+static int64
+newest_done(const TapFileTable *table)
 {
-	TapFileEntry *newest = NULL;
 	int64		done = 0;
 	ListCell   *cell;
 
@@ -271,6 +278,17 @@ newest_file(TapFileTable *table)
 		if (entry->done && entry->noted)
 			done = Max(done, entry->mtime);
 	}
+	return done;
+}
+
+/* The only file of a table in mode replace that counts; NULL: none is new. */
+static TapFileEntry *
+newest_file(const TapFileTable *table)
+{
+	TapFileEntry *newest = NULL;
+	int64		done = newest_done(table);
+	ListCell   *cell;
+
 	foreach(cell, table->entries)
 	{
 		TapFileEntry *entry = lfirst(cell);
@@ -282,13 +300,12 @@ newest_file(TapFileTable *table)
 	return newest;
 }
 
-/* Queue what is ready; true if nothing is left to be read. */
-static bool
+/* Queue what is ready. */
+static void
 queue_table(TapSession *session, TapFileTable *table, int64 now_ms)
 {
 	TapFileStream *stream = session->stream;
 	TapFileEntry *newest = table->mode == TAP_FILE_REPLACE ? newest_file(table) : NULL;
-	bool		nothing_left = true;
 	ListCell   *cell;
 
 	foreach(cell, table->entries)
@@ -297,16 +314,13 @@ queue_table(TapSession *session, TapFileTable *table, int64 now_ms)
 		MemoryContext old;
 
 		if (!is_pending(entry) ||
-			(table->mode == TAP_FILE_REPLACE && entry != newest))
-			continue;
-		nothing_left = false;
-		if (!is_ready(stream, entry, now_ms))
+			(table->mode == TAP_FILE_REPLACE && entry != newest) ||
+			!is_ready(stream, entry, now_ms))
 			continue;
 		old = MemoryContextSwitchTo(session->args->context);
 		stream->queue = lappend(stream->queue, entry);
 		MemoryContextSwitchTo(old);
 	}
-	return nothing_left;
 }
 
 static int
@@ -320,16 +334,103 @@ by_age(const ListCell *a, const ListCell *b)
 	return strcmp(left->path, right->path);
 }
 
+/* ---------------------------------------------------------------------
+ * How far the position may move
+ * ---------------------------------------------------------------------
+ */
+
+/* All files that the scan found unread are due. */
+static void
+set_due(TapFileTable *table)
+{
+	TapFileEntry *newest = table->mode == TAP_FILE_REPLACE ? newest_file(table) : NULL;
+	ListCell   *cell;
+
+	table->due = false;
+	table->due_mtime = newest ? newest->found.mtime : 0;
+	foreach(cell, table->entries)
+	{
+		TapFileEntry *entry = lfirst(cell);
+
+		entry->due = table->mode != TAP_FILE_REPLACE && is_pending(entry);
+		entry->due_size = entry->found.size;
+	}
+}
+
+/* Nobody wants its files. */
+static void
+forget_due(TapFileTable *table)
+{
+	ListCell   *cell;
+
+	table->due = false;
+	table->due_mtime = 0;
+	foreach(cell, table->entries)
+		((TapFileEntry *) lfirst(cell))->due = false;
+}
+
+/* Whether any of that is still to be read. */
+static bool
+is_due(TapFileTable *table)
+{
+	bool		result = table->due;
+	ListCell   *cell;
+
+	if (table->due_mtime > 0 &&
+		(newest_file(table) == NULL || newest_done(table) >= table->due_mtime))
+		table->due_mtime = 0;
+	foreach(cell, table->entries)
+	{
+		TapFileEntry *entry = lfirst(cell);
+
+		if (!entry->due)
+			continue;
+
+		/* what was cut off is not there to be read */
+		entry->due_size = Min(entry->due_size, entry->found.size);
+		entry->due = is_pending(entry);
+		result |= entry->due;
+	}
+	return result || table->due_mtime > 0;
+}
+
+static bool
+is_anything_due(TapSession *session)
+{
+	bool		result = false;
+	ListCell   *cell;
+
+	foreach(cell, session->tables)
+		result |= is_due(lfirst(cell));
+	return result;
+}
+
+static void
+reach_goal(TapSession *session)
+{
+	TapFileStream *stream = session->stream;
+
+	if (stream->goal == 0 || is_anything_due(session))
+		return;
+	stream->covered = stream->goal;
+	stream->moved = true;
+	stream->goal = 0;
+}
+
 /*
- * All was read that was there when newest was the last change.  The clock of
- * files has ticks: what is written later in the same one would look as old.
- * What changed since now, when the scan began, may have been listed in one
- * folder and not in another that was listed before.
+ * The position may move to newest, the time of the last change, when all is
+ * read that is there now.  The clock of files has ticks: what is written later
+ * in the same one would look as old.  What changed since now, when the scan
+ * began, may have been listed in one folder and not in another that was listed
+ * before.
  */
 static void
-cover(TapFileStream *stream, int64 newest, int64 now_ns)
+set_goal(TapSession *session, List *unasked, int64 newest, int64 now_ns)
 {
-	if (newest <= stream->covered)
+	TapFileStream *stream = session->stream;
+	ListCell   *cell;
+
+	if (stream->goal != 0 || newest <= stream->covered)
 		return;
 	if (newest <= tap_file_now() && now_ns - newest < TAP_FILE_TICK_NS)
 	{
@@ -339,20 +440,30 @@ cover(TapFileStream *stream, int64 newest, int64 now_ns)
 		if (newest <= stream->covered)
 			return;
 	}
-	stream->covered = newest;
-	stream->moved = true;
+	stream->goal = newest;
+	foreach(cell, session->tables)
+		set_due(lfirst(cell));
+	foreach(cell, unasked)
+		((TapFileTable *) lfirst(cell))->due = true;
 }
+
+/* ---------------------------------------------------------------------
+ * A scan
+ * ---------------------------------------------------------------------
+ */
 
 /*
  * Whether the core may be asked of a table: one that it does not know is
  * described at once, by the beginning of a file that should not be half there.
+ * *waits: there is only such a file.
  */
 static bool
 may_be_asked(TapFileStream *stream, const TapFileTable *table, List *found,
-			 int64 now_ms, int64 now_ns, bool *nothing_left)
+			 int64 now_ms, int64 now_ns, bool *waits)
 {
 	ListCell   *cell;
 
+	*waits = false;
 	if (table->asked || table->entries != NIL)
 		return true;
 	foreach(cell, found)
@@ -365,9 +476,39 @@ may_be_asked(TapFileStream *stream, const TapFileTable *table, List *found,
 		if (file->ctime > now_ns || quiet_ms >= stream->settle_ms)
 			return true;
 		stream->scan_at = Min(stream->scan_at, now_ms + stream->settle_ms - quiet_ms);
-		*nothing_left = false;
+		*waits = true;
 	}
 	return false;
+}
+
+/* Returns false if the core cannot be asked of the table yet. */
+static bool
+scan_table(TapSession *session, TapFileTable *table, int64 now_ms, int64 now_ns, int64 *newest)
+{
+	TapFileStream *stream = session->stream;
+	List	   *found;
+	bool		waits;
+
+	/* before they are listed, so that nothing can come unseen in between */
+	watch_folders(stream, table);
+	found = tap_file_list(session, table, newest);
+	if (!may_be_asked(stream, table, found, now_ms, now_ns, &waits))
+	{
+		table->due &= waits;
+		return !waits;
+	}
+	if (!tap_file_followed(session, table))
+	{
+		forget_due(table);
+		return true;
+	}
+	merge(session, table, found, now_ms, now_ns);
+	follow_moves(session, table);
+	forget_old(stream, table, now_ns);
+	if (table->due)
+		set_due(table);
+	queue_table(session, table, now_ms);
+	return true;
 }
 
 void
@@ -378,7 +519,7 @@ tap_file_scan(TapSession *session)
 	int64		begin_ms = tap_file_clock();
 	int64		begin_ns = tap_file_now();
 	int64		newest = 0;
-	bool		nothing_left = true;
+	List	   *unasked = NIL;
 	ListCell   *cell;
 
 	MemoryContextReset(stream->scan_context);
@@ -389,23 +530,13 @@ tap_file_scan(TapSession *session)
 	tap_file_tables_load(session);
 	foreach(cell, session->tables)
 	{
-		TapFileTable *table = lfirst(cell);
-		List	   *found;
-
-		/* before they are listed, so that nothing can come unseen in between */
-		watch_folders(stream, table);
-		found = tap_file_list(session, table, &newest);
-		if (!may_be_asked(stream, table, found, begin_ms, begin_ns, &nothing_left) ||
-			!tap_file_followed(session, table))
-			continue;
-		merge(session, table, found, begin_ms, begin_ns);
-		follow_moves(session, table);
-		forget_old(stream, table, begin_ns);
-		nothing_left &= queue_table(session, table, begin_ms);
+		if (!scan_table(session, lfirst(cell), begin_ms, begin_ns, &newest))
+			unasked = lappend(unasked, lfirst(cell));
 	}
 	list_sort(stream->queue, by_age);
-	if (nothing_left)
-		cover(stream, newest, begin_ns);
+	reach_goal(session);
+	set_goal(session, unasked, newest, begin_ns);
+	reach_goal(session);
 	stream->scan_not_before = tap_file_clock() +
 		Max(PAUSE_MIN_MS, (tap_file_clock() - begin_ms) * PAUSE_FACTOR);
 	MemoryContextSwitchTo(old);

@@ -41,6 +41,8 @@ struct TapFileStream
 
 	/* the position, and whether it moved without a commit */
 	int64		covered;
+	int64		goal;			/* covered, when nothing is due any more; 0:
+								 * none */
 	int64		steps;
 	bool		moved;
 
