@@ -392,8 +392,15 @@ tap_pg_forget(TapSession *session, bool all)
 						base, all ? "(_t[0-9]+)?" : "_t[0-9]+");
 	for (int i = 0; i < rows->nrows; i++)
 		tap_pg_drop_slot(session, tap_pg_value(rows, i, 0));
-	if (all)
+	if (!all)
+		return;
+
+	/* a standby refuses to drop even what is not there */
+	rows = tap_pg_query(session, "look for the publication",
+						"SELECT pubname FROM pg_publication WHERE pubname IN (%s, %s)",
+						quote_literal_cstr(base), quote_literal_cstr(tap_pg_insert_publication_name(session)));
+	for (int i = 0; i < rows->nrows; i++)
 		(void) tap_pg_query(session, "drop the publication",
-							"SET client_min_messages = error; DROP PUBLICATION IF EXISTS %s; DROP PUBLICATION IF EXISTS %s",
-							tap_pg_quote(base), tap_pg_quote(tap_pg_insert_publication_name(session)));
+							"SET client_min_messages = error; DROP PUBLICATION IF EXISTS %s",
+							tap_pg_quote(tap_pg_value(rows, i, 0)));
 }

@@ -85,12 +85,16 @@ check_role(CheckState *state)
 
 	rows = tap_pg_query(state->session, "check the source",
 						"SELECT rolreplication OR rolsuper, has_database_privilege(current_database(), 'CREATE'), "
-						"current_database() FROM pg_roles WHERE rolname = current_user");
+						"current_database(), pg_is_in_recovery() FROM pg_roles WHERE rolname = current_user");
 	add_check(state, "source_replication", tap_pg_is_true(rows, 0, 0),
 			  psprintf("user %s has %sthe attribute REPLICATION", user, tap_pg_is_true(rows, 0, 0) ? "" : "not "),
 			  psprintf("Run at the source as superuser: ALTER ROLE %s REPLICATION; (on managed services, grant the role that stands for it, such as rds_replication).", user),
 			  ERRCODE_INSUFFICIENT_PRIVILEGE);
-	if (made)
+	if (made && tap_pg_is_true(rows, 0, 3))
+		add_check(state, "source_publication", false, "a standby makes no publication",
+				  "Create a publication of the tables at the primary, and name it by the option \"publication\".",
+				  ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+	else if (made)
 		add_check(state, "source_publication", tap_pg_is_true(rows, 0, 1),
 				  tap_pg_is_true(rows, 0, 1) ? "a publication can be made" : "no publication can be made",
 				  psprintf("Run at the source: GRANT CREATE ON DATABASE %s TO %s; or create a publication of the tables and name it by the option \"publication\".",
@@ -166,6 +170,18 @@ check_table(CheckState *state, const TapPgFormat *format)
 				  ERRCODE_INSUFFICIENT_PRIVILEGE);
 }
 
+static void
+check_failover(CheckState *state)
+{
+	const TapOptions *given = state->session->args.pipeline_options;
+
+	if (given != NULL && tap_pg_core->option_bool(given, "failover"))
+		add_check(state, "source_failover", state->session->version >= 170000,
+				  "standbys keep replication slots from PostgreSQL 17 on",
+				  "Leave out the option \"failover\"; after a promotion on_gap = compare has the tables compared.",
+				  ERRCODE_FEATURE_NOT_SUPPORTED);
+}
+
 /* The option alone does nothing: the source must have the triggers. */
 static void
 check_ddl_messages(CheckState *state)
@@ -175,6 +191,13 @@ check_ddl_messages(CheckState *state)
 
 	if (given == NULL || !tap_pg_core->option_bool(given, "ddl_messages"))
 		return;
+	if (state->session->version < 140000)
+	{
+		add_check(state, "source_ddl_messages", false, "before PostgreSQL 14 the stream has no messages of event triggers",
+				  "Leave out the option \"ddl_messages\": added and dropped columns are followed at a table's next change.",
+				  ERRCODE_FEATURE_NOT_SUPPORTED);
+		return;
+	}
 	rows = tap_pg_query(state->session, "check the source",
 						"SELECT count(*) FROM pg_event_trigger WHERE evtname IN ('tapdata_altered', 'tapdata_dropped') AND evtenabled <> 'D'");
 	add_check(state, "source_ddl_messages", strcmp(tap_pg_value(rows, 0, 0), "2") == 0,
@@ -192,6 +215,7 @@ tap_pg_source_checks(TapSession *session, List *tables, bool required, List **ch
 	check_settings(&state);
 	check_role(&state);
 	check_replication(&state);
+	check_failover(&state);
 	check_ddl_messages(&state);
 	foreach(cell, tap_pg_read_formats(session, tables))
 		check_table(&state, lfirst(cell));
