@@ -13,7 +13,7 @@
  *	  postgres_source_format.c	formats of tables as text, and back
  *	  postgres_source_test.c	the checks of a source
  *	  postgres_source_value.c	values, binary or text, as Datums
- *	  postgres_snapshot.c		chunks, and copies by COPY
+ *	  postgres_snapshot*.c		chunks, and copies by COPY: see postgres_snapshot.h
  *	  postgres_heal.c			comparison of whole tables where changes are missing
  *	  postgres_stream.c			messages, transactions, the position
  *	  postgres_stream_start.c	whether the source is what it was, the replication connection
@@ -290,8 +290,13 @@ extern void tap_pg_snapshot_plan(TapSession *session, TapSourceTable *table,
 								 void *core_data);
 extern void tap_pg_snapshot_copy(TapSession *session, TapSourceTable *table,
 								 const TapChunk *chunk, TapRowReceiver *receiver);
+
+/* ---- postgres_snapshot_exact.c ---- */
+
 extern char *tap_pg_snapshot_copy_exact(TapSession *session, TapSourceTable *table,
 										TapRowReceiver *receiver);
+
+/* ---- postgres_snapshot_read.c ---- */
 
 /* Read a table row by row, by COPY; memory in the current context. */
 typedef struct TapPgCopyReader TapPgCopyReader;

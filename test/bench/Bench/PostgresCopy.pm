@@ -5,9 +5,9 @@
 # Both read the same table of the same server. The snapshot's time runs from the call
 # of tapdata.pull() until its table streams, indexes included; the other one from CREATE
 # SUBSCRIPTION until its table is ready, into a table with its primary key there from
-# the start, as table synchronisation wants it. The table without key is copied whole by
-# one worker, at an exact position, and gets an index of whole rows, which a subscription
-# does without.
+# the start, as table synchronisation wants it. The table without key is read by two
+# connections, at an exact position, and stored by one worker; it gets an index of whole
+# rows, which a subscription does without.
 
 package Bench::PostgresCopy;
 

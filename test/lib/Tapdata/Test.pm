@@ -223,7 +223,9 @@ sub wait_for_sql
 	$expected = 't' unless defined $expected;
 	do
 	{
-		($code, $out, $err) = $node->psql($database || 'postgres', $query);
+		# a psql that cannot connect may be gone before it was sent the query
+		$code = -1;
+		eval { ($code, $out, $err) = $node->psql($database || 'postgres', $query); };
 		return 1 if $code == 0 && $out eq $expected;
 		sleep 0.05;
 	} while (time < $deadline);
