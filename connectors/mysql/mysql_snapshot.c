@@ -205,7 +205,9 @@ copy_table(TapSession *session, TapSourceTable *source, const TapChunk *chunk,
 	state.mysql = tap_mysql_connection(session);
 	state.table = tap_mysql_table_of(session, source);
 	state.receiver = receiver;
-	tap_mysql_prepare_columns(session, state.table, context);
+
+	/* the core copies many chunks of one table */
+	tap_mysql_prepare_columns(session, state.table, GetMemoryChunkContext(state.table));
 	tap_mysql_execute(state.mysql, "SET character_set_results = NULL");
 	state.result = tap_mysql_query_stream(state.mysql,
 										  copy_query(state.table, chunk));

@@ -95,15 +95,19 @@ CREATE DATABASE large; USE large;
 CREATE TABLE sparse (id bigint PRIMARY KEY, v int);
 CREATE TABLE words (a varchar(20), b int, v int, PRIMARY KEY (a, b)) CHARACTER SET utf8mb4;
 SQL
+	my $labels = join ', ', map { "'label $_'" } 1 .. 300;
+	$source->sql("USE large; CREATE TABLE labels (id int PRIMARY KEY, v enum($labels))");
 	$source->sql($_) foreach (
 		'USE large; INSERT INTO sparse VALUES (1, 1), (2, 2), (3, 3), (4, 4);',
 		(map { 'USE large; INSERT INTO sparse SELECT id + (SELECT MAX(id) * '
 				. ($_ % 5 == 0 ? 1000 : 1) . ' FROM sparse), v + (SELECT MAX(v) FROM sparse) FROM sparse;' } 1 .. 13),
-		'USE large; INSERT INTO words SELECT CONCAT(CHAR(97 + v % 26), v % 1000), v, v FROM sparse; ANALYZE TABLE sparse, words;');
+		'USE large; INSERT INTO words SELECT CONCAT(CHAR(97 + v % 26), v % 1000), v, v FROM sparse; ANALYZE TABLE sparse, words;',
+		'USE large; INSERT INTO labels SELECT v, v % 300 + 1 FROM sparse; ANALYZE TABLE labels;');
 	pull($hub, $source, 'large', options => '{"chunk_rows": 1000, "workers": 3}');
 	caught_up($hub, 'large');
 	same_rows($source, 'large.sparse', $hub, 'large.sparse', 'a sparse key of 32768 rows');
 	same_rows($source, 'large.words', $hub, 'large.words', 'a composite text key of 32768 rows');
+	same_rows($source, 'large.labels', $hub, 'large.labels', 'labels of an enum, in many chunks');
 	return;
 }
 
