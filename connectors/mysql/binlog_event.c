@@ -123,9 +123,11 @@ crc_matches(const uint8_t *packet, size_t length)
 	uint8_t		flags[2] = {packet[17], packet[18]};
 	uLong		crc;
 
+	if (packet[4] != TAP_BINLOG_EVENT_FORMAT_DESCRIPTION)
+		return tap_binlog_crc(packet, covered) == load32(packet + covered);
+
 	/* the server sets this flag in a file after it computed the checksum */
-	if (packet[4] == TAP_BINLOG_EVENT_FORMAT_DESCRIPTION)
-		flags[0] &= (uint8_t) ~FLAG_BINLOG_IN_USE;
+	flags[0] &= (uint8_t) ~FLAG_BINLOG_IN_USE;
 	crc = crc32(0, packet, 17);
 	crc = crc32(crc, flags, 2);
 	crc = crc32(crc, packet + 19, (uInt) (covered - 19));

@@ -267,6 +267,9 @@ extern void tap_binlog_release(const TapBinlogMemory *memory, void *old);
 /* Make room for length more bytes and a NUL behind those in the buffer. */
 extern TapBinlogStatus tap_binlog_reserve_buffer(TapBinlogBuffer *buffer, size_t length);
 
+/* The checksum that zlib's crc32() computes, faster (binlog_crc.c). */
+extern uint32_t tap_binlog_crc(const uint8_t *data, size_t length);
+
 /* Make the reader's scratch buffer hold at least size bytes. */
 extern TapBinlogStatus tap_binlog_reserve_scratch(TapBinlogReader *reader, size_t size);
 

@@ -129,6 +129,25 @@ test_truncation(const char *name, TapBinlogFlavour flavour, const uint8_t *data,
 
 /* --- checksums, limits, cache -------------------------------------------- */
 
+/* Each way through the folding, from each place in memory. */
+static void
+test_crc(void)
+{
+	uint8_t		data[16 + 1200];
+	int			wrong = 0;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t) (i * 167 + i / 256 * 59 + 13);
+	for (size_t from = 0; from < 16; from++)
+	{
+		for (size_t length = 0; length <= 1200; length++)
+			wrong += tap_binlog_crc(data + from, length) != crc32(0, data + from, (uInt) length);
+	}
+	ok(wrong == 0, "checksums of all lengths are zlib's");
+	memset(data, 0, sizeof(data));
+	ok(tap_binlog_crc(data, 500) == crc32(0, data, 500), "also those of zeros");
+}
+
 static void
 test_checksum(void)
 {
@@ -397,6 +416,7 @@ main(void)
 			 LENGTH_OF(mariadb_lines));
 	test_truncation("MySQL", TAP_BINLOG_MYSQL, mysql_log, sizeof(mysql_log));
 	test_truncation("MariaDB", TAP_BINLOG_MARIADB, mariadb_log, sizeof(mariadb_log));
+	test_crc();
 	test_checksum();
 	test_first_rotate();
 	test_kinds();
