@@ -11,6 +11,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
@@ -557,6 +558,17 @@ change_target(TapTarget *target, const TapEvent *event, TapApplyMode mode)
 	tap_apply_leave(&saved);
 }
 
+/*
+ * Let the WAL writer begin with what a long transaction has logged: else all
+ * of it is written and flushed at the commit, which waits for that.
+ */
+static void
+hand_over_wal(TapApply *apply)
+{
+	apply->wal_handed_over = XactLastRecEnd;
+	XLogSetAsyncXactLSN(XactLastRecEnd);
+}
+
 void
 tap_apply_change(TapApply *apply, TapTarget *target, const TapEvent *event,
 				 TapApplyMode mode)
@@ -567,6 +579,8 @@ tap_apply_change(TapApply *apply, TapTarget *target, const TapEvent *event,
 		truncate_target(target);
 	else
 		change_target(target, event, mode);
+	if (XactLastRecEnd > apply->wal_handed_over + TAP_WAL_HAND_OVER_BYTES)
+		hand_over_wal(apply);
 
 	apply->current_target = NULL;
 	apply->current_slot = NULL;

@@ -10,6 +10,11 @@
  *	  a thousand of them.  The old version of the row had these values, was
  *	  the only one to have them, and is ours; so there is nothing to look for.
  *
+ *	  An index is told of an entry that only repeats an older one: before it
+ *	  splits a page for that, it looks whether the rows of the page's other
+ *	  entries are dead.  Where one transaction sweeps over a table they are not:
+ *	  their successors are its own.  Then it is not told, and need not look.
+ *
  * Copyright (c) 2026, tapdata contributors
  *
  *-------------------------------------------------------------------------
@@ -17,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "catalog/index.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
@@ -79,6 +85,19 @@ meets_predicate(TapTarget *target, IndexInfo *info)
 					GetPerTupleExprContext(target->estate));
 }
 
+/*
+ * Whether entries near that of an updated row may be of dead rows.  A row that
+ * was updated before has older versions, which others may have done with.
+ */
+static bool
+may_be_dead_nearby(const TapTarget *target, TupleTableSlot *old_row)
+{
+	HeapTuple	tuple = ((HeapTupleTableSlot *) old_row)->tuple;
+
+	return target->sweep < TAP_SWEEP_ROWS ||
+		(tuple->t_data->t_infomask & HEAP_UPDATED) != 0;
+}
+
 static void
 insert_entry(TapTarget *target, Relation index, IndexInfo *info,
 			 TupleTableSlot *old_row)
@@ -94,7 +113,7 @@ insert_entry(TapTarget *target, Relation index, IndexInfo *info,
 	index_insert(index, values, isnull, &target->work->tts_tid, target->rel,
 				 index->rd_index->indisunique && !unchanged ?
 				 UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
-				 unchanged, info);
+				 unchanged && may_be_dead_nearby(target, old_row), info);
 }
 
 void

@@ -162,6 +162,7 @@ tap_lookup_open(TapTarget *target)
 	target->recent = NULL;
 	ItemPointerSetInvalid(&target->last_found);
 	target->neighbour_misses = 0;
+	target->sweep = 0;
 	target->nkeys = 0;
 	if (target->key_index == NULL)
 		return;
@@ -343,6 +344,20 @@ find_neighbour(TapTarget *target, TupleTableSlot *slot)
 	return false;
 }
 
+/* Note where a row was found. */
+static void
+note_found(TapTarget *target, ItemPointer tid)
+{
+	ItemPointer last = &target->last_found;
+
+	if (ItemPointerIsValid(last) && ItemPointerCompare(tid, last) > 0 &&
+		ItemPointerGetBlockNumber(tid) - ItemPointerGetBlockNumber(last) <= 1)
+		target->sweep++;
+	else
+		target->sweep = 0;
+	*last = *tid;
+}
+
 static void
 report_no_index(TapTarget *target)
 {
@@ -502,7 +517,7 @@ find_by_key(TapTarget *target, const TapRowImage *image, IndexScanDesc scan,
 		if (!next_row(target, scan, slot))
 			return false;
 	}
-	target->last_found = slot->tts_tid;
+	note_found(target, &slot->tts_tid);
 	return true;
 }
 

@@ -59,6 +59,12 @@
 /* Buffers that one target keeps pinned, at most. */
 #define TAP_TARGET_PINS			4
 
+/* The WAL writer is told of so much WAL at a time. */
+#define TAP_WAL_HAND_OVER_BYTES	(1024 * 1024)
+
+/* So many rows in their order are a sweep over the table. */
+#define TAP_SWEEP_ROWS			64
+
 /* Bits that tell which keys may be among the waiting rows. */
 #define TAP_INSERT_FILTER_BITS	16384
 
@@ -153,6 +159,7 @@ struct TapTarget
 	TapRecentRow *recent;		/* by hash; NULL: none yet */
 	ItemPointerData last_found; /* by the newest lookup of a key */
 	int			neighbour_misses;	/* in a row, see find_neighbour() */
+	int			sweep;			/* rows found in a row, each behind the last */
 	TapInsertBuffer buffer;
 };
 
@@ -171,6 +178,8 @@ struct TapApply
 	Size		buffered_bytes; /* of all targets' waiting rows */
 	int			buffer_slots;	/* of all targets */
 	int			npinned;		/* targets that may keep buffers pinned */
+
+	XLogRecPtr	wal_handed_over;	/* the WAL writer was told of */
 
 	TapApplyMode mode;			/* of the change at hand */
 
