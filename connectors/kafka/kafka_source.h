@@ -10,6 +10,7 @@
  * kafka_source_sample.c	the first messages of a topic
  * kafka_source_stream.c	the stream of events
  * kafka_source_topics.c	the topics of the stream: start, stop, new ones
+ * kafka_source_same.c		whether a topic is the one that was read
  *
  * NOTES
  *	  Partitions are read by librdkafka's simple consumer, which knows of no
@@ -80,6 +81,9 @@ typedef struct TapKafkaStreamTopic
 	TapKafkaDecoder *decoder;
 	int			npartitions;
 	int64	   *next;			/* npartitions: offset of the next message */
+	TimestampTz *noted_at;		/* npartitions: when one of its messages was
+								 * noted; 0: not in this session */
+	bool		continued;		/* from the stored position */
 } TapKafkaStreamTopic;
 
 typedef struct TapKafkaSource
@@ -244,6 +248,21 @@ extern void tap_kafka_topics_settle(TapSession *session);
 /* Where partitions begin by the options "start" and "start_offsets". */
 extern void tap_kafka_start_items(TapSession *session, const TapKafkaTopicFacts *facts,
 								  TapKafkaOffset *items);
+
+/* ---- kafka_source_same.c ---- */
+
+/*
+ * Note messages of the transaction that ends, for the next start; those of the
+ * batch that were handed out.
+ */
+extern void tap_kafka_note_read(TapSession *session);
+
+/*
+ * Read what is noted of the topics that go on from the stored position again,
+ * before they are read.  Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE if
+ * one is another topic now, or has it begin as the option "on_gap" says.
+ */
+extern void tap_kafka_check_same(TapSession *session);
 
 /* ---- kafka_source_stream.c ---- */
 

@@ -299,8 +299,11 @@ check_client(TapSession *session)
 }
 
 static TapEventKind
-end_txn(TapKafkaSource *source, TapEvent *event)
+end_txn(TapSession *session, TapEvent *event)
 {
+	TapKafkaSource *source = session->source;
+
+	tap_kafka_note_read(session);
 	source->in_txn = false;
 	source->moved = false;
 	event->kind = TAP_EVENT_COMMIT;
@@ -318,7 +321,7 @@ tap_kafka_stream_next(TapSession *session, TapEvent *event)
 	{
 		TapEventKind kind = next_of_txn(session, event);
 
-		return kind != TAP_EVENT_NONE ? kind : end_txn(source, event);
+		return kind != TAP_EVENT_NONE ? kind : end_txn(session, event);
 	}
 	for (;;)
 	{

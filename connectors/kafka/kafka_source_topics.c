@@ -108,6 +108,9 @@ tap_kafka_topic_seek(TapSession *session, TapKafkaStreamTopic *topic, int32 part
 {
 	(void) rd_kafka_consume_stop(topic->handle, partition);
 	topic->next[partition] = offset;
+
+	/* what was noted is of before */
+	topic->noted_at[partition] = 0;
 	start_partition(session, topic, partition);
 }
 
@@ -134,8 +137,8 @@ compare_topics(const ListCell *a, const ListCell *b)
 				  ((const TapKafkaStreamTopic *) lfirst(b))->table.name);
 }
 
-/* items are its partitions. */
-static void
+/* items are its partitions; they are not read yet. */
+static TapKafkaStreamTopic *
 add_topic(TapSession *session, const TapKafkaTopicFacts *facts, const TapKafkaOffset *items)
 {
 	MemoryContext before = MemoryContextSwitchTo(session->args.context);
@@ -145,14 +148,14 @@ add_topic(TapSession *session, const TapKafkaTopicFacts *facts, const TapKafkaOf
 	topic->table.name = pstrdup(facts->name);
 	topic->npartitions = facts->npartitions;
 	topic->next = palloc(sizeof(int64) * facts->npartitions);
+	topic->noted_at = palloc0(sizeof(TimestampTz) * facts->npartitions);
 	for (int i = 0; i < facts->npartitions; i++)
 		topic->next[i] = items[i].offset;
 	open_handle(session, topic);
 	source->topics = lappend(source->topics, topic);
 	list_sort(source->topics, compare_topics);
 	MemoryContextSwitchTo(before);
-	for (int i = 0; i < facts->npartitions; i++)
-		start_partition(session, topic, i);
+	return topic;
 }
 
 static void
@@ -228,16 +231,25 @@ tap_kafka_topics_start(TapSession *session, const TapStreamArgs *args)
 	{
 		const char *name = ((TapTableName *) lfirst(cell))->name;
 		const TapKafkaTopicFacts *facts = tap_kafka_find_topic(cluster, name);
+		bool		fresh = is_named(args->fresh, name) || !tap_kafka_has_topic(stored, name);
 		TapKafkaOffset *items;
 
 		if (facts == NULL)
 			report_missing(name);
 		items = palloc0(sizeof(TapKafkaOffset) * facts->npartitions);
-		if (is_named(args->fresh, name) || !tap_kafka_has_topic(stored, name))
+		if (fresh)
 			tap_kafka_start_items(session, facts, items);
 		else
 			follow_position(session, facts, stored, items);
-		add_topic(session, facts, items);
+		add_topic(session, facts, items)->continued = !fresh;
+	}
+	tap_kafka_check_same(session);
+	foreach(cell, session->source->topics)
+	{
+		TapKafkaStreamTopic *topic = lfirst(cell);
+
+		for (int i = 0; i < topic->npartitions; i++)
+			start_partition(session, topic, i);
 	}
 }
 
@@ -349,8 +361,10 @@ add_partitions(TapSession *session, TapKafkaStreamTopic *topic, const TapKafkaTo
 	}
 	tap_kafka_require_offsets(session, items, count);
 	topic->next = repalloc(topic->next, sizeof(int64) * facts->npartitions);
+	topic->noted_at = repalloc(topic->noted_at, sizeof(TimestampTz) * facts->npartitions);
 	for (int i = 0; i < count; i++)
 	{
+		topic->noted_at[topic->npartitions] = 0;
 		topic->next[topic->npartitions] = items[i].offset;
 		start_partition(session, topic, topic->npartitions++);
 	}

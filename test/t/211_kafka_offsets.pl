@@ -26,6 +26,7 @@ foreach my $test (
 	['compaction' => \&compaction],
 	['retention took what comes next' => \&retention],
 	['a topic is deleted' => \&deleted],
+	['a topic is made anew' => \&made_anew],
 	['resync' => \&resync],
 	['a broker that is away, or hangs' => \&broker_away],
 	['a long position' => \&long_position])
@@ -87,10 +88,11 @@ sub restart_with
 
 sub delete_records
 {
-	my ($topic, $offset) = @_;
+	my ($topic, $offset, $partition) = @_;
 	my $file = PostgreSQL::Test::Utils::tempdir() . '/offsets.json';
 
-	append_to_file($file, qq({"version": 1, "partitions": [{"topic": "$topic", "partition": 0, "offset": $offset}]}));
+	$partition ||= 0;
+	append_to_file($file, qq({"version": 1, "partitions": [{"topic": "$topic", "partition": $partition, "offset": $offset}]}));
 	$kafka->tool('org.apache.kafka.tools.DeleteRecordsCommand', '--offset-json-file', $file);
 	return;
 }
@@ -262,6 +264,67 @@ sub deleted
 		qr/topic "gone".*remove_tables.*resync/s, 'the pipeline says so');
 	has('gone.gone', '1', 'rows stay');
 	drop('gone');
+	return;
+}
+
+sub delete_topic
+{
+	my ($topic) = @_;
+
+	$kafka->tool('org.apache.kafka.tools.TopicCommand', '--delete', '--topic', $topic);
+
+	# its name is free when the brokers are done with it
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	while (grep { $_ eq $topic } $kafka->topics)
+	{
+		die "topic $topic stays" if time > $deadline;
+		sleep 0.1;
+	}
+	return;
+}
+
+# Offsets of the new topic fit the stored position; only its messages tell.
+sub made_anew
+{
+	my $last_error = q(SELECT last_error FROM tapdata.status WHERE name = 'anew');
+
+	$kafka->create_topic('anew', partitions => 2);
+	numbers('anew', 1 .. 20);
+	pull_topic('anew', '{}');
+	$hub->safe_psql('postgres', q(SELECT tapdata.stop('anew')));
+	numbers('anew', 21);
+	$hub->safe_psql('postgres', q(SELECT tapdata.start('anew')));
+	caught_up($hub, 'anew');
+	has('anew.anew', join(' ', 1 .. 21), 'the same topic goes on');
+
+	$hub->safe_psql('postgres', q(SELECT tapdata.stop('anew')));
+	delete_topic('anew');
+	$kafka->create_topic('anew', partitions => 2);
+	numbers('anew', 101 .. 160);
+	$hub->safe_psql('postgres', q(SELECT tapdata.start('anew')));
+	wait_for_state($hub, 'anew', 'failed');
+	like($hub->safe_psql('postgres', $last_error),
+		qr/topic "anew" is not the one that was read.*offset \d+ of partition [01] was one of.*on_gap.*resync/s, 'another topic is recognised');
+	has('anew.anew', join(' ', 1 .. 21), 'nothing of it is read');
+	restart_with('anew', '{"on_gap": "earliest"}');
+	caught_up($hub, 'anew');
+	has('anew.anew', join(' ', 1 .. 21, 101 .. 160), 'one way out is to read it beside what is there');
+	is($hub->safe_psql('postgres', q(SELECT count(*) FROM tapdata.events WHERE pipeline = 'anew' AND message ~ 'not the one that was read; reading begins at the first')),
+		'1', 'which is told');
+	restart_with('anew', '{"on_gap": null}');
+	numbers('anew', 161);
+	caught_up($hub, 'anew');
+	has('anew.anew', join(' ', 1 .. 21, 101 .. 161), 'it is the topic that was read from now on');
+
+	# without the message that was noted nothing can be said
+	$hub->safe_psql('postgres', q(SELECT tapdata.stop('anew')));
+	my ($last) = grep { $_->{partition} == 1 } reverse $kafka->records('anew');
+	delete_records('anew', $last->{offset} + 1, 1);
+	numbers('anew', 162 .. 170);
+	$hub->safe_psql('postgres', q(SELECT tapdata.start('anew')));
+	caught_up($hub, 'anew');
+	has('anew.anew', join(' ', 1 .. 21, 101 .. 170), 'what retention took after it was read is not missed');
+	drop('anew');
 	return;
 }
 

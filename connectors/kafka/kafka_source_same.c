@@ -1,0 +1,301 @@
+/*-------------------------------------------------------------------------
+ *
+ * connectors/kafka/kafka_source_same.c
+ *	  Whether a topic is the one that was read, or another of its name.
+ *
+ * NOTES
+ *	  Offsets of a topic that was deleted and made anew begin anew, and after a
+ *	  while the stored one fits again.  So of each partition a message that was
+ *	  read is noted now and then: its offset, time and checksum, in a note
+ *	  "read PARTITION TOPIC" that commits with the position.  Before the stream
+ *	  goes on these messages are read again.  Another message at that offset
+ *	  is another topic (or a log that was cut off and went on otherwise); none
+ *	  at all says nothing, for retention and compaction remove messages.
+ *
+ * Copyright (c) 2026, tapdata contributors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "kafka_source.h"
+
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
+#include "utils/timestamp.h"
+
+#define NOTE_PREFIX		"read "
+
+/* How old a note may become while there are messages. */
+#define NOTE_MS			10000
+
+/* Brokers that say nothing for so long have nothing to say here. */
+#define CHECK_MS		10000
+#define BATCH			256
+
+/* A partition whose noted message is being looked for. */
+typedef struct Mark
+{
+	TapKafkaStreamTopic *topic;
+	int32		partition;
+	int64		offset;
+	int64		timestamp;
+	uint32		checksum;
+	bool		open;
+	bool		differs;
+	int64		found_timestamp;
+} Mark;
+
+typedef struct Marks
+{
+	TapSession *session;
+	List	   *marks;			/* of Mark * */
+	int			nopen;
+} Marks;
+
+/* ---------------------------------------------------------------------
+ * Notes
+ * ---------------------------------------------------------------------
+ */
+
+static uint32
+checksum_of(const rd_kafka_message_t *raw)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	if (raw->key != NULL)
+		COMP_CRC32C(crc, raw->key, raw->key_len);
+	if (raw->payload != NULL)
+		COMP_CRC32C(crc, raw->payload, raw->len);
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+static char *
+note_key(const char *topic, int32 partition)
+{
+	return psprintf(NOTE_PREFIX "%d %s", partition, topic);
+}
+
+void
+tap_kafka_note_read(TapSession *session)
+{
+	TapKafkaSource *source = session->source;
+	TimestampTz now = GetCurrentTimestamp();
+
+	/* the last ones first: of each partition one is enough */
+	for (int i = source->at - 1; i >= 0; i--)
+	{
+		const rd_kafka_message_t *raw = source->batch[i];
+		TapKafkaStreamTopic *topic = rd_kafka_topic_opaque(raw->rkt);
+
+		if (raw->err != RD_KAFKA_RESP_ERR_NO_ERROR || topic->gone ||
+			now < topic->noted_at[raw->partition] + INT64CONST(1000) * NOTE_MS)
+			continue;
+		topic->noted_at[raw->partition] = now;
+		tap_kafka_core->remember(note_key(topic->table.name, raw->partition),
+								 psprintf(INT64_FORMAT " " INT64_FORMAT " %u", raw->offset,
+										  rd_kafka_message_timestamp(raw, NULL),
+										  checksum_of(raw)));
+	}
+}
+
+static TapKafkaStreamTopic *
+find_topic(const TapKafkaSource *source, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, source->topics)
+	{
+		TapKafkaStreamTopic *topic = lfirst(cell);
+
+		if (strcmp(topic->table.name, name) == 0)
+			return topic;
+	}
+	return NULL;
+}
+
+/* A note of a topic that begins anew, or is not followed, is void. */
+static void
+take_note(void *arg, const char *key, const char *value)
+{
+	Marks	   *marks = arg;
+	Mark	   *mark = palloc0(sizeof(Mark));
+	int			name = 0;
+
+	if (sscanf(key, NOTE_PREFIX "%d %n", &mark->partition, &name) == 1 && name > 0 &&
+		sscanf(value, INT64_FORMAT " " INT64_FORMAT " %u", &mark->offset, &mark->timestamp,
+			   &mark->checksum) == 3)
+		mark->topic = find_topic(marks->session->source, key + name);
+	if (mark->topic == NULL || !mark->topic->continued)
+		tap_kafka_core->remember(key, NULL);
+	else if (mark->partition < mark->topic->npartitions &&
+			 mark->offset < mark->topic->next[mark->partition])
+		marks->marks = lappend(marks->marks, mark);
+}
+
+/* ---------------------------------------------------------------------
+ * Reading them again
+ * ---------------------------------------------------------------------
+ */
+
+static void
+begin_reading(Marks *marks)
+{
+	ListCell   *cell;
+
+	foreach(cell, marks->marks)
+	{
+		Mark	   *mark = lfirst(cell);
+
+		mark->open = rd_kafka_consume_start_queue(mark->topic->handle, mark->partition,
+												  mark->offset,
+												  marks->session->client->messages) == 0;
+		marks->nopen += mark->open;
+	}
+}
+
+static void
+end_reading(Marks *marks)
+{
+	ListCell   *cell;
+
+	foreach(cell, marks->marks)
+	{
+		Mark	   *mark = lfirst(cell);
+
+		(void) rd_kafka_consume_stop(mark->topic->handle, mark->partition);
+	}
+}
+
+/* What comes first of a partition; errors are the stream's to report. */
+static void
+take_message(Marks *marks, const rd_kafka_message_t *raw)
+{
+	ListCell   *cell;
+
+	foreach(cell, marks->marks)
+	{
+		Mark	   *mark = lfirst(cell);
+
+		if (!mark->open || mark->partition != raw->partition ||
+			mark->topic != rd_kafka_topic_opaque(raw->rkt))
+			continue;
+		mark->open = false;
+		marks->nopen--;
+		if (raw->err != RD_KAFKA_RESP_ERR_NO_ERROR || raw->offset != mark->offset)
+			return;
+		mark->found_timestamp = rd_kafka_message_timestamp(raw, NULL);
+		mark->differs = mark->found_timestamp != mark->timestamp ||
+			checksum_of(raw) != mark->checksum;
+		return;
+	}
+}
+
+static void
+read_marks(Marks *marks)
+{
+	TapKafkaClient *client = marks->session->client;
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CHECK_MS);
+	rd_kafka_message_t *batch[BATCH];
+
+	begin_reading(marks);
+	while (marks->nopen > 0)
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+		ssize_t		n;
+
+		CHECK_FOR_INTERRUPTS();
+		tap_kafka_clear_wakeup(client);
+		tap_kafka_serve(client);
+		n = rd_kafka_consume_batch_queue(client->messages, 0, batch, BATCH);
+		for (ssize_t i = 0; i < n; i++)
+		{
+			take_message(marks, batch[i]);
+			rd_kafka_message_destroy(batch[i]);
+		}
+		if (left <= 0)
+			break;
+		if (n <= 0)
+			tap_kafka_wait(client, left);
+	}
+	end_reading(marks);
+}
+
+/* ---------------------------------------------------------------------
+ * Another topic
+ * ---------------------------------------------------------------------
+ */
+
+static const char *
+time_text(int64 ms)
+{
+	return ms < 0 ? "an unknown time" :
+		timestamptz_to_str(ms * 1000 - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+}
+
+static void
+report_other(const Mark *mark)
+{
+	const char *then = pstrdup(time_text(mark->timestamp));
+	const char *now = pstrdup(time_text(mark->found_timestamp));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("topic \"%s\" is not the one that was read", mark->topic->table.name),
+			 errdetail("The message at offset " INT64_FORMAT " of partition %d was one of %s when it was read, and is another one of %s now.",
+					   mark->offset, mark->partition, then, now),
+			 errhint("It was deleted and made anew, or its log was cut off. To read the new one beside the rows that are there, set the option \"on_gap\" to earliest or latest by tapdata.alter_pipeline() and start the pipeline; or begin the table anew with tapdata.resync().")));
+}
+
+/* Go on as with a gap, in all partitions. */
+static void
+begin_anew(TapSession *session, TapKafkaStreamTopic *topic)
+{
+	bool		earliest = session->source->on_gap == TAP_KAFKA_GAP_EARLIEST;
+	TapKafkaOffset *items = palloc0(sizeof(TapKafkaOffset) * topic->npartitions);
+
+	for (int i = 0; i < topic->npartitions; i++)
+	{
+		strlcpy(items[i].topic, topic->table.name, sizeof(items[i].topic));
+		items[i].partition = i;
+		items[i].offset = earliest ? RD_KAFKA_OFFSET_BEGINNING : RD_KAFKA_OFFSET_END;
+	}
+	tap_kafka_require_offsets(session, items, topic->npartitions);
+	for (int i = 0; i < topic->npartitions; i++)
+		topic->next[i] = items[i].offset;
+	session->source->moved = true;
+	tap_kafka_core->event("warning", &topic->table,
+						  psprintf("topic \"%s\" is not the one that was read; reading begins at the %s message that it has",
+								   topic->table.name, earliest ? "first" : "next"));
+}
+
+static void
+forget_notes(const TapKafkaStreamTopic *topic)
+{
+	for (int i = 0; i < topic->npartitions; i++)
+		tap_kafka_core->remember(note_key(topic->table.name, i), NULL);
+}
+
+void
+tap_kafka_check_same(TapSession *session)
+{
+	Marks		marks = {.session = session};
+	ListCell   *cell;
+
+	tap_kafka_core->recall(NOTE_PREFIX, take_note, &marks);
+	if (marks.marks == NIL)
+		return;
+	read_marks(&marks);
+	foreach(cell, marks.marks)
+	{
+		Mark	   *mark = lfirst(cell);
+
+		if (!mark->differs || !mark->topic->continued)
+			continue;
+		if (session->source->on_gap == TAP_KAFKA_GAP_STOP)
+			report_other(mark);
+		begin_anew(session, mark->topic);
+		forget_notes(mark->topic);
+		mark->topic->continued = false;
+	}
+}
