@@ -13,6 +13,7 @@
  *	  postgres_source_format.c	formats of tables as text, and back
  *	  postgres_source_test.c	the checks of a source
  *	  postgres_source_value.c	values, binary or text, as Datums
+ *	  postgres_source_fast.c	binary values of the commonest types
  *	  postgres_snapshot*.c		chunks, and copies by COPY: see postgres_snapshot.h
  *	  postgres_heal.c			comparison of whole tables where changes are missing
  *	  postgres_stream.c			messages, transactions, the position
@@ -248,11 +249,27 @@ extern TapPgFormat *tap_pg_format_parse(const TapTableName *name, const char *te
 
 /* ---- postgres_source_value.c ---- */
 
+/* By what tap_pg_read_fast() reads a type. */
+typedef enum TapPgFast
+{
+	TAP_PG_FAST_NONE,			/* it does not */
+	TAP_PG_FAST_INTEGER,
+	TAP_PG_FAST_FLOAT,
+	TAP_PG_FAST_NUMERIC,
+	TAP_PG_FAST_BOOL,
+	TAP_PG_FAST_TEXT,
+	TAP_PG_FAST_BYTES,
+	TAP_PG_FAST_UUID,
+	TAP_PG_FAST_DATE,
+	TAP_PG_FAST_TIMESTAMP
+} TapPgFast;
+
 /* How values of one column become Datums. */
 typedef struct TapPgReader
 {
 	Oid			type;			/* the hub's */
 	int32		typmod;
+	TapPgFast	fast;			/* for binary values, tried first */
 	Oid			ioparam;
 	FmgrInfo	input;
 	FmgrInfo	receive;
@@ -281,6 +298,17 @@ extern Datum tap_pg_read_value(TapPgReader *reader, bool binary, char *data, int
 
 /* Append a value for a dead letter: as JSON text, hexadecimal if it is none. */
 extern void tap_pg_append_json(StringInfo out, const char *data, int bytes);
+
+/* ---- postgres_source_fast.c ---- */
+
+/* How a type of the hub's can be read; NONE for all but the commonest. */
+extern TapPgFast tap_pg_fast_of(Oid type);
+
+/*
+ * A binary value, in the current context.  False: the receive function is to
+ * read it, or to say what is wrong with it.
+ */
+extern bool tap_pg_read_fast(const TapPgReader *reader, const char *data, int bytes, Datum *value);
 
 /* ---- postgres_snapshot.c ---- */
 

@@ -11,7 +11,6 @@
 
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
-#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
@@ -49,7 +48,11 @@ tap_pg_reader_init(TapPgReader *reader, const TapPgSourceColumn *column,
 	reader->has_receive = column->binary_safe &&
 		find_receive(column->type, &reader->receive, &reader->ioparam, context);
 	if (sent == column->source_type)
+	{
+		if (reader->has_receive)
+			reader->fast = tap_pg_fast_of(column->type);
 		return;
+	}
 
 	/* the source had another type for the column when this was written */
 	reader->other = true;
@@ -69,21 +72,6 @@ read_binary(TapPgReader *reader, char *data, int bytes)
 	StringInfoData value = {.data = data,.len = bytes,.maxlen = bytes + 1};
 	Datum		result;
 
-	/* the commonest, which are the same for all typmods */
-	if (!reader->other && bytes == 4 && reader->type == INT4OID)
-	{
-		uint32		number;
-
-		memcpy(&number, data, 4);
-		return Int32GetDatum((int32) pg_ntoh32(number));
-	}
-	if (!reader->other && bytes == 8 && reader->type == INT8OID)
-	{
-		uint64		number;
-
-		memcpy(&number, data, 8);
-		return Int64GetDatum((int64) pg_ntoh64(number));
-	}
 	if (reader->other)
 		result = ReceiveFunctionCall(&reader->other_receive, &value,
 									 reader->other_ioparam, reader->other_typmod);
@@ -105,6 +93,10 @@ read_binary(TapPgReader *reader, char *data, int bytes)
 Datum
 tap_pg_read_value(TapPgReader *reader, bool binary, char *data, int bytes)
 {
+	Datum		value;
+
+	if (binary && tap_pg_read_fast(reader, data, bytes, &value))
+		return value;
 	data[bytes] = '\0';
 	if (!binary)
 		return InputFunctionCall(&reader->input, data, reader->ioparam, reader->typmod);
