@@ -42,7 +42,7 @@
 #define LEAVE_BYTES			(4 * 1024 * 1024)
 
 /* Not where calls would have to read so much again, for more than they bring. */
-#define MAX_AGAIN_BYTES		((uint64) 1024 * 1024 * 1024)
+#define MAX_AGAIN_BYTES		((uint64) 512 * 1024 * 1024)
 
 /* Of the log in one call, so that the position moves where nothing is ours. */
 #define CALL_LOG_BYTES		((uint64) 512 * 1024 * 1024)

@@ -1,0 +1,230 @@
+# PostgreSQL as a source: a long backlog is read in batches, from a copy of the slot, by
+# several calls, with everything in it that a log can have; under kills, and where there is
+# no room for a copy.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Tapdata::PostgresSource;
+use Tapdata::Test;
+use Test::More;
+
+my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 1s\n");
+
+# the least that can be set: large transactions come in parts
+my $source = new_source('source', "logical_decoding_work_mem = 64kB\n");
+my @tables = qw(s.t s.wide s.keyless);
+my $from = 0;
+
+$source->safe_psql('postgres', q(
+	CREATE SCHEMA s;
+	CREATE TABLE s.t (id int PRIMARY KEY, v text);
+	CREATE TABLE s.wide (id int PRIMARY KEY, big text, n int);
+	ALTER TABLE s.wide ALTER big SET STORAGE EXTERNAL;
+	CREATE TABLE s.keyless (a int, b text);
+	ALTER TABLE s.keyless REPLICA IDENTITY FULL;
+	CREATE TABLE other (big text);
+	ALTER TABLE other ALTER big SET STORAGE EXTERNAL;
+	CREATE PROCEDURE single(first int, last int) LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR i IN first .. last LOOP
+			INSERT INTO s.t VALUES (i, 'single ' || i);
+			COMMIT;
+		END LOOP;
+	END $$;
+));
+connect_source($hub, $source, 'src');
+pull_from($hub, 'p', 'src', ['s.*'], 's');
+caught_up($hub, 'p');
+
+check_batches();
+check_open_transaction();
+check_kills();
+check_no_room();
+$hub->safe_psql('postgres', "SELECT tapdata.alter_pipeline('p', '{\"backlog\": \"stream\"}')");
+check_stream();
+done_testing();
+
+# ---------------------------------------------------------------------
+
+# How often the source has begun to decode for a copied slot.
+sub calls
+{
+	my $log = slurp_file($source->logfile);
+
+	return scalar(() = $log =~ /starting logical decoding for slot "\w+_backlog_\d+"/g);
+}
+
+# More than the least that is read in batches: of ours, and of others.
+sub make_backlog
+{
+	$from += 100_000;
+	$source->safe_psql('postgres', qq(
+		INSERT INTO s.wide SELECT $from + i, repeat(md5(i::text), 100), i FROM generate_series(1, 3000) i;
+		CALL single($from + 1, $from + 2000);
+		BEGIN;
+		UPDATE s.wide SET n = -n WHERE id % 10 = 0;
+		SAVEPOINT a;
+		UPDATE s.wide SET n = 0;
+		ROLLBACK TO a;
+		DELETE FROM s.t WHERE id % 7 = 0;
+		COMMIT;
+		BEGIN;
+		INSERT INTO s.t SELECT $from + 10000 + i, 'in parts' FROM generate_series(1, 5000) i;
+		SAVEPOINT b;
+		INSERT INTO s.t SELECT $from + 20000 + i, 'not to be seen' FROM generate_series(1, 5000) i;
+		ROLLBACK TO b;
+		INSERT INTO s.keyless SELECT i % 5, 'x' FROM generate_series(1, 100) i;
+		COMMIT;
+		BEGIN;
+		INSERT INTO s.t SELECT $from + 30000 + i, 'rolled back' FROM generate_series(1, 5000) i;
+		ROLLBACK;
+		INSERT INTO other SELECT repeat(md5(i::text), 100) FROM generate_series(1, 3000) i;
+		UPDATE s.keyless SET b = 'y' WHERE a = 3;
+		DELETE FROM s.keyless WHERE ctid IN (SELECT ctid FROM s.keyless WHERE a = 4 LIMIT 10);
+		UPDATE s.t SET id = -id WHERE id BETWEEN $from + 10 AND $from + 20;
+	));
+	return;
+}
+
+sub stop
+{
+	$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
+	wait_for_state($hub, 'p', 'stopped');
+	return;
+}
+
+sub start
+{
+	$hub->safe_psql('postgres', "SELECT tapdata.start('p')");
+	return;
+}
+
+sub all_same
+{
+	my ($name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	caught_up($hub, 'p');
+	same_as_source($hub, $source, $_, $_, "$name: $_") for @tables;
+	return;
+}
+
+sub only_the_slot
+{
+	my ($name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	wait_for_sql($source, "SELECT string_agg(active::text, ',') FROM pg_replication_slots WHERE slot_type = 'logical'", 'true');
+	pass($name);
+	return;
+}
+
+sub check_batches
+{
+	my $before = calls();
+
+	stop();
+	make_backlog();
+	at_source($source, 'ALTER TABLE s.t ADD w int DEFAULT 5', "INSERT INTO s.t VALUES (-1, 'new column', 6)");
+	make_backlog();
+	at_source($source, 'TRUNCATE s.keyless', "INSERT INTO s.keyless VALUES (1, 'first')");
+	start();
+	all_same('a backlog');
+	cmp_ok(calls() - $before, '>=', 2, 'it was read by several calls');
+	only_the_slot('the copied slot is gone, and the slot itself in use');
+	at_source($source, "UPDATE s.t SET v = 'behind it' WHERE id = -1");
+	all_same('the stream behind a backlog');
+	my $lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
+	wait_for_sql($source, "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots");
+	return;
+}
+
+# A large transaction that goes on when the backlog has been read belongs to the walsender.
+sub check_open_transaction
+{
+	my $open = $source->background_psql('postgres');
+	my $before = calls();
+
+	stop();
+	$open->query_safe('BEGIN');
+	$open->query_safe("INSERT INTO s.t SELECT 5000000 + i, 'open' FROM generate_series(1, 5000) i");
+	make_backlog();
+	start();
+	caught_up($hub, 'p');
+	is($hub->safe_psql('postgres', 'SELECT count(*) FROM s.t WHERE id > 5000000'), 0, 'nothing of an open transaction is seen');
+	$open->query_safe('COMMIT');
+	$open->quit;
+	all_same('a transaction that ends behind a backlog');
+	cmp_ok(calls(), '>', $before, 'the backlog was read in batches');
+	return;
+}
+
+# The hub waits for a lock in the middle of a backlog while what reads it is killed.
+sub check_kills
+{
+	my $reader = "FROM pg_stat_activity WHERE query LIKE '%pg_logical_slot_get_binary_changes%' AND pid <> pg_backend_pid()";
+
+	for my $victim (qw(connection worker source hub))
+	{
+		my $lock = $hub->background_psql('postgres');
+
+		stop();
+		make_backlog();
+		$lock->query_safe('BEGIN; LOCK s.keyless');
+		start();
+		wait_for_sql($source, "SELECT count(*) > 0 $reader");
+		wait_for_sql($hub, "SELECT count(*) > 0 FROM pg_locks WHERE relation = 's.keyless'::regclass AND NOT granted");
+		if ($victim eq 'connection')
+		{
+			$source->safe_psql('postgres', "SELECT pg_terminate_backend(pid) $reader");
+		}
+		elsif ($victim eq 'worker')
+		{
+			$hub->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'");
+		}
+		else
+		{
+			my $node = $victim eq 'hub' ? $hub : $source;
+
+			$node->stop('immediate');
+			$node->start;
+		}
+		$lock->query('COMMIT') if $victim ne 'hub';
+		eval { $lock->quit };
+		all_same("$victim killed in the middle of a backlog");
+		only_the_slot("nothing is left of the copied slot, $victim killed");
+	}
+	return;
+}
+
+sub check_no_room
+{
+	my $before = calls();
+
+	stop();
+	$source->safe_psql('postgres', "SELECT pg_create_physical_replication_slot('fill_' || i) FROM generate_series(2, 20) i");
+	make_backlog();
+	start();
+	all_same('a backlog where the source has no slot free');
+	is(calls(), $before, 'it came as a stream');
+	$source->safe_psql('postgres', "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_type = 'physical'");
+	return;
+}
+
+sub check_stream
+{
+	my $before = calls();
+
+	stop();
+	make_backlog();
+	start();
+	all_same('a backlog with the option backlog = stream');
+	is(calls(), $before, 'it came as a stream as well');
+	return;
+}
