@@ -18,12 +18,13 @@ AS 'MODULE_PATHNAME', 'tap_command_disconnect';
 COMMENT ON FUNCTION tapdata.disconnect(name)
 IS 'remove a connection that no pipeline uses';
 
-CREATE FUNCTION tapdata.test_connection(name name,
-    OUT check_name text, OUT ok boolean, OUT detail text, OUT hint text)
+CREATE FUNCTION tapdata.test_connection(name name, purpose text DEFAULT NULL,
+    OUT check_name text, OUT ok boolean, OUT detail text, OUT hint text,
+    OUT required boolean, OUT needed_for text)
 RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tap_command_test_connection';
-COMMENT ON FUNCTION tapdata.test_connection(name)
-IS 'check all that a pipeline will need, and say how to mend what is missing';
+COMMENT ON FUNCTION tapdata.test_connection(name, text)
+IS 'check all that a pipeline will need of a "source" or a "target", and say how to mend what is missing; without a purpose, of what the connection is used as';
 
 CREATE FUNCTION tapdata.discover(connection name, pattern text DEFAULT '*',
     OUT source_table text, OUT estimated_rows bigint, OUT key_columns text[], OUT columns jsonb)

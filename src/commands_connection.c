@@ -152,26 +152,69 @@ text_or_null(const char *text, bool *isnull)
 	return text ? CStringGetTextDatum(text) : (Datum) 0;
 }
 
+/*
+ * What a connection is checked for: what the caller says, or its pipelines
+ * use it as, or all that it can be.
+ */
+static int
+sides_to_test(const TapConnectionRow *row, const char *purpose)
+{
+	const TapConnector *connector = tap_connector_load(row->connector);
+	int			sides = 0;
+	ListCell   *cell;
+
+	if (purpose != NULL && strcmp(purpose, "source") == 0)
+	{
+		tap_check_is_source(row);
+		return TAP_SIDE_SOURCE;
+	}
+	if (purpose != NULL && strcmp(purpose, "target") == 0)
+	{
+		tap_check_is_sink(row);
+		return TAP_SIDE_TARGET;
+	}
+	if (purpose != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"purpose\" must not be \"%s\"", purpose),
+				 errhint("Give \"source\" or \"target\", or leave it out.")));
+	foreach(cell, tap_catalog_pipelines_of_connection(row->id))
+		sides |= tap_catalog_pipeline(lfirst(cell), false)->direction == TAP_PULL ?
+			TAP_SIDE_SOURCE : TAP_SIDE_TARGET;
+	if (sides == 0)
+		sides = (connector->source ? TAP_SIDE_SOURCE : 0) | (connector->sink ? TAP_SIDE_TARGET : 0);
+	return sides;
+}
+
+static const char *
+side_name(int sides)
+{
+	return sides == TAP_SIDE_SOURCE ? "source" : sides == TAP_SIDE_TARGET ? "target" : "both";
+}
+
 Datum
 tap_command_test_connection(PG_FUNCTION_ARGS)
 {
 	char	   *name = tap_argument_name(fcinfo, 0, "name");
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	List	   *checks;
+	TapConnectionRow *connection = usable_connection(name);
+	int			sides;
 	ListCell   *cell;
 
 	InitMaterializedSRF(fcinfo, 0);
-	checks = tap_session_test(usable_connection(name), NULL, NIL);
-	foreach(cell, checks)
+	sides = sides_to_test(connection, PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	foreach(cell, tap_session_test_connection(connection, sides))
 	{
 		const TapCheck *check = lfirst(cell);
-		Datum		values[4];
-		bool		nulls[4] = {false};
+		Datum		values[6];
+		bool		nulls[6] = {false};
 
 		values[0] = CStringGetTextDatum(check->name);
 		values[1] = BoolGetDatum(check->ok);
 		values[2] = text_or_null(check->detail, &nulls[2]);
 		values[3] = text_or_null(check->ok ? NULL : check->hint, &nulls[3]);
+		values[4] = BoolGetDatum(check->required);
+		values[5] = CStringGetTextDatum(side_name(check->side ? check->side : sides));
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

@@ -463,8 +463,19 @@ tap_session_test(const TapConnectionRow *connection, const TapPipelineRow *pipel
 	TapOpenSession *session = prepare_session(connection, pipeline,
 											  sink ? TAP_PURPOSE_SINK : TAP_PURPOSE_TEST);
 
+	session->args.sides = sink ? TAP_SIDE_TARGET : TAP_SIDE_SOURCE;
+
 	/* its memory goes with the caller's context: checks may point into it */
 	return session->connector->test(&session->args, tables);
+}
+
+List *
+tap_session_test_connection(const TapConnectionRow *connection, int sides)
+{
+	TapOpenSession *session = prepare_session(connection, NULL, TAP_PURPOSE_TEST);
+
+	session->args.sides = sides;
+	return session->connector->test(&session->args, NIL);
 }
 
 void

@@ -488,6 +488,10 @@ typedef enum TapPurpose
 	TAP_PURPOSE_SINK
 } TapPurpose;
 
+/* What a connection is used as; a bit mask. */
+#define TAP_SIDE_SOURCE			0x01
+#define TAP_SIDE_TARGET			0x02
+
 typedef struct TapSessionArgs
 {
 	const TapUri *uri;
@@ -514,6 +518,12 @@ typedef struct TapSessionArgs
 	 * the pipeline's first copy, or a helper of either that copies chunks.
 	 */
 	int32		table_id;
+
+	/*
+	 * test() only: what the connection is to be checked for; both, when
+	 * nothing says what it will be used as.
+	 */
+	int			sides;
 } TapSessionArgs;
 
 /* The connector's own. */
@@ -528,6 +538,8 @@ typedef struct TapCheck
 	char	   *detail;
 	char	   *hint;			/* how to mend it, or NULL */
 	int			sqlstate;		/* for the error that pull() raises, or 0 */
+	int			side;			/* TAP_SIDE_* that needs it; 0: whatever the
+								 * connection is used as */
 } TapCheck;
 
 /* How position_compare() relates two positions of one source. */

@@ -61,6 +61,9 @@ extern TapOpenSession *tap_session_open(const struct TapConnectionRow *connectio
 extern List *tap_session_test(const struct TapConnectionRow *connection,
 							  const struct TapPipelineRow *pipeline, List *tables);
 
+/* The same without a pipeline, as a source and as a target: TAP_SIDE_*. */
+extern List *tap_session_test_connection(const struct TapConnectionRow *connection, int sides);
+
 /*
  * See TapCore.event.  Needs no transaction, and may be called where catalogs
  * must not be written: the event waits for this process's next commit.

@@ -358,7 +358,7 @@ is_source(const TapSession *session)
 	const TapSessionArgs *args = &session->args;
 	bool		is_test = args->purpose == TAP_PURPOSE_TEST;
 
-	if (args->purpose == TAP_PURPOSE_SINK)
+	if (args->purpose == TAP_PURPOSE_SINK || (is_test && args->sides == TAP_SIDE_TARGET))
 		return false;
 	if (is_test && args->pipeline_options == NULL && !tap_http_is_meant_as_source(args->options))
 		return false;

@@ -11,12 +11,12 @@
 
 #include "utils/memutils.h"
 
-/* A connection is tested as what its pipelines need most of it: a target. */
+/* What is checked of a connection for both sides is what a target needs. */
 bool
 tap_kafka_reads(const TapSessionArgs *args)
 {
 	if (args->purpose == TAP_PURPOSE_TEST)
-		return args->pipeline_options != NULL;
+		return args->sides == TAP_SIDE_SOURCE;
 	return args->purpose != TAP_PURPOSE_SINK;
 }
 

@@ -34,6 +34,7 @@ add_check(CheckState *state, const char *name, bool ok, bool required, char *det
 	check->detail = detail;
 	check->hint = ok ? NULL : hint;
 	check->sqlstate = ok ? 0 : sqlstate;
+	check->side = TAP_SIDE_TARGET;
 	state->checks = lappend(state->checks, check);
 }
 

@@ -24,6 +24,7 @@ typedef struct CheckState
 	TapSession *session;
 	MYSQL	   *mysql;
 	List	   *tables;
+	int			side;			/* that the checks are of; 0: both */
 	List	   *checks;
 } CheckState;
 
@@ -39,6 +40,7 @@ add_check(CheckState *state, const char *name, bool ok, bool required,
 	check->detail = detail;
 	check->hint = ok ? NULL : hint;
 	check->sqlstate = ok ? 0 : sqlstate;
+	check->side = state->side;
 	state->checks = lappend(state->checks, check);
 	return check;
 }
@@ -477,10 +479,11 @@ tap_mysql_test(const TapSessionArgs *args, List *tables)
 						   mysql_get_ssl_cipher(state.mysql) ?
 						   mysql_get_ssl_cipher(state.mysql) : ""),
 				  NULL, 0);
-		if (args->purpose == TAP_PURPOSE_SINK)
-			state.checks = tap_mysql_sink_test(state.session, tables, state.checks);
-		else
+		state.side = TAP_SIDE_SOURCE;
+		if ((args->sides & TAP_SIDE_SOURCE) != 0)
 			run_checks(&state);
+		if ((args->sides & TAP_SIDE_TARGET) != 0)
+			state.checks = tap_mysql_sink_test(state.session, tables, state.checks);
 	}
 	PG_FINALLY();
 	{

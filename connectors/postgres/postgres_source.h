@@ -94,6 +94,13 @@ extern char *tap_pg_safe_position(TapSession *session);
 /* Make the publications, and see that the tables (List of TapTableName *) are in them. */
 extern void tap_pg_prepare_publications(TapSession *session, List *tables);
 
+/*
+ * See that the publications are there, with the tables (List of TapTableName
+ * *), before the stream asks for them: it takes the lack of one for a lack of
+ * changes.  Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE.
+ */
+extern void tap_pg_check_published(TapSession *session, List *tables);
+
 /* Drop a slot if it is there, after waiting for its process to let go of it. */
 extern void tap_pg_drop_slot(TapSession *session, const char *name);
 extern void tap_pg_forget(TapSession *session, bool all);
@@ -587,7 +594,6 @@ extern void tap_pg_stream_announced_end(TapPgStream *stream);
 /* ---- postgres_source_test.c ---- */
 
 /* Checks of a source, appended to *checks. */
-extern void tap_pg_source_checks(TapSession *session, List *tables, bool required,
-								 List **checks);
+extern void tap_pg_source_checks(TapSession *session, List *tables, List **checks);
 
 #endif							/* TAP_POSTGRES_SOURCE_H */

@@ -14,33 +14,30 @@
 typedef struct CheckState
 {
 	TapSession *session;
-	bool		required;
 	List	   *checks;
 } CheckState;
 
-static void
+static TapCheck *
 add_check(CheckState *state, const char *name, bool ok, char *detail, char *hint, int sqlstate)
 {
 	TapCheck   *check = palloc0(sizeof(TapCheck));
 
 	check->name = name;
 	check->ok = ok;
-	check->required = state->required;
+	check->required = true;
 	check->detail = detail;
 	check->hint = ok ? NULL : hint;
 	check->sqlstate = ok ? 0 : sqlstate;
+	check->side = TAP_SIDE_SOURCE;
 	state->checks = lappend(state->checks, check);
+	return check;
 }
 
 /* A check that a pipeline can do without. */
 static void
 add_advice(CheckState *state, const char *name, bool ok, char *detail, char *hint)
 {
-	bool		required = state->required;
-
-	state->required = false;
-	add_check(state, name, ok, detail, hint, 0);
-	state->required = required;
+	add_check(state, name, ok, detail, hint, 0)->required = false;
 }
 
 static void
@@ -76,6 +73,22 @@ check_settings(CheckState *state)
 			  ERRCODE_FEATURE_NOT_SUPPORTED);
 }
 
+/* Whether a publication can be made; a pipeline that is not known yet may name one instead. */
+static void
+check_publication(CheckState *state, bool permitted, bool standby, const char *grant)
+{
+	TapCheck   *check;
+
+	check = add_check(state, "source_publication", permitted && !standby,
+					  permitted && !standby ? "a publication can be made" :
+					  standby ? "no publication can be made: the server is a standby" :
+					  "no publication can be made",
+					  standby ? "Create a publication of the tables at the primary and name it by the option \"publication\"." :
+					  psprintf("Run at the source: %s or create a publication of the tables and name it by the option \"publication\".", grant),
+					  standby ? ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE : ERRCODE_INSUFFICIENT_PRIVILEGE);
+	check->required = state->session->args.pipeline_options != NULL;
+}
+
 static void
 check_role(CheckState *state)
 {
@@ -90,16 +103,9 @@ check_role(CheckState *state)
 			  psprintf("user %s has %sthe attribute REPLICATION", user, tap_pg_is_true(rows, 0, 0) ? "" : "not "),
 			  psprintf("Run at the source as superuser: ALTER ROLE %s REPLICATION; (on managed services, grant the role that stands for it, such as rds_replication).", user),
 			  ERRCODE_INSUFFICIENT_PRIVILEGE);
-	if (made && tap_pg_is_true(rows, 0, 3))
-		add_check(state, "source_publication", false, "a standby makes no publication",
-				  "Create a publication of the tables at the primary, and name it by the option \"publication\".",
-				  ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
-	else if (made)
-		add_check(state, "source_publication", tap_pg_is_true(rows, 0, 1),
-				  tap_pg_is_true(rows, 0, 1) ? "a publication can be made" : "no publication can be made",
-				  psprintf("Run at the source: GRANT CREATE ON DATABASE %s TO %s; or create a publication of the tables and name it by the option \"publication\".",
-						   tap_pg_quote(tap_pg_value(rows, 0, 2)), user),
-				  ERRCODE_INSUFFICIENT_PRIVILEGE);
+	if (made)
+		check_publication(state, tap_pg_is_true(rows, 0, 1), tap_pg_is_true(rows, 0, 3),
+						  psprintf("GRANT CREATE ON DATABASE %s TO %s;", tap_pg_quote(tap_pg_value(rows, 0, 2)), user));
 }
 
 /* Whether the server lets us in for replication, as pg_hba.conf may not. */
@@ -207,9 +213,9 @@ check_ddl_messages(CheckState *state)
 }
 
 void
-tap_pg_source_checks(TapSession *session, List *tables, bool required, List **checks)
+tap_pg_source_checks(TapSession *session, List *tables, List **checks)
 {
-	CheckState	state = {.session = session,.required = required,.checks = *checks};
+	CheckState	state = {.session = session,.checks = *checks};
 	ListCell   *cell;
 
 	check_settings(&state);

@@ -19,6 +19,7 @@
 typedef struct CheckState
 {
 	TapSession *session;
+	int			side;			/* that the checks are of; 0: both */
 	List	   *checks;
 } CheckState;
 
@@ -34,6 +35,7 @@ add_check(CheckState *state, const char *name, bool ok, bool required,
 	check->detail = detail;
 	check->hint = ok ? NULL : hint;
 	check->sqlstate = ok ? 0 : sqlstate;
+	check->side = state->side;
 	state->checks = lappend(state->checks, check);
 }
 
@@ -164,6 +166,7 @@ run_checks(CheckState *state, List *tables)
 {
 	ListCell   *cell;
 
+	state->side = TAP_SIDE_TARGET;
 	check_server(state);
 	check_tls(state);
 	check_rights(state);
@@ -194,7 +197,7 @@ open_for_checks(CheckState *state, const TapSessionArgs *args)
 		FlushErrorState();
 		add_check(state, "connect", false, true,
 				  edata->detail ? psprintf("%s: %s", edata->message, edata->detail) : edata->message,
-				  edata->hint ? edata->hint : "Check host, port and pg_hba.conf of the target.",
+				  edata->hint ? edata->hint : "Check host, port and pg_hba.conf of the server.",
 				  edata->sqlerrcode);
 	}
 	PG_END_TRY();
@@ -214,11 +217,10 @@ tap_pg_test(const TapSessionArgs *args, List *tables)
 		add_check(&state, "connect", true, true,
 				  psprintf("connected to %s as %s", PQhost(state.session->conn),
 						   PQuser(state.session->conn)), NULL, 0);
-		if (args->purpose == TAP_PURPOSE_SINK || args->pipeline_options == NULL)
-			run_checks(&state, args->purpose == TAP_PURPOSE_SINK ? tables : NIL);
-		if (args->purpose != TAP_PURPOSE_SINK)
-			tap_pg_source_checks(state.session, tables, args->pipeline_options != NULL,
-								 &state.checks);
+		if ((args->sides & TAP_SIDE_TARGET) != 0)
+			run_checks(&state, tables);
+		if ((args->sides & TAP_SIDE_SOURCE) != 0)
+			tap_pg_source_checks(state.session, tables, &state.checks);
 	}
 	PG_FINALLY();
 	{

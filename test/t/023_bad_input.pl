@@ -44,7 +44,7 @@ sub check_fails
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return sql_ok($hub,
-		"SELECT ok, detail <> '', hint <> '' FROM tapdata.test_connection('$connection') WHERE check_name = '$check'",
+		"SELECT ok, detail <> '', hint <> '' FROM tapdata.test_connection('$connection', 'source') WHERE check_name = '$check'",
 		'f|t|t', $name);
 }
 
