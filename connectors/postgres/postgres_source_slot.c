@@ -241,6 +241,71 @@ tap_pg_prepare_publications(TapSession *session, List *tables)
 						quote_literal_cstr(publication));
 }
 
+/*
+ * A table of which none of the publications has anything, and the names of
+ * those that are there; NULL: all is well.  Of the publications made here only
+ * that for inserts can be missed silently: a table that was dropped and made
+ * anew is in none until it is copied again.
+ */
+static char *
+unpublished_table(TapSession *session, List *tables)
+{
+	StringInfoData names;
+	TapPgRows  *rows;
+	ListCell   *cell;
+
+	initStringInfo(&names);
+	foreach(cell, tables)
+	{
+		const TapTableName *name = lfirst(cell);
+
+		appendStringInfo(&names, "%s(%s, %s)", names.len ? ", " : "",
+						 quote_literal_cstr(name->schema), quote_literal_cstr(name->name));
+	}
+	rows = tap_pg_query(session, "look for the tables in the publication",
+						"SELECT c.oid::regclass FROM (VALUES %s) v (s, t) JOIN pg_namespace n ON n.nspname = v.s "
+						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t WHERE (%s OR c.relreplident = 'n' OR c.relreplident = 'd' "
+						"AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)) "
+						"AND NOT EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname IN (%s, %s) AND p.schemaname = v.s AND p.tablename = v.t) LIMIT 1",
+						names.data, given(session, "publication") ? "true" : "false",
+						quote_literal_cstr(tap_pg_publication_name(session)),
+						quote_literal_cstr(tap_pg_insert_publication_name(session)));
+	return rows->nrows > 0 ? tap_pg_value(rows, 0, 0) : NULL;
+}
+
+void
+tap_pg_check_published(TapSession *session, List *tables)
+{
+	char	   *name = tap_pg_publication_name(session);
+	char	   *hint = psprintf("Changes in between are missing: call tapdata.resync('%s'), or set its option on_gap = compare and start it.",
+								session->args.pipeline_name);
+	char	   *then = psprintf("Then call tapdata.resync('%s'): changes in between are missing.",
+								session->args.pipeline_name);
+	char	   *table;
+
+	if (!publication_exists(session, name))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("publication \"%s\" does not exist at the source", name),
+				 errdetail("It was there when the pipeline began."),
+				 given(session, "publication") ?
+				 errhint("Create it there. %s", then) : errhint("%s", hint)));
+	table = tables == NIL ? NULL : unpublished_table(session, tables);
+	if (table == NULL)
+		return;
+	if (given(session, "publication") == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("publication \"%s\" does not exist at the source, or lacks a table",
+						tap_pg_insert_publication_name(session)),
+				 errdetail("Table %s, which has no replica identity, is in no publication of this pipeline.", table),
+				 errhint("%s", hint)));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" is not in publication \"%s\" of the source", table, name),
+			 errhint("Run at the source: ALTER PUBLICATION %s ADD TABLE %s; %s", tap_pg_quote(name), table, then)));
+}
+
 /* ---------------------------------------------------------------------
  * Slots
  * ---------------------------------------------------------------------

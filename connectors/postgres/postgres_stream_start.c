@@ -166,6 +166,8 @@ tap_pg_is_continuous(TapPgStream *stream)
 		check_compared(stream);
 		check_history(stream);
 		check_slot(stream, tap_pg_slot_name(stream->session));
+		tap_pg_check_published(stream->session,
+							   stream->args.tables_followed(stream->args.core_data));
 	}
 	PG_CATCH();
 	{

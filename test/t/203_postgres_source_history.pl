@@ -194,4 +194,62 @@ at_source($restored, "UPDATE b.t SET v = 'streamed' WHERE id = 4000");
 caught_up($hub, 'shop');
 same_as_source($hub, $restored, 'b.t', 'b.t', 'and then it streams');
 
+# ---------------------------------------------------------------------
+# Publications that are not what they were
+# ---------------------------------------------------------------------
+
+sub stops_with
+{
+	my ($name, $change, $pattern, $what) = @_;
+
+	$hub->safe_psql('postgres', "SELECT tapdata.stop('$name')");
+	wait_for_state($hub, $name, 'stopped');
+	at_source($other, ref $change ? @$change : $change);
+	$hub->safe_psql('postgres', "SELECT tapdata.start('$name')");
+	wait_for_state($hub, $name, 'failed');
+	like($hub->safe_psql('postgres', "SELECT last_error FROM tapdata.status WHERE name = '$name'"), $pattern, $what);
+	return;
+}
+
+sub compares
+{
+	my ($name, $what) = @_;
+
+	$hub->safe_psql('postgres', "SELECT tapdata.alter_pipeline('$name', '{\"on_gap\": \"compare\"}'); SELECT tapdata.start('$name')");
+	caught_up($hub, $name);
+	same_as_source($hub, $other, "u.$_", "$name.$_", "$what, $_") for 'keyed', 'log';
+	at_source($other, "INSERT INTO u.log VALUES ('then')", 'INSERT INTO u.keyed SELECT max(id) + 1 FROM u.keyed');
+	caught_up($hub, $name);
+	same_as_source($hub, $other, "u.$_", "$name.$_", "$what, and it streams, $_") for 'keyed', 'log';
+	$hub->safe_psql('postgres', "SELECT tapdata.alter_pipeline('$name', '{\"on_gap\": \"stop\"}')");
+	return;
+}
+
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('p')");
+at_source($other, 'CREATE SCHEMA u', 'CREATE TABLE u.log (what text)', 'CREATE TABLE u.keyed (id int PRIMARY KEY)',
+	"INSERT INTO u.log VALUES ('a')", 'INSERT INTO u.keyed VALUES (1)');
+pull_from($hub, 'made', 'src', ['u.*'], 'made', '{"without_identity": "inserts"}');
+caught_up($hub, 'made');
+my ($made) = $other->safe_psql('postgres', "SELECT min(pubname) FROM pg_publication WHERE pubname !~ '_insert'");
+my @lost = ("INSERT INTO u.log VALUES ('lost')", 'INSERT INTO u.keyed SELECT max(id) + 1 FROM u.keyed');
+stops_with('made', [ "DROP PUBLICATION ${made}_insert", @lost ],
+	qr/publication "${made}_insert" does not exist at the source, or lacks a table.*u\.log/s, 'a publication for inserts that is gone is an error');
+compares('made', 'a publication for inserts that was gone');
+stops_with('made', [ "DROP PUBLICATION $made", @lost ], qr/publication "$made" does not exist/, 'so is the other one');
+compares('made', 'a publication that was gone');
+
+# the slot's name outlasts a restored hub, those of publications that it made do not
+at_source($other, 'CREATE PUBLICATION hand FOR TABLE ONLY u.log, ONLY u.keyed', 'ALTER TABLE u.log REPLICA IDENTITY FULL');
+pull_from($hub, 'hand', 'src', ['u.*'], 'hand', '{"publication": "hand", "slot": "hand"}');
+caught_up($hub, 'hand');
+stops_with('hand', [ 'ALTER PUBLICATION hand DROP TABLE u.log', @lost ],
+	qr/table "u\.log" is not in publication "hand"/, 'a table that was taken out of a publication is an error');
+
+# what was missing is not forgotten when the publication is mended
+$hub->safe_psql('postgres', "SELECT tapdata.alter_pipeline('hand', '{\"on_gap\": \"compare\"}'); SELECT tapdata.start('hand')");
+ok($hub->poll_query_until('postgres', "SELECT state = 'failed' AND position LIKE '0/0 %' FROM tapdata.status WHERE name = 'hand'"),
+	'the publication is the user\'s to mend');
+at_source($other, 'ALTER PUBLICATION hand ADD TABLE u.log');
+compares('hand', 'a publication of the user');
+
 done_testing();
