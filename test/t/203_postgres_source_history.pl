@@ -168,7 +168,7 @@ $hub->safe_psql('postgres', "SELECT tapdata.stop('shop')");
 my $position = $hub->safe_psql('postgres', "SELECT substring(position FROM '[0-9A-F/]+') FROM tapdata.status WHERE name = 'shop'");
 $shop->stop;
 
-my $restored = PostgreSQL::Test::Cluster->new('restored');
+my $restored = PostgreSQL::Test::Cluster->new('restored', install_path => $shop->install_path);
 $restored->init_from_backup($shop, 'cold');
 $restored->start;
 at_source($restored, 'DELETE FROM b.t WHERE id BETWEEN 60 AND 69', "INSERT INTO b.t VALUES (2000, 'new')");
