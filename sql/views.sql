@@ -76,7 +76,7 @@ COMMENT ON COLUMN tapdata.status.source_position IS 'where the source, or the hu
 COMMENT ON COLUMN tapdata.status.last_commit_at IS 'when the newest transaction that was applied, or is durable at the target, was committed';
 COMMENT ON COLUMN tapdata.status.dead_letters IS 'number of changes that could not be stored, or were refused by the target';
 COMMENT ON COLUMN tapdata.status.restarts IS 'restarts after errors since the server started';
-COMMENT ON COLUMN tapdata.status.last_error IS 'the error that stopped it, or that it retries after';
+COMMENT ON COLUMN tapdata.status.last_error IS 'the error that stopped it, or that it retries after; or what it pauses for';
 COMMENT ON COLUMN tapdata.status.since IS 'when it came to this state';
 
 CREATE VIEW tapdata.tables AS

@@ -155,8 +155,8 @@ report_timeout(const Target *target, TapPipelineShared *shared, const TapTableRo
 	TapPipelineState state;
 
 	SpinLockAcquire(&shared->mutex);
-	state = shared->state;
-	strlcpy(error, shared->last_error, sizeof(error));
+	state = shared->delay[0] != '\0' ? TAP_STATE_RETRYING : shared->state;
+	strlcpy(error, shared->delay[0] != '\0' ? shared->delay : shared->last_error, sizeof(error));
 	SpinLockRelease(&shared->mutex);
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),

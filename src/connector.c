@@ -23,6 +23,7 @@
 
 #include "catalog.h"
 #include "connector_loader.h"
+#include "errors.h"
 #include "notes.h"
 #include "options.h"
 #include "publish.h"
@@ -61,13 +62,26 @@ static const TapCore core = {
 	.remember = tap_notes_remember,
 	.recall = tap_notes_recall,
 	.option_keys = tap_options_keys,
-	.awaited = tap_core_awaited
+	.awaited = tap_core_awaited,
+	.delayed = tap_core_delayed
 };
 
 TimestampTz
 tap_core_awaited(void)
 {
 	return tap_worker_shared ? tap_shmem_awaited_at(tap_worker_shared) : 0;
+}
+
+void
+tap_core_delayed(const char *why)
+{
+	char	   *text = why ? pstrdup(why) : NULL;
+
+	if (tap_worker_shared == NULL)
+		return;
+	if (text != NULL)
+		tap_error_make_valid(text);
+	tap_shmem_set_delayed(tap_worker_shared, text);
 }
 
 /* ---------------------------------------------------------------------

@@ -470,6 +470,14 @@ typedef struct TapCore
 	 * look.  Only for the session that streams.
 	 */
 	TimestampTz (*awaited) (void);
+
+	/*
+	 * The stream stands still within its session, such as for a pause that
+	 * the source has asked for: tapdata.status shows the pipeline as retrying,
+	 * and the text as last_error, until this is called with NULL or the
+	 * session ends.  For what takes longer than a moment.
+	 */
+	void		(*delayed) (const char *why);
 } TapCore;
 
 /* ---------------------------------------------------------------------

@@ -74,6 +74,9 @@ extern void tap_core_event(const char *kind, const TapTableName *table,
 /* See TapCore.awaited. */
 extern TimestampTz tap_core_awaited(void);
 
+/* See TapCore.delayed. */
+extern void tap_core_delayed(const char *why);
+
 /* Close, also after an error; the pointer is gone then. */
 extern void tap_session_close(TapOpenSession *session);
 

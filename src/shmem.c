@@ -172,6 +172,8 @@ claim_pipeline(TapPipelineShared *entry, int32 pipeline)
 	entry->position_is_stored = false;
 	entry->source_position[0] = '\0';
 	entry->last_error[0] = '\0';
+	entry->delay[0] = '\0';
+	entry->delayed_since = 0;
 	entry->join_waiting = 0;
 	entry->paused = false;
 	entry->awaited_at = 0;
@@ -361,6 +363,13 @@ tap_shmem_forget_database(Oid database)
 	LWLockRelease(tap_shared->lock);
 }
 
+bool
+tap_shmem_is_running(TapPipelineState state)
+{
+	return state == TAP_STATE_SNAPSHOT || state == TAP_STATE_CATCHUP ||
+		state == TAP_STATE_STREAMING;
+}
+
 void
 tap_shmem_set_state(TapPipelineShared *shared, TapPipelineState state)
 {
@@ -376,22 +385,47 @@ tap_shmem_set_state(TapPipelineShared *shared, TapPipelineState state)
 		if (state == TAP_STATE_STREAMING)
 			shared->last_error[0] = '\0';
 	}
+	if (!tap_shmem_is_running(state))
+		shared->delay[0] = '\0';
 	SpinLockRelease(&shared->mutex);
 	ConditionVariableBroadcast(&shared->moved);
+}
+
+/* Into a field of an entry, with its mutex held. */
+static void
+set_text(char *field, const char *text, int length)
+{
+	if (length > 0)
+		memcpy(field, text, length);
+	field[length] = '\0';
+}
+
+static int
+error_length(const char *text)
+{
+	return text == NULL ? 0 : pg_mbcliplen(text, strlen(text), TAP_ERROR_MAX_BYTES - 1);
 }
 
 void
 tap_shmem_set_error(TapPipelineShared *shared, const char *error)
 {
-	int			length = 0;
-
-	if (error != NULL)
-		length = pg_mbcliplen(error, strlen(error), TAP_ERROR_MAX_BYTES - 1);
+	int			length = error_length(error);
 
 	SpinLockAcquire(&shared->mutex);
-	if (length > 0)
-		memcpy(shared->last_error, error, length);
-	shared->last_error[length] = '\0';
+	set_text(shared->last_error, error, length);
+	SpinLockRelease(&shared->mutex);
+}
+
+void
+tap_shmem_set_delayed(TapPipelineShared *shared, const char *why)
+{
+	int			length = error_length(why);
+	TimestampTz now = GetCurrentTimestamp();
+
+	SpinLockAcquire(&shared->mutex);
+	if (shared->delay[0] == '\0')
+		shared->delayed_since = now;
+	set_text(shared->delay, why, length);
 	SpinLockRelease(&shared->mutex);
 }
 

@@ -99,6 +99,10 @@ typedef struct TapPipelineShared
 	char		source_position[TAP_POSITION_MAX_BYTES];	/* as last heard */
 	char		last_error[TAP_ERROR_MAX_BYTES];	/* empty: none */
 
+	/* Why the stream stands still within its session; empty: it does not. */
+	char		delay[TAP_ERROR_MAX_BYTES];
+	TimestampTz delayed_since;
+
 	/*
 	 * A table that was added later is handed over at a moment when the
 	 * pipeline's stream stands still; see pull_sync.c.
@@ -167,12 +171,18 @@ extern void tap_shmem_forget_database(Oid database);
 
 /*
  * Set state, and since; wakes those who wait for the pipeline.  Coming to
- * stream clears last_error.
+ * stream clears last_error, a state that is none of running clears delay.
  */
 extern void tap_shmem_set_state(TapPipelineShared *shared, TapPipelineState state);
 
 /* Set last_error, shortened to what fits; NULL or empty: none. */
 extern void tap_shmem_set_error(TapPipelineShared *shared, const char *error);
+
+/* The same of delay, and since when. */
+extern void tap_shmem_set_delayed(TapPipelineShared *shared, const char *why);
+
+/* Whether a pipeline in that state copies or streams. */
+extern bool tap_shmem_is_running(TapPipelineState state);
 
 /*
  * Set the position that is committed in the hub, or the one the source is at;

@@ -284,6 +284,12 @@ read_live_state(TapPipelineShared *shared, LiveState *live)
 	live->behind_since = shared->behind_since;
 	memcpy(live->source_position, shared->source_position, TAP_POSITION_MAX_BYTES);
 	memcpy(live->last_error, shared->last_error, TAP_ERROR_MAX_BYTES);
+	if (shared->delay[0] != '\0')
+	{
+		live->state = TAP_STATE_RETRYING;
+		live->since = shared->delayed_since;
+		memcpy(live->last_error, shared->delay, TAP_ERROR_MAX_BYTES);
+	}
 	SpinLockRelease(&shared->mutex);
 }
 
@@ -321,13 +327,6 @@ why_not_running(const TapPipelineRow *pipeline, TapPipelineState state,
 	return obstacle;
 }
 
-static bool
-is_running(TapPipelineState state)
-{
-	return state == TAP_STATE_SNAPSHOT || state == TAP_STATE_CATCHUP ||
-		state == TAP_STATE_STREAMING;
-}
-
 static void
 add_lag(RowBuilder *row, TapPipelineState state, const LiveState *live,
 		TapPipelineShared *shared)
@@ -340,7 +339,7 @@ add_lag(RowBuilder *row, TapPipelineState state, const LiveState *live,
 		seconds = Max(0, (GetCurrentTimestamp() - since) / (double) USECS_PER_SEC);
 	add_value(row, Float8GetDatum(seconds),
 			  state != TAP_STATE_STREAMING || (live->behind && since == 0));
-	add_value(row, Int64GetDatum((int64) bytes), !is_running(state) || bytes == PG_UINT64_MAX);
+	add_value(row, Int64GetDatum((int64) bytes), !tap_shmem_is_running(state) || bytes == PG_UINT64_MAX);
 }
 
 static void

@@ -23,6 +23,9 @@
 #include "utils/timestamp.h"
 
 #define LONGEST_PAUSE_S		3600
+
+/* Shorter pauses are over before anybody has looked. */
+#define TOLD_PAUSE_MS		1000
 #define MOST_PAUSES			20
 
 /* What is greater is a moment, not a time span. */
@@ -48,6 +51,36 @@ static void
 not_before(TapHttpFetch *fetch, TimestampTz moment)
 {
 	fetch->not_before = Max(fetch->not_before, moment);
+}
+
+/* Why the next request has to wait; replaces what was kept. */
+static void
+set_pause_reason(TapHttpFetch *fetch, const char *reason)
+{
+	if (fetch->pause_reason != NULL)
+		pfree(fetch->pause_reason);
+	fetch->pause_reason = reason ? MemoryContextStrdup(fetch->session->context, reason) : NULL;
+}
+
+/* A request waits for the end of a pause. */
+static void
+tell_pause(TapHttpFetch *fetch)
+{
+	if (fetch->pause_reason == NULL || fetch->pause_told == fetch->not_before ||
+		fetch->not_before < TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TOLD_PAUSE_MS))
+		return;
+	tap_http_core->delayed(psprintf("%s; the next request is at %s", fetch->pause_reason,
+									timestamptz_to_str(fetch->not_before)));
+	fetch->pause_told = fetch->not_before;
+}
+
+static void
+end_pause(TapHttpFetch *fetch)
+{
+	set_pause_reason(fetch, NULL);
+	if (fetch->pause_told != 0)
+		tap_http_core->delayed(NULL);
+	fetch->pause_told = 0;
 }
 
 static void
@@ -84,8 +117,11 @@ keep_limit(TapHttpFetch *fetch, const TapHttpAnswer *answer)
 		seconds = header_number(answer, psprintf("%sReset", prefixes[i]));
 		if (seconds > SECONDS_OF_A_MOMENT)
 			seconds -= (int64) time(NULL);
-		if (seconds > 0)
-			not_before(fetch, now + Min(seconds, LONGEST_PAUSE_S) * USECS_PER_SEC);
+		if (seconds <= 0)
+			return;
+		not_before(fetch, now + Min(seconds, LONGEST_PAUSE_S) * USECS_PER_SEC);
+		set_pause_reason(fetch, psprintf("%s allows no more requests for now (%sRemaining: 0)",
+										 tap_http_place(fetch->session), prefixes[i]));
 		return;
 	}
 }
@@ -200,6 +236,9 @@ fail(TapHttpFetch *fetch, const TapHttpAnswer *answer)
 	not_before(fetch, TimestampTzPlusMilliseconds(now,
 												  tap_http_retry_delay(fetch->attempts,
 																	   answer->retry_after)));
+	set_pause_reason(fetch, psprintf("could not read %s: %s",
+									 fetch->for_token ? "a token by OAuth 2.0" : fetch->url,
+									 tap_http_describe_answer(fetch->session, answer)));
 	if (answer->status == 0)
 		tap_http_next_host(fetch->session->client);
 	drop_transfer(fetch);
@@ -231,11 +270,14 @@ take_answer(TapHttpFetch *fetch, const TapHttpAnswer *answer)
 		drop_transfer(fetch);
 		return false;
 	}
+	if ((answer->complete && status == 304) ||
+		tap_http_judge_status(fetch->session, answer) != TAP_HTTP_AGAIN)
+	{
+		end_pause(fetch);
+		keep_limit(fetch, answer);
+		return true;
+	}
 	keep_limit(fetch, answer);
-	if (answer->complete && status == 304)
-		return true;
-	if (tap_http_judge_status(fetch->session, answer) != TAP_HTTP_AGAIN)
-		return true;
 	fail(fetch, answer);
 	return false;
 }
@@ -250,7 +292,10 @@ tap_http_fetch_answer(TapHttpFetch *fetch)
 		if (fetch->transfer == NULL)
 		{
 			if (fetch->not_before > GetCurrentTimestamp())
+			{
+				tell_pause(fetch);
 				return NULL;
+			}
 			begin_transfer(fetch);
 		}
 		tap_http_pump(fetch->session->client);

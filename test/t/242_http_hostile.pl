@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::RealBin/../lib";
 
 use JSON::PP ();
+use IPC::Run ();
 use PostgreSQL::Test::Utils;
 use Tapdata::Http;
 use Tapdata::Test;
@@ -72,6 +73,26 @@ my @asked = grep { $_->{path} =~ /start=2/ } $server->requests;
 my ($first) = grep { $_->{path} eq '/list' } $server->requests;
 cmp_ok($asked[0]{at} - $first->{at}, '>', 0.9, 'Retry-After is kept');
 
+# a longer pause is seen, and over when the server answers
+my $status = q{SELECT state, last_error FROM tapdata.status WHERE name = '%s'};
+$server->faults({ name => 'long', status => 429, headers => { 'Retry-After' => '300' }, body => 'later, please' });
+sql(q{SELECT tapdata.stop('faults'); SELECT tapdata.start('faults')});
+my ($waited, $waits_error) = ('', '');
+my $waiter = IPC::Run::start([ 'psql', '-XAtq', '-d', $hub->connstr('postgres'), '-c', q{SELECT tapdata.wait('faults', '1 hour')} ],
+	'<', \undef, '>', \$waited, '2>', \$waits_error);
+wait_for_sql($hub, q{SELECT state, last_error ~ '/list: HTTP status 429: later, please; the next request is at 20', now() - since < '1 hour'
+	FROM tapdata.status WHERE name = 'faults'}, 'retrying|t|t');
+sql_fails($hub, q{SELECT tapdata.wait('faults', '10 ms')}, '55P03', qr/retries after an error: could not read .*429/, 'wait() says it, too');
+is(sql(q{SELECT restarts FROM tapdata.status WHERE name = 'faults'}), 0, 'still without a restart');
+sql(q{SELECT tapdata.stop('faults')});
+like(sql(sprintf $status, 'faults'), qr/^stopped\|$/, 'a pipeline that is stopped does not pause');
+$waiter->finish;
+$server->faults({ name => 'short', status => 429, headers => { 'Retry-After' => '3' } });
+sql(q{SELECT tapdata.start('faults')});
+wait_for_sql($hub, q{SELECT state, last_error ~ 'HTTP status 429' FROM tapdata.status WHERE name = 'faults'}, 'retrying|t');
+caught_up($hub, 'faults');
+wait_for_sql($hub, sprintf($status, 'faults'), 'streaming|');
+
 # --- a limit of rate that is announced -----------------------------------------------------------
 
 $server->api('/list' => \%list, '/limited' => { rows => [] });
@@ -83,6 +104,10 @@ $server->forget;
 my $before = time;
 sleep 0.02 until (grep { $_->{path} eq '/limited' } $server->requests) >= 1 || time > $before + $deadline;
 cmp_ok(time - $before, '>', 0.5, 'the server\'s limit is kept');
+$server->faults({ path => '/limited', status => 200, body => '[{"id": 1}]',
+	headers => { 'Content-Type' => 'application/json', 'X-RateLimit-Remaining' => '0', 'X-RateLimit-Reset' => '300' }, times => 20 });
+wait_for_sql($hub, q{SELECT state, last_error ~ 'allows no more requests for now .X-RateLimit-Remaining: 0.; the next request is at 20'
+	FROM tapdata.status WHERE name = 'limited'}, 'retrying|t');
 sql(q{SELECT tapdata.drop_pipeline('limited')});
 
 # --- answers that make no sense: nothing is stored, and it is tried again -------------------------
