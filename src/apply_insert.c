@@ -6,7 +6,8 @@
  * NOTES
  *	  Waiting rows are in the table for nobody, so whoever looks for a row
  *	  must have them written first, if the row may be among them.  A filter of
- *	  key hashes tells that without a look at each row.
+ *	  key hashes tells that without a look at each row; it is made by the first
+ *	  who asks.
  *
  *	  That waiting inserts are overtaken by updates and deletes of other rows
  *	  is harmless: at the source the rows were there together, so none of
@@ -54,7 +55,8 @@ open_buffer(TapTarget *target)
 	buffer->bulk->strategy = NULL;
 
 	if (target->key_hashable)
-		buffer->filter = palloc0(TAP_INSERT_FILTER_BITS / 8);
+		buffer->filter = palloc(TAP_INSERT_FILTER_BITS / 8);
+	buffer->nfiltered = 0;
 	MemoryContextSwitchTo(oldcontext);
 }
 
@@ -102,13 +104,6 @@ tap_insert_add(TapTarget *target)
 	ExecStoreHeapTuple(tuple, slot, true);
 	MemoryContextSwitchTo(oldcontext);
 
-	if (buffer->filter != NULL)
-	{
-		uint32		bit = tap_lookup_hash(target, target->work) % TAP_INSERT_FILTER_BITS;
-
-		buffer->filter[bit / 8] |= 1 << (bit % 8);
-	}
-
 	buffer->nrows++;
 	buffer->bytes += tuple->t_len;
 	target->apply->buffered_bytes += tuple->t_len;
@@ -116,16 +111,38 @@ tap_insert_add(TapTarget *target)
 		tap_insert_flush(target);
 }
 
-bool
-tap_insert_may_hold(const TapTarget *target, uint32 hash)
+/* Take the keys of rows that came since into the filter. */
+static void
+fill_filter(TapTarget *target)
 {
-	const TapInsertBuffer *buffer = &target->buffer;
+	TapInsertBuffer *buffer = &target->buffer;
+
+	if (buffer->nfiltered == 0)
+		memset(buffer->filter, 0, TAP_INSERT_FILTER_BITS / 8);
+	for (; buffer->nfiltered < buffer->nrows; buffer->nfiltered++)
+	{
+		TupleTableSlot *slot = buffer->slots[buffer->nfiltered];
+		uint32		bit;
+
+		for (int i = 0; i < target->nkeys; i++)
+			slot_getsomeattrs(slot, target->key_columns[i].hub);
+		bit = tap_lookup_hash(target, slot) % TAP_INSERT_FILTER_BITS;
+		buffer->filter[bit / 8] |= 1 << (bit % 8);
+	}
+}
+
+bool
+tap_insert_may_hold(TapTarget *target, uint32 hash)
+{
+	TapInsertBuffer *buffer = &target->buffer;
 	uint32		bit = hash % TAP_INSERT_FILTER_BITS;
 
 	if (buffer->nrows == 0)
 		return false;
 	if (buffer->filter == NULL)
 		return true;
+	if (buffer->nfiltered < buffer->nrows)
+		fill_filter(target);
 	return (buffer->filter[bit / 8] & (1 << (bit % 8))) != 0;
 }
 
@@ -185,8 +202,7 @@ tap_insert_flush(TapTarget *target)
 	for (int i = 0; i < buffer->nrows; i++)
 		ExecClearTuple(buffer->slots[i]);
 	MemoryContextReset(buffer->tuple_context);
-	if (buffer->filter != NULL)
-		memset(buffer->filter, 0, TAP_INSERT_FILTER_BITS / 8);
+	buffer->nfiltered = 0;
 	apply->buffered_bytes -= buffer->bytes;
 	buffer->bytes = 0;
 	buffer->nrows = 0;

@@ -80,6 +80,7 @@ typedef struct TapInsertBuffer
 	Size		bytes;
 	BulkInsertState bulk;
 	uint8	   *filter;			/* NULL: keys cannot be hashed */
+	int			nfiltered;		/* rows whose keys are in it */
 } TapInsertBuffer;
 
 /* Rows of one target whose place is remembered. */
@@ -359,7 +360,7 @@ extern void tap_insert_flush(TapTarget *target);
 extern void tap_insert_close(TapTarget *target);
 
 /* Whether a row with this hash of its key may be waiting. */
-extern bool tap_insert_may_hold(const TapTarget *target, uint32 hash);
+extern bool tap_insert_may_hold(TapTarget *target, uint32 hash);
 
 /* ----------------
  * apply_partition.c
