@@ -69,7 +69,7 @@ tap_pgoutput_set_in_stream(TapPgoutputDecoder *decoder, bool in_stream)
  * ---------------------------------------------------------------------
  */
 
-static const char *
+static inline const char *
 read_bytes(Reader *reader, size_t bytes)
 {
 	const char *result = reader->next;
@@ -84,33 +84,45 @@ read_bytes(Reader *reader, size_t bytes)
 	return result;
 }
 
-static uint64_t
-read_number(Reader *reader, int bytes)
-{
-	const unsigned char *data = (const unsigned char *) read_bytes(reader, bytes);
-	uint64_t	value = 0;
+/* Big-endian numbers; zero where there are not so many bytes. */
 
-	for (int i = 0; data != NULL && i < bytes; i++)
-		value = value << 8 | data[i];
-	return value;
+static inline uint32_t
+load_uint32(const unsigned char *data)
+{
+	return (uint32_t) data[0] << 24 | (uint32_t) data[1] << 16 |
+		(uint32_t) data[2] << 8 | (uint32_t) data[3];
 }
 
 static uint8_t
 read_uint8(Reader *reader)
 {
-	return (uint8_t) read_number(reader, 1);
+	const unsigned char *data = (const unsigned char *) read_bytes(reader, 1);
+
+	return data ? data[0] : 0;
+}
+
+static uint16_t
+read_uint16(Reader *reader)
+{
+	const unsigned char *data = (const unsigned char *) read_bytes(reader, 2);
+
+	return data ? (uint16_t) (data[0] << 8 | data[1]) : 0;
 }
 
 static uint32_t
 read_uint32(Reader *reader)
 {
-	return (uint32_t) read_number(reader, 4);
+	const unsigned char *data = (const unsigned char *) read_bytes(reader, 4);
+
+	return data ? load_uint32(data) : 0;
 }
 
 static uint64_t
 read_uint64(Reader *reader)
 {
-	return read_number(reader, 8);
+	const unsigned char *data = (const unsigned char *) read_bytes(reader, 8);
+
+	return data ? (uint64_t) load_uint32(data) << 32 | load_uint32(data + 4) : 0;
 }
 
 static const char *
@@ -174,7 +186,7 @@ read_value(Reader *reader, TapPgoutputValue *value)
 static void
 read_tuple(TapPgoutputDecoder *decoder, Reader *reader, int which, TapPgoutputTuple *tuple)
 {
-	int			count = (int) read_number(reader, 2);
+	int			count = read_uint16(reader);
 
 	/* each takes a byte at least */
 	if (count > MAX_COLUMNS || count > reader->end - reader->next)
@@ -204,7 +216,7 @@ read_relation(TapPgoutputDecoder *decoder, Reader *reader, TapPgoutputMessage *m
 	message->schema = read_string(reader);
 	message->name = read_string(reader);
 	message->replica_identity = (char) read_uint8(reader);
-	count = (int) read_number(reader, 2);
+	count = read_uint16(reader);
 
 	/* flags, an empty name, type and modifier */
 	if (count > MAX_COLUMNS || count * 10 > reader->end - reader->next)

@@ -50,6 +50,9 @@
 #define BACKLOG_MS			100
 #define GATHER_US			200
 
+/* Memory of events is freed when they have filled so much. */
+#define EVENTS_BYTES		(16 * 1024)
+
 /* Kind, two positions and a time before what the plugin wrote. */
 #define DATA_HEADER_BYTES	25
 #define KEEPALIVE_BYTES		18
@@ -70,7 +73,7 @@ create_stream(TapSession *session, const TapStreamArgs *args)
 
 	stream->context = context;
 	stream->event_context = AllocSetContextCreate(context, "tapdata postgres event",
-												  ALLOCSET_DEFAULT_SIZES);
+												  0, EVENTS_BYTES, ALLOCSET_DEFAULT_MAXSIZE);
 	stream->session = session;
 	stream->args = *args;
 	stream->args.position = NULL;
@@ -706,7 +709,9 @@ tap_pg_stream_next(TapSession *session, TapEvent *event)
 	MemoryContext old;
 	TapEventKind kind;
 
-	MemoryContextReset(stream->event_context);
+	/* one event holds little, and to free it costs as much as to read a value */
+	if (MemoryContextMemAllocated(stream->event_context, false) > EVENTS_BYTES)
+		MemoryContextReset(stream->event_context);
 	old = MemoryContextSwitchTo(stream->event_context);
 	kind = next_event(stream, event);
 	MemoryContextSwitchTo(old);

@@ -63,8 +63,11 @@ static TapPgStreamTable *
 find_table(TapPgStream *stream, Oid relid, bool create)
 {
 	bool		found;
-	TapPgStreamTable *table;
+	TapPgStreamTable *table = stream->last_table;
 
+	/* none is ever removed */
+	if (table != NULL && table->relid == relid)
+		return table;
 	table = hash_search(stream->tables, &relid, create ? HASH_ENTER : HASH_FIND, &found);
 	if (create && !found)
 	{
