@@ -432,7 +432,7 @@ tell_of_ddl(Rows *rows, const TapKafkaReading *reading)
 	Size		length;
 	const char *text = tap_json_unescape(&reading->envelope.statement, &length);
 
-	tap_kafka_core->event("schema change", &rows->decoder.table->name,
+	tap_kafka_core->event("schema changed", &rows->decoder.table->name,
 						  pnstrdup(text, pg_mbcliplen(text, length, 1000)));
 	return TAP_EVENT_NONE;
 }

@@ -229,7 +229,7 @@ make_changes(Changes *changes)
 		tap_pg_raise(error, psprintf("change the target table \"%s.%s\"",
 									 target->schema, target->name), NULL,
 					 psprintf("The statements are: %s", changes->sql.data));
-	tap_pg_core->event("schema", &changes->table->name, message);
+	tap_pg_core->event("schema changed", &changes->table->name, message);
 }
 
 bool

@@ -436,6 +436,8 @@ tap_pg_create_table(TapSession *session, TapPgTable *table)
 	{
 		create_target(session, table->source, target);
 		table->created = true;
+		tap_pg_core->event("target created", &table->source->name,
+						   psprintf("table \"%s.%s\" was created at the target", target->schema, target->name));
 		target = tap_pg_look_up(session, table->source);
 	}
 	check_and_fill(session, table, target);

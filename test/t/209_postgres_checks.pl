@@ -57,6 +57,8 @@ is(missing("'reader'"), '', 'and lacks nothing');
 connect_source($hub, $source, 'writer');
 $hub->safe_psql('postgres', q(CREATE TABLE public.w (id int PRIMARY KEY); SELECT tapdata.publish('w', 'writer', ARRAY['public.w'])));
 caught_up($hub, 'w');
+is($hub->safe_psql('postgres', "SELECT source_table, message FROM tapdata.events WHERE pipeline = 'w' AND kind = 'target created'"),
+	'public.w|table "public.w" was created at the target', 'tapdata.events tells what was made there');
 is(sides("'writer'"), 'target', 'what a pipeline publishes to is checked as a target');
 is(missing("'writer'"), '', 'and lacks nothing');
 pull_from($hub, 'q', 'writer', ['s.t'], 'q');

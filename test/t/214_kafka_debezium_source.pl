@@ -328,8 +328,8 @@ sub schema_topic
 	$kafka->produce('ddl', [ '{}', '{"source":{"db":"shop"},"databaseName":"shop","ddl":"CREATE TABLE a (b int)","tableChanges":[]}' ]);
 	follow('ddl');
 	is_row('SELECT count(*) FROM ddl.ddl', '0', 'they are no rows');
-	is_row(q(SELECT kind, message FROM tapdata.events WHERE pipeline = 'ddl' AND kind = 'schema change'),
-		'schema change|CREATE TABLE a (b int)', 'but events');
+	is_row(q(SELECT kind, message FROM tapdata.events WHERE pipeline = 'ddl' AND kind = 'schema changed'),
+		'schema changed|CREATE TABLE a (b int)', 'but events');
 	drop('ddl');
 	return;
 }
