@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -238,6 +239,23 @@ check_value(const TapOption *option, const char *key, const char *value)
 		option->check(value);
 }
 
+/* Workers open sessions outside of any transaction, too. */
+static bool
+may_read_server_files(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	bool		own_transaction = !IsTransactionState();
+	bool		result;
+
+	if (own_transaction)
+		StartTransactionCommand();
+	result = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
+	if (own_transaction)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+	return result;
+}
+
 /*
  * What names a file of the server is read with the server's rights, and sent
  * to a host that the user names.
@@ -245,7 +263,7 @@ check_value(const TapOption *option, const char *key, const char *value)
 static void
 check_server_file(const char *key)
 {
-	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+	if (!may_read_server_files())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for option \"%s\"", key),
