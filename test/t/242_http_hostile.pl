@@ -93,6 +93,33 @@ wait_for_sql($hub, q{SELECT state, last_error ~ 'HTTP status 429' FROM tapdata.s
 caught_up($hub, 'faults');
 wait_for_sql($hub, sprintf($status, 'faults'), 'streaming|');
 
+# --- a poll that goes on after a failure is as old as its beginning --------------------------------
+
+my @paged = map { { id => $_, v => 'old' } } 1 .. 4;
+$server->api('/list' => \%list, '/paged' => { rows => \@paged, pages => 'page', size => 2 });
+$server->faults({ path => '/paged?page=2', status => 503, times => 1000000 });
+pull_http($hub, $server, 'paged', { endpoints => { paged => { key => 'id', columns => { id => 'int', v => 'text' }, pagination => 'page', page_size => 2 } } },
+	{ interval => '1 day', retry_ms => 0 });
+wait_for_sql($hub, q{SELECT string_agg(id::text, ',' ORDER BY id) FROM paged.paged}, '1,2');
+wait_for_sql($hub, q{SELECT restarts > 0 FROM tapdata.status WHERE name = 'paged'});
+
+# the page that was read changes, and then somebody waits
+$paged[0]{v} = 'new';
+$server->api('/list' => \%list, '/paged' => { rows => \@paged, pages => 'page', size => 2 });
+($waited, $waits_error) = ('', '');
+$waiter = IPC::Run::start([ 'psql', '-XAtq', '-d', $hub->connstr('postgres'), '-c', q{SELECT tapdata.wait('paged', '1 hour')},
+		'-c', q{SELECT string_agg(id || v, ',' ORDER BY id) FROM paged.paged} ],
+	'<', \undef, '>', \$waited, '2>', \$waits_error);
+wait_for_sql($hub, q{SELECT count(*) FROM pg_stat_activity WHERE query ~ 'tapdata.wait..paged' AND wait_event IN ('TapdataWait', 'Extension')
+	AND pid <> pg_backend_pid()}, '1');
+my $restarts = sql(q{SELECT restarts FROM tapdata.status WHERE name = 'paged'});
+wait_for_sql($hub, qq{SELECT restarts > $restarts + 1 FROM tapdata.status WHERE name = 'paged'});
+$server->faults();
+$waiter->finish;
+is($waited =~ s/\s//gr, '1new,2old,3old,4old', 'a wait() is not over with a poll that began before it');
+is($waits_error, '', 'without a message');
+sql(q{SELECT tapdata.drop_pipeline('paged')});
+
 # --- a limit of rate that is announced -----------------------------------------------------------
 
 $server->api('/list' => \%list, '/limited' => { rows => [] });
