@@ -17,6 +17,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 PG_CONFIG=${PG_CONFIG:-pg_config}
 PG_CONFIG=$(command -v "$PG_CONFIG")
 PROVE_FLAGS=${PROVE_FLAGS:---timer -j2}
+SHOWN_LINES=150
 
 tests_of()
 {
@@ -66,6 +67,15 @@ test_environment()
 		PGPORT=65432 PERL5LIB="$folder/test/lib:$pgxs/test/perl")
 }
 
+# The end of the output is what one gets to see of a run elsewhere.
+tell_failures()
+{
+	local failures=$folder/tmp_check/log/failures
+	[ -s "$failures" ] || return 0
+	echo "what the failed tests have left, the newest last:" >&2
+	tail -n "$SHOWN_LINES" "$failures" >&2
+}
+
 main()
 {
 	local tests status=0
@@ -83,6 +93,7 @@ main()
 	then
 		rm -rf "$folder"
 	else
+		tell_failures
 		echo "logs are in $folder/tmp_check" >&2
 	fi
 	exit $status

@@ -59,6 +59,8 @@ my $field_separator = "\x1f";
 my $row_separator = "\x1e";
 my $null = "\x01";
 my $shown_differences = 5;
+my $shown_failures = 10;
+my $shown_bytes = 400;
 my $owner = $$;
 my @hubs;
 
@@ -100,14 +102,56 @@ sub crashes
 	  map { split /\n/, slurp_file($_) } grep { -f } map { $_->logfile } @hubs;
 }
 
+# What run.sh repeats behind the summary, where the logs may not be at hand.
+sub _remember
+{
+	my (@lines) = @_;
+
+	return unless $ENV{TESTLOGDIR};
+	append_to_file("$ENV{TESTLOGDIR}/failures",
+		join '', map { my $line = $_; chomp $line; substr($line, 0, $shown_bytes) . "\n" } @lines);
+	return;
+}
+
+sub _newest
+{
+	my (@lines) = @_;
+
+	splice @lines, 0, @lines - $shown_failures if @lines > $shown_failures;
+	return @lines;
+}
+
+sub _remember_failures
+{
+	my ($status) = @_;
+	my @tests = Test::More->builder->details;
+	my @failed = grep { !$tests[$_]{actual_ok} } 0 .. $#tests;
+
+	return unless @failed || $status;
+	my $left = @failed - $shown_failures;
+	splice @failed, $shown_failures if $left > 0;
+	_remember("$0, exit status $status:", map({ '  failed ' . ($_ + 1) . ": $tests[$_]{name}" } @failed), $left > 0 ? "  and $left more" : ());
+	for my $hub (@hubs)
+	{
+		my @errors = -f $hub->logfile ?
+		  grep { /\b(?:ERROR|FATAL|PANIC): |was terminated by signal|TRAP: / } split /\n/, slurp_file($hub->logfile) : ();
+
+		_remember('  errors in the log of ' . $hub->name . ', the newest:', map { "    $_" } _newest(@errors)) if @errors;
+	}
+	return;
+}
+
 END
 {
 	if ($$ == $owner)
 	{
+		my $status = $?;
 		my @crashes = crashes();
 
 		diag "a process of the hub crashed:", @crashes if @crashes;
-		$? = 1 if @crashes && $? == 0;
+		_remember("$0: a process of the hub crashed:", _newest(@crashes)) if @crashes;
+		_remember_failures($status);
+		$? = $status || (@crashes ? 1 : 0);
 	}
 }
 
@@ -198,7 +242,7 @@ sub caught_up
 	my ($code, $out, $err) = $hub->psql($database || 'postgres',
 		"SELECT tapdata.wait('$pipeline', '$timeout s')");
 	return 1 if $code == 0;
-	_explain($hub, $database);
+	_explain($hub, $database, "pipeline $pipeline does not catch up", $err);
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	fail("pipeline $pipeline catches up");
 	diag $err;
@@ -230,7 +274,7 @@ sub wait_for_sql
 		sleep 0.05;
 	} while (time < $deadline);
 
-	_explain($node, $database);
+	_explain($node, $database, "$query does not become $expected", "last answer: $out", $err);
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	fail("$query becomes $expected");
 	diag "last answer: $out";
@@ -259,8 +303,17 @@ sub wait_for_state
 # What one wants to see first when something did not happen.
 sub _explain
 {
-	my ($hub, $database) = @_;
+	my ($hub, $database, @what) = @_;
 
+	_remember("$0 at " . localtime . ": " . shift @what, map { "  $_" } map { split /\n/ } grep { defined } @what);
+	for my $query (
+		'SELECT name, state, last_error FROM tapdata.status',
+		q{SELECT at, pipeline, kind, message FROM tapdata.events WHERE severity <> 'info' ORDER BY at DESC LIMIT 5})
+	{
+		my ($code, $out) = $hub->psql($database || 'postgres', $query);
+
+		_remember(map { "  $_" } split /\n/, $out) if $code == 0;
+	}
 	for my $query (
 		'SELECT * FROM tapdata.status',
 		'SELECT * FROM tapdata.tables LIMIT 20',
