@@ -215,6 +215,8 @@ tap_pg_origin_setup(TapSession *session)
 	if (strcmp(option, "on") == 0 || error->sqlstate == ERRCODE_OBJECT_IN_USE ||
 		ERRCODE_TO_CATEGORY(error->sqlstate) == ERRCODE_CONNECTION_EXCEPTION)
 		tap_pg_raise(error, "mark the changes with a replication origin at the target", NULL,
+					 error->sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE && session->version < 140000 ?
+					 "Before PostgreSQL 14 this takes a superuser; or set the option \"origin\" to off." :
 					 error->sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE ?
 					 "Run at the target as superuser: GRANT EXECUTE ON FUNCTION pg_replication_origin_create(text), pg_replication_origin_oid(text), pg_replication_origin_session_setup(text) TO the connection's user; or set the option \"origin\" to off." :
 					 "Raise max_replication_slots (max_active_replication_origins since PostgreSQL 18) at the target, or set the option \"origin\" to off.");

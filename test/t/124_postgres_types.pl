@@ -108,6 +108,8 @@ datestyle = 'SQL, DMY'
 intervalstyle = 'sql_standard'
 timezone = 'Asia/Kathmandu'));
 
+@types = grep { $_->[1] ne 'int4multirange' } @types if $target->pg_version < 14;
+
 # oids of types made by users differ
 $target->safe_psql('postgres', 'CREATE TYPE pg_temp.unused AS ENUM (); ' . $type_sql);
 $hub->safe_psql('postgres', "$type_sql CREATE TYPE t.other AS ENUM ();");

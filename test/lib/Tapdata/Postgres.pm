@@ -75,6 +75,7 @@ log_statement = none
 max_connections = 50
 wal_level = replica
 max_replication_slots = 10
+password_encryption = 'scram-sha-256'
 log_line_prefix = '%m [%p] %b %a '
 CONF
 	$node->append_conf('postgresql.conf', $config) if $config;
