@@ -4,6 +4,7 @@
  *	  What the files of the pull worker share.
  *
  * pull.c			the state machine of a stream, and the main function
+ * pull_start.c		before it: options, the first copy, the stream's start
  * pull_batch.c		hub transactions: many source transactions share one
  * pull_tables.c	which tables the stream carries, and how far each is
  * pull_schema.c	schema changes of the source
@@ -121,13 +122,27 @@ typedef struct TapPull
 	MemoryContext event_context;	/* reset before each event */
 } TapPull;
 
-/* ---- pull.c ---- */
+/* ---- pull_start.c ---- */
 
 /* Read rows and options, open the apply engine; no session yet. */
 extern TapPull *tap_pull_create(int32 pipeline, int32 sync_table);
 
 /* Open or reopen the streaming session at pull->position. */
 extern void tap_pull_start_stream(TapPull *pull);
+
+/*
+ * Copy all tables, and let them join the stream, which begins where the first
+ * copy did.
+ */
+extern void tap_pull_first_copy(TapPull *pull);
+
+/* A new session for questions; the caller closes it. */
+extern TapOpenSession *tap_pull_ask(TapPull *pull);
+
+/* The source's position now, in pull->context. */
+extern char *tap_pull_source_position(TapPull *pull);
+
+/* ---- pull.c ---- */
 
 /*
  * Handle events until there is nothing to read; true when at least one was
@@ -140,12 +155,6 @@ extern void tap_pull_wait(TapPull *pull, long timeout_ms);
 
 /* Apply one TAP_EVENT_CHANGE and count it. */
 extern void tap_pull_change(TapPull *pull, const TapEvent *event);
-
-/* A new session for questions; the caller closes it. */
-extern TapOpenSession *tap_pull_ask(TapPull *pull);
-
-/* The source's position now, in pull->context. */
-extern char *tap_pull_source_position(TapPull *pull);
 
 /* ---- pull_batch.c ---- */
 
