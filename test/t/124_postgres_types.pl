@@ -108,7 +108,14 @@ datestyle = 'SQL, DMY'
 intervalstyle = 'sql_standard'
 timezone = 'Asia/Kathmandu'));
 
-@types = grep { $_->[1] ne 'int4multirange' } @types if $target->pg_version < 14;
+if ($target->pg_version < 14)
+{
+	@types = grep { $_->[1] ne 'int4multirange' } @types;
+	for my $type (@types)
+	{
+		$type = [ grep { $_ ne q('Infinity') } @$type ] if $type->[1] eq 'numeric';
+	}
+}
 
 # oids of types made by users differ
 $target->safe_psql('postgres', 'CREATE TYPE pg_temp.unused AS ENUM (); ' . $type_sql);
