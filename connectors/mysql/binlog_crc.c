@@ -32,19 +32,27 @@
 
 #define LANES_BYTES		(BLOCK_BYTES * LANES)
 
+typedef __m128i Block;
+
 /*
  * Remainders of x^(n + 32) and x^(n - 32) with their bits in reverse, one bit
- * longer, where n is the distance in bits between the blocks: 512 or 128.
+ * longer, where n is the distance in bits between the blocks: 512 or 128, and
+ * of x^64 for the last one.
  */
 #define X_544	0x154442bd4LL
 #define X_480	0x1c6e41596LL
 #define X_160	0x1751997d0LL
 #define X_96	0x0ccaa009eLL
+#define X_64	0x163cd6124LL
+
+/* The polynomial, and what x^64 divided by it is; likewise in reverse. */
+#define POLYNOMIAL	0x1db710641LL
+#define QUOTIENT	0x1f7011641LL
 
 /* One block moved onto another, as far away as the factors are made for. */
 __attribute__((target("pclmul,sse2")))
-static inline __m128i
-fold(__m128i block, __m128i factors, __m128i onto)
+static inline Block
+fold(Block block, Block factors, Block onto)
 {
 	return _mm_xor_si128(_mm_xor_si128(_mm_clmulepi64_si128(block, factors, 0x00),
 									   _mm_clmulepi64_si128(block, factors, 0x11)),
@@ -52,21 +60,21 @@ fold(__m128i block, __m128i factors, __m128i onto)
 }
 
 __attribute__((target("pclmul,sse2")))
-static inline __m128i
+static inline Block
 load_block(const uint8_t *data)
 {
-	return _mm_loadu_si128((const __m128i *) data);
+	return _mm_loadu_si128((const Block *) data);
 }
 
 /* Fold four blocks at a time, which do not wait for each other; onto the last. */
 __attribute__((target("pclmul,sse2")))
-static __m128i
-fold_lanes(__m128i first, const uint8_t **data, const uint8_t *end)
+static Block
+fold_lanes(Block first, const uint8_t **data, const uint8_t *end)
 {
-	const __m128i far = _mm_set_epi64x(X_480, X_544);
-	const __m128i near = _mm_set_epi64x(X_96, X_160);
+	const Block far = _mm_set_epi64x(X_480, X_544);
+	const Block near = _mm_set_epi64x(X_96, X_160);
 	const uint8_t *next = *data + LANES_BYTES;
-	__m128i		lanes[LANES] = {first};
+	Block		lanes[LANES] = {first};
 
 	for (int i = 1; i < LANES; i++)
 		lanes[i] = load_block(*data + BLOCK_BYTES * i);
@@ -81,24 +89,52 @@ fold_lanes(__m128i first, const uint8_t **data, const uint8_t *end)
 	return lanes[0];
 }
 
+/*
+ * The remainder of one block: of 128 bits 96 are left, then 64, and of these
+ * the quotient is estimated and its product taken away (Barrett).
+ */
+__attribute__((target("pclmul,sse2")))
+static uint32_t
+remainder_of(Block block)
+{
+	const Block near = _mm_set_epi64x(X_96, X_160);
+	const Block nearer = _mm_set_epi64x(0, X_64);
+	const Block divisor = _mm_set_epi64x(QUOTIENT, POLYNOMIAL);
+	const Block low = _mm_set_epi32(0, -1, 0, -1);
+	Block		product;
+
+	block = _mm_xor_si128(_mm_clmulepi64_si128(block, near, 0x10), _mm_srli_si128(block, 8));
+	product = _mm_clmulepi64_si128(_mm_and_si128(block, low), nearer, 0x00);
+	block = _mm_xor_si128(product, _mm_srli_si128(block, 4));
+	product = _mm_clmulepi64_si128(_mm_and_si128(block, low), divisor, 0x10);
+	product = _mm_clmulepi64_si128(_mm_and_si128(product, low), divisor, 0x00);
+	return (uint32_t) _mm_cvtsi128_si32(_mm_srli_si128(_mm_xor_si128(block, product), 4));
+}
+
+/* Zeros in front change nothing, so the odd bytes are put behind some. */
 __attribute__((target("pclmul,sse2")))
 static uint32_t
 crc_by_folding(const uint8_t *data, size_t length)
 {
-	const __m128i near = _mm_set_epi64x(X_96, X_160);
+	const Block near = _mm_set_epi64x(X_96, X_160);
 	const uint8_t *end = data + length;
-	uint8_t		rest[BLOCK_BYTES * 2];
-	__m128i		block = _mm_xor_si128(load_block(data), _mm_cvtsi32_si128(-1));
+	size_t		odd = length % BLOCK_BYTES;
+	uint8_t		first[BLOCK_BYTES * 2] = {0};
+	uint8_t    *start = first + BLOCK_BYTES - odd;
+	Block		block;
 
-	if (length >= LANES_BYTES)
+	memcpy(start, data, BLOCK_BYTES + odd);
+	for (int i = 0; i < 4; i++)
+		start[i] ^= 0xFF;
+	block = load_block(first + BLOCK_BYTES);
+	if (odd > 0)
+		block = fold(load_block(first), near, block);
+	data += odd;
+	if (end - data >= LANES_BYTES)
 		block = fold_lanes(block, &data, end);
-	for (data += BLOCK_BYTES; end - data >= BLOCK_BYTES; data += BLOCK_BYTES)
+	for (data += BLOCK_BYTES; data < end; data += BLOCK_BYTES)
 		block = fold(block, near, load_block(data));
-
-	/* zlib begins with all bits set, which the first block has had already */
-	_mm_storeu_si128((__m128i *) rest, block);
-	memcpy(rest + BLOCK_BYTES, data, end - data);
-	return (uint32_t) crc32(0xFFFFFFFF, rest, (uInt) (BLOCK_BYTES + (end - data)));
+	return ~remainder_of(block);
 }
 
 static bool
