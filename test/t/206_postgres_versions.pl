@@ -73,8 +73,19 @@ for my $version (sort keys %programs)
 	check_refused($version, $source) if $version < 17;
 	$version >= 14 ? check_stream($version, $source) : check_large($version, $source);
 	check_standby($version, $source) if $version == 14 || $version == 16;
+	remove($source);
 }
 done_testing();
+
+# Five versions are much for a disk.
+sub remove
+{
+	my ($node) = @_;
+
+	$node->stop('immediate');
+	$node->clean_node;
+	return;
+}
 
 # What the version does not have is refused by its name.
 sub check_refused
@@ -128,6 +139,7 @@ sub check_standby
 	if ($version < 16)
 	{
 		sql_fails($hub, "$pull, '{\"publication\": \"given\"}')", '0A000', qr/source_primary.*PostgreSQL 16/s, "$version: a standby is no source");
+		remove($standby);
 		return;
 	}
 	sql_fails($hub, "$pull)", '55000', qr/source_publication.*standby.*at the primary/s, "$version: a standby makes no publication");
@@ -145,6 +157,7 @@ sub check_standby
 	my ($code, $out, $err) = $hub->psql('postgres', "SELECT tapdata.drop_pipeline('y$version')");
 	is("$code$err", '0', "$version: a standby is left without a complaint");
 	is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_replication_slots"), '0', "$version: nothing is left at the standby");
+	remove($standby);
 	return;
 }
 
