@@ -16,7 +16,7 @@ use Tapdata::Test;
 use Test::More;
 use Time::HiRes qw(sleep);
 
-my $kills = $ENV{TAPDATA_CHAOS_KILLS} || 4;
+my $kills = $ENV{TAPDATA_CHAOS_KILLS} || 2;
 my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 1s\n");
 my $source = new_source('source', "autovacuum = off\nlog_statement = all\n");
 my $stop_file = PostgreSQL::Test::Utils::tempdir() . '/stop';
