@@ -33,6 +33,9 @@
 /* While only others' transactions come, the position is told so often. */
 #define POSITION_INTERVAL_MS			1000
 
+/* While packets come one after the other, the clock is read for so many. */
+#define CLOCK_PACKETS					16
+
 /* ---------------------------------------------------------------------
  * Starting and ending
  * ---------------------------------------------------------------------
@@ -171,8 +174,13 @@ check_silence(TapMysqlStream *stream)
 {
 	long		limit = silence_limit_ms(stream);
 
-	if (TimestampDifferenceExceeds(stream->last_packet, GetCurrentTimestamp(),
-								   (int) Min(limit, PG_INT32_MAX)))
+	if (stream->heard)
+	{
+		stream->heard = false;
+		stream->last_packet = GetCurrentTimestamp();
+	}
+	else if (TimestampDifferenceExceeds(stream->last_packet, GetCurrentTimestamp(),
+										(int) Min(limit, PG_INT32_MAX)))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("the source has sent nothing for %ld seconds, not even a heartbeat",
@@ -203,8 +211,11 @@ read_packet(TapMysqlStream *stream, const uint8_t **packet, size_t *length)
 	pvio = stream->mysql->net.pvio;
 	stream->maybe_buffered = pvio->ctls != NULL && got >= UNCACHED_BYTES &&
 		pvio->cache + pvio->cache_size <= pvio->cache_pos;
-	stream->any_packet = true;
-	stream->last_packet = GetCurrentTimestamp();
+	stream->any_packet = stream->heard = true;
+
+	/* there are several packets a transaction, and the clock costs as much */
+	if (stream->packets++ % CLOCK_PACKETS == 0)
+		stream->last_packet = GetCurrentTimestamp();
 	*packet = (const uint8_t *) stream->mysql->net.read_pos;
 	*length = got;
 	return true;

@@ -113,8 +113,10 @@ typedef struct TapMysqlStream
 	TapBinlogRows rows;
 	TapMysqlMap *map;			/* of the rows */
 	bool		maybe_buffered; /* TLS may hold more of the last record */
-	TimestampTz last_packet;
+	TimestampTz last_packet;	/* one of the last few */
+	unsigned int packets;
 	bool		any_packet;
+	bool		heard;			/* since silence was looked for */
 	long		heartbeat_ms;
 	StringInfo	stage;			/* events of an XA transaction */
 	List	   *maps;			/* table maps of an XA transaction, in
