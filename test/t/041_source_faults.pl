@@ -273,9 +273,9 @@ sub replica_has_all
 {
 	my ($replica) = @_;
 
-	return $replica->value('SELECT MASTER_GTID_WAIT(?, 120)', $source->value('SELECT @@global.gtid_binlog_pos')) == 0
+	return $replica->value('SELECT MASTER_GTID_WAIT(?, 600)', $source->value('SELECT @@global.gtid_binlog_pos')) == 0
 	  if $source->is_mariadb;
-	return $replica->value('SELECT WAIT_FOR_EXECUTED_GTID_SET(?, 120)', $source->value('SELECT @@global.gtid_executed')) == 0;
+	return $replica->value('SELECT WAIT_FOR_EXECUTED_GTID_SET(?, 600)', $source->value('SELECT @@global.gtid_executed')) == 0;
 }
 
 sub point_to
