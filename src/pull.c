@@ -499,6 +499,8 @@ tap_pull_change(TapPull *pull, const TapEvent *event)
 	if (table->target == NULL)
 		tap_pull_table_target(pull, table, event->table);
 	tap_apply_change(pull->apply, table->target, event, mode);
+	if (event->change == TAP_CHANGE_TRUNCATE)
+		tap_pull_table_is_whole(table);
 	count_change(table->shared, event->change);
 }
 

@@ -281,6 +281,7 @@ tap_pull_compare_end(TapPull *pull, const TapEvent *event)
 				 compare->hub_name, compare->columns, compare->staged_row,
 				 compare->hub_name, compare->matches), &inserts);
 	run("DROP TABLE pg_temp." STAGING_NAME, NULL);
+	tap_pull_table_is_whole(compare->table);
 	tap_apply_begin(pull->apply);
 	count(pull, compare->table, inserts, updates, deletes);
 	MemoryContextSwitchTo(old);

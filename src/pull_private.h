@@ -209,6 +209,13 @@ extern TapTarget *tap_pull_table_target(TapPull *pull, TapPullTable *table,
 extern void tap_pull_table_set_format(TapPull *pull, TapPullTable *table,
 									  const TapSourceTable *source);
 
+/*
+ * The source has sent all of the table in the transaction under way: when that
+ * is stored, what the table's copy covers is of no matter any more, and may be
+ * of a history that the source has left.
+ */
+extern void tap_pull_table_is_whole(TapPullTable *table);
+
 /* Note which joining tables already hold the transaction that begins. */
 extern void tap_pull_tables_txn_begins(TapPull *pull);
 

@@ -398,6 +398,16 @@ tap_pull_tables_txn_begins(TapPull *pull)
 	}
 }
 
+void
+tap_pull_table_is_whole(TapPullTable *table)
+{
+	if (table->row.state != TAP_TABLE_JOINED)
+		return;
+	table->row.start_position = NULL;
+	table->row.end_position = NULL;
+	tap_catalog_update_table(&table->row);
+}
+
 /*
  * Indexes other than the key are built only now: replayed changes may meet
  * each other in a unique one.
@@ -416,7 +426,8 @@ tap_pull_tables_joined(TapPull *pull)
 
 		if (!table->carried || table->row.state != TAP_TABLE_JOINED)
 			continue;
-		if (!tap_pull_covered(pull->source, table->row.end_position, pull->position))
+		if (table->row.end_position != NULL &&
+			!tap_pull_covered(pull->source, table->row.end_position, pull->position))
 		{
 			joining = true;
 			continue;

@@ -175,6 +175,10 @@ at_source($restored, 'DELETE FROM b.t WHERE id BETWEEN 60 AND 69', "INSERT INTO 
 is($restored->safe_psql('postgres', "SELECT pg_current_wal_lsn() < '$position'"), 't', 'the source was set back');
 reconnect_source($hub, $restored, 'shop');
 
+# as if the first copy had not been made good yet: up to a place that this history may never see
+$hub->safe_psql('postgres', "UPDATE tapdata.pipeline_table SET state = 'j', start_position = p, end_position = p "
+	  . "FROM (SELECT 'FFFFFF/0 ' || substring(position FROM '\@.*') AS p FROM tapdata.status WHERE name = 'shop') x WHERE source_schema = 'b'");
+
 # the comparison comes to the point where it would write
 my $holder = $hub->background_psql('postgres');
 $holder->query_safe('BEGIN; LOCK TABLE b.t IN SHARE MODE;');
@@ -193,6 +197,7 @@ same_as_source($hub, $restored, 'b.t', 'b.t', 'a comparison that a crash broke o
 at_source($restored, "UPDATE b.t SET v = 'streamed' WHERE id = 4000");
 caught_up($hub, 'shop');
 same_as_source($hub, $restored, 'b.t', 'b.t', 'and then it streams');
+is($hub->safe_psql('postgres', "SELECT state FROM tapdata.tables WHERE pipeline = 'shop'"), 'streaming', 'whatever its copy covered before');
 
 # ---------------------------------------------------------------------
 # Publications that are not what they were
