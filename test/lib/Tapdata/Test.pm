@@ -49,6 +49,7 @@ our @EXPORT = qw(
   wait_for_state
   sql_ok
   sql_fails
+  column_types
   same_rows
   source_rows
   hub_rows
@@ -374,6 +375,23 @@ sub sql_fails
 		return 0;
 	}
 	return like($err, $pattern, $name);
+}
+
+=pod
+
+=head2 column_types($hub, $table)
+
+The columns of a hub table, as "id integer, name text".
+
+=cut
+
+sub column_types
+{
+	my ($hub, $table) = @_;
+
+	return $hub->safe_psql('postgres', qq(
+		SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum)
+		FROM pg_attribute WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped));
 }
 
 =pod
