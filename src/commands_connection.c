@@ -180,7 +180,7 @@ sides_to_test(const TapConnectionRow *row, const char *purpose)
 				 errhint("Give \"source\" or \"target\", or leave it out.")));
 	foreach(cell, tap_catalog_pipelines_of_connection(row->id))
 		sides |= tap_catalog_pipeline(lfirst(cell), false)->direction == TAP_PULL ?
-			TAP_SIDE_SOURCE : TAP_SIDE_TARGET;
+		TAP_SIDE_SOURCE : TAP_SIDE_TARGET;
 	if (sides == 0)
 		sides = (connector->source ? TAP_SIDE_SOURCE : 0) | (connector->sink ? TAP_SIDE_TARGET : 0);
 	return sides;

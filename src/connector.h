@@ -335,8 +335,8 @@ typedef struct TapEvent
 	Size		bytes;			/* of the source's log, for the statistics */
 
 	/*
-	 * TAP_EVENT_NONE: nothing is there yet, though the end of the source's log
-	 * was not reached
+	 * TAP_EVENT_NONE: nothing is there yet, though the end of the source's
+	 * log was not reached
 	 */
 	bool		behind;
 } TapEvent;
@@ -473,9 +473,9 @@ typedef struct TapCore
 
 	/*
 	 * The stream stands still within its session, such as for a pause that
-	 * the source has asked for: tapdata.status shows the pipeline as retrying,
-	 * and the text as last_error, until this is called with NULL or the
-	 * session ends.  For what takes longer than a moment.
+	 * the source has asked for: tapdata.status shows the pipeline as
+	 * retrying, and the text as last_error, until this is called with NULL or
+	 * the session ends.  For what takes longer than a moment.
 	 */
 	void		(*delayed) (const char *why);
 } TapCore;

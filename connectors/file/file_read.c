@@ -522,7 +522,10 @@ tap_file_read_save(TapFileRead *read)
 	if (entry->done && read->compressed && !read->given_up)
 		raw = entry->size;
 
-	/* what it went on with since shows that the last record then was read, or not whole */
+	/*
+	 * what it went on with since shows that the last record then was read, or
+	 * not whole
+	 */
 	if (read->ended && entry->size > entry->due_size)
 		entry->due = false;
 	tap_file_ledger_mark(entry, read->handle, raw);

@@ -193,8 +193,8 @@ typedef struct TapHttpFetch
 	int			attempts;		/* that failed */
 	TimestampTz first_failed_at;
 	TimestampTz not_before;		/* 0: at once */
-	char	   *pause_reason;	/* whose wish that is, in the session's memory;
-								 * NULL: our own */
+	char	   *pause_reason;	/* whose wish that is, in the session's
+								 * memory; NULL: our own */
 	TimestampTz pause_told;		/* not_before when tapdata.status was told; 0:
 								 * it shows none */
 	TimestampTz started_at;		/* of the last request; 0: none */

@@ -121,7 +121,7 @@ make_slot(TapPgStream *stream)
 	MemoryContext old = MemoryContextSwitchTo(heal->context);
 	char	   *slot = tap_pg_slot_name(stream->session);
 	bool		failover = stream->session->version >= 170000 &&
-		strcmp(tap_pg_option(stream->session, "failover", "false"), "true") == 0;
+	strcmp(tap_pg_option(stream->session, "failover", "false"), "true") == 0;
 	TapPgRows  *rows;
 
 	heal->tables = copy_names(stream->args.tables_followed(stream->args.core_data));

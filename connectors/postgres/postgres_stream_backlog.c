@@ -169,7 +169,7 @@ call(TapPgStream *stream)
 static void
 make_room(TapPgBacklog *backlog, Size bytes)
 {
-	Messages	   *buffer = &backlog->filled;
+	Messages   *buffer = &backlog->filled;
 	Size		size = Max(buffer->size, FIRST_BUFFER_BYTES);
 
 	if (buffer->used + bytes <= buffer->size)
@@ -184,7 +184,7 @@ make_room(TapPgBacklog *backlog, Size bytes)
 static void
 keep(TapPgBacklog *backlog, const char *data, int32 bytes)
 {
-	Messages	   *buffer = &backlog->filled;
+	Messages   *buffer = &backlog->filled;
 
 	make_room(backlog, sizeof(int32) + (Size) bytes + 1);
 	memcpy(buffer->data + buffer->used, &bytes, sizeof(int32));
@@ -195,7 +195,7 @@ keep(TapPgBacklog *backlog, const char *data, int32 bytes)
 static void
 keep_call_end(TapPgBacklog *backlog)
 {
-	Messages	   *buffer = &backlog->filled;
+	Messages   *buffer = &backlog->filled;
 	int32		mark = CALL_END;
 
 	make_room(backlog, sizeof(int32) + sizeof(uint64));
@@ -516,7 +516,7 @@ static bool
 next_buffer(TapPgStream *stream)
 {
 	TapPgBacklog *backlog = stream->backlog;
-	Messages		done = backlog->read;
+	Messages	done = backlog->read;
 
 	receive(stream);
 	if (backlog->filled.used == 0)
@@ -553,7 +553,7 @@ const char *
 tap_pg_backlog_next(TapPgStream *stream, int *bytes)
 {
 	TapPgBacklog *backlog = stream->backlog;
-	Messages	   *buffer = &backlog->read;
+	Messages   *buffer = &backlog->read;
 	char	   *data;
 	int32		length;
 
