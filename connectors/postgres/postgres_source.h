@@ -16,7 +16,8 @@
  *	  postgres_source_fast.c	binary values of the commonest types
  *	  postgres_snapshot*.c		chunks, and copies by COPY: see postgres_snapshot.h
  *	  postgres_heal.c			comparison of whole tables where changes are missing
- *	  postgres_stream.c			messages, transactions, the position
+ *	  postgres_stream.c			where messages come from, the position
+ *	  postgres_stream_event.c	what they are for the core
  *	  postgres_stream_start.c	whether the source is what it was, the replication connection
  *	  postgres_stream_backlog.c	a long backlog of the log, in batches
  *	  postgres_stream_spool.c	transactions in progress
@@ -446,6 +447,14 @@ extern void tap_pg_stream_go_on(TapPgStream *stream);
  * called before it is read for the stream.
  */
 extern void tap_pg_stream_wait_visible(TapPgStream *stream);
+
+/* ---- postgres_stream_event.c ---- */
+
+/* Fill the event with what all kinds have, and note that the core was told. */
+extern TapEventKind tap_pg_stream_tell(TapPgStream *stream, TapEvent *event, TapEventKind kind);
+
+/* Handle the pending message, or a part of it; NONE: nothing to tell. */
+extern TapEventKind tap_pg_stream_take_message(TapPgStream *stream, TapEvent *event);
 
 /* ---- postgres_stream_spool.c ---- */
 
