@@ -223,6 +223,9 @@ extern TapKafkaMessage *tap_kafka_sample(TapSession *session, const TapKafkaTopi
 
 /* ---- kafka_source_topics.c ---- */
 
+/* A topic of the stream; NULL: it is none. */
+extern TapKafkaStreamTopic *tap_kafka_stream_topic(const TapKafkaSource *source, const char *name);
+
 /* Begin with the topics that are followed. */
 extern void tap_kafka_topics_start(TapSession *session, const TapStreamArgs *args);
 

@@ -99,21 +99,6 @@ tap_kafka_note_read(TapSession *session)
 	}
 }
 
-static TapKafkaStreamTopic *
-find_topic(const TapKafkaSource *source, const char *name)
-{
-	ListCell   *cell;
-
-	foreach(cell, source->topics)
-	{
-		TapKafkaStreamTopic *topic = lfirst(cell);
-
-		if (strcmp(topic->table.name, name) == 0)
-			return topic;
-	}
-	return NULL;
-}
-
 /* A note of a topic that begins anew, or is not followed, is void. */
 static void
 take_note(void *arg, const char *key, const char *value)
@@ -125,7 +110,7 @@ take_note(void *arg, const char *key, const char *value)
 	if (sscanf(key, NOTE_PREFIX "%d %n", &mark->partition, &name) == 1 && name > 0 &&
 		sscanf(value, INT64_FORMAT " " INT64_FORMAT " %u", &mark->offset, &mark->timestamp,
 			   &mark->checksum) == 3)
-		mark->topic = find_topic(marks->session->source, key + name);
+		mark->topic = tap_kafka_stream_topic(marks->session->source, key + name);
 	if (mark->topic == NULL || !mark->topic->continued)
 		tap_kafka_core->remember(key, NULL);
 	else if (mark->partition < mark->topic->npartitions &&

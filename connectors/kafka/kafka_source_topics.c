@@ -332,8 +332,8 @@ tap_kafka_topic_ready(TapSession *session, TapKafkaStreamTopic *topic)
  * ---------------------------------------------------------------------
  */
 
-static TapKafkaStreamTopic *
-find_topic(TapKafkaSource *source, const char *name)
+TapKafkaStreamTopic *
+tap_kafka_stream_topic(const TapKafkaSource *source, const char *name)
 {
 	ListCell   *cell;
 
@@ -409,7 +409,7 @@ take_refresh(TapSession *session)
 	foreach(cell, found)
 	{
 		const TapKafkaTopicFacts *facts = lfirst(cell);
-		TapKafkaStreamTopic *topic = find_topic(source, facts->name);
+		TapKafkaStreamTopic *topic = tap_kafka_stream_topic(source, facts->name);
 
 		if (topic == NULL)
 			offer_topic(session, facts->name);

@@ -20,6 +20,13 @@
 
 /* ---- postgres_snapshot_read.c ---- */
 
+/*
+ * The fields of the row in a message of COPY ... (FORMAT binary), of which the
+ * first has a header; count is how many there have to be.  NULL: it holds no
+ * row.  Raises an error for anything else.
+ */
+extern char *tap_pg_copy_fields(char *data, const char *end, bool *header_seen, int count);
+
 typedef enum TapPgCopyStep
 {
 	TAP_PG_COPY_WAIT,			/* nothing more has come yet */

@@ -150,42 +150,41 @@ raise_bad_copy(void)
 			 errmsg("the source sent rows of a copy in an unknown form")));
 }
 
-static void
-skip_header(TapPgCopyReader *reader)
+/* Behind the header of a copy. */
+static char *
+skip_header(char *data, const char *end)
 {
 	uint32		extension;
 
-	if (reader->end - reader->row < COPY_HEADER_BYTES ||
-		memcmp(reader->row, COPY_SIGNATURE, COPY_SIGNATURE_BYTES) != 0)
+	if (end - data < COPY_HEADER_BYTES ||
+		memcmp(data, COPY_SIGNATURE, COPY_SIGNATURE_BYTES) != 0)
 		raise_bad_copy();
-	memcpy(&extension, reader->row + COPY_SIGNATURE_BYTES + 4, 4);
+	memcpy(&extension, data + COPY_SIGNATURE_BYTES + 4, 4);
 	extension = pg_ntoh32(extension);
-	if (extension > reader->end - reader->row - COPY_HEADER_BYTES)
+	if (extension > end - data - COPY_HEADER_BYTES)
 		raise_bad_copy();
-	reader->row += COPY_HEADER_BYTES + extension;
-	reader->header_seen = true;
+	return data + COPY_HEADER_BYTES + extension;
 }
 
-/* Whether the message that came holds a row; then reader->row is at its fields. */
-static bool
-has_row(TapPgCopyReader *reader)
+char *
+tap_pg_copy_fields(char *data, const char *end, bool *header_seen, int count)
 {
 	uint16		fields;
 
-	if (!reader->header_seen)
-		skip_header(reader);
-	if (reader->row == reader->end)
-		return false;			/* the header alone */
-	if (reader->end - reader->row < 2)
+	if (!*header_seen)
+		data = skip_header(data, end);
+	*header_seen = true;
+	if (data == end)
+		return NULL;			/* the header alone */
+	if (end - data < 2)
 		raise_bad_copy();
-	memcpy(&fields, reader->row, 2);
+	memcpy(&fields, data, 2);
 	fields = pg_ntoh16(fields);
-	reader->row += 2;
 	if (fields == PG_UINT16_MAX)
-		return false;			/* what follows is the end of the copy */
-	if (fields != reader->format->ncolumns)
+		return NULL;			/* what follows is the end of the copy */
+	if (fields != count)
 		raise_bad_copy();
-	return true;
+	return data + 2;
 }
 
 static TapPgCopyStep
@@ -204,9 +203,10 @@ next_row(TapPgCopyReader *reader)
 			reader->phase = PHASE_ENDING;
 			return TAP_PG_COPY_END;
 		}
-		reader->row = reader->buffer;
 		reader->end = reader->buffer + bytes;
-	} while (!has_row(reader));
+		reader->row = tap_pg_copy_fields(reader->buffer, reader->end, &reader->header_seen,
+										 reader->format->ncolumns);
+	} while (reader->row == NULL);
 	return TAP_PG_COPY_ROW;
 }
 

@@ -28,7 +28,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "postgres_source.h"
+#include "postgres_snapshot.h"
 
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
@@ -67,10 +67,6 @@
 
 #define CALL_END			(-1)
 
-/* Before the first row: a signature, flags, and the length of an extension. */
-#define COPY_HEADER_BYTES	19
-static const char copy_signature[11] = "PGCOPY\n\377\r\n";
-
 typedef struct Messages
 {
 	char	   *data;
@@ -88,7 +84,7 @@ struct TapPgBacklog
 
 	bool		called;			/* a call is under way */
 	bool		copying;		/* and its rows are coming */
-	bool		header;			/* of which the first is still to come */
+	bool		header_seen;	/* which comes before the first of them */
 	bool		last;			/* there will be no further call */
 	uint64		reached;		/* how far the calls have read */
 	uint64		advanced;		/* the slot itself */
@@ -204,40 +200,26 @@ keep_call_end(TapPgBacklog *backlog)
 	buffer->used += sizeof(int32) + sizeof(uint64);
 }
 
-/* A row of COPY: the number of its columns, and the one that we have asked for. */
+/* A row of COPY has the one column that we have asked for. */
 static void
-keep_row(TapPgBacklog *backlog, const char *data, int bytes)
+keep_row(TapPgBacklog *backlog, int bytes)
 {
-	uint16		columns;
+	const char *end = backlog->row + bytes;
+	const char *field = tap_pg_copy_fields(backlog->row, end, &backlog->header_seen, 1);
 	uint32		length;
 
-	if (backlog->header)
-	{
-		if (bytes < COPY_HEADER_BYTES ||
-			memcmp(data, copy_signature, sizeof(copy_signature)) != 0)
-			raise_form();
-		backlog->header = false;
-		data += COPY_HEADER_BYTES;
-		bytes -= COPY_HEADER_BYTES;
-		if (bytes == 0)
-			return;
-	}
-	if (bytes < sizeof(columns))
+	if (field == NULL)
+		return;
+	if (end - field < sizeof(length))
 		raise_form();
-	memcpy(&columns, data, sizeof(columns));
-	columns = pg_ntoh16(columns);
-	if (columns == PG_UINT16_MAX && bytes == sizeof(columns))
-		return;					/* the end */
-	if (columns != 1 || bytes < sizeof(columns) + sizeof(length))
-		raise_form();
-	memcpy(&length, data + sizeof(columns), sizeof(length));
+	memcpy(&length, field, sizeof(length));
 	length = pg_ntoh32(length);
-	bytes -= sizeof(columns) + sizeof(length);
-	if (length != (uint32) bytes)
+	field += sizeof(length);
+	if (length != end - field)
 		raise_form();
-	keep(backlog, data + sizeof(columns) + sizeof(length), bytes);
+	keep(backlog, field, (int32) length);
 	backlog->changes++;
-	backlog->bytes += bytes;
+	backlog->bytes += length;
 }
 
 /* How many changes the next call is to bring. */
@@ -284,7 +266,8 @@ take_result(TapPgBacklog *backlog)
 		switch (PQresultStatus(result))
 		{
 			case PGRES_COPY_OUT:
-				backlog->copying = backlog->header = true;
+				backlog->copying = true;
+				backlog->header_seen = false;
 				break;
 			case PGRES_COMMAND_OK:
 				break;
@@ -321,7 +304,7 @@ take_rows(TapPgBacklog *backlog)
 				raise_answer(backlog, NULL);
 			return true;
 		}
-		keep_row(backlog, backlog->row, bytes);
+		keep_row(backlog, bytes);
 		PQfreemem(backlog->row);
 		backlog->row = NULL;
 	}
