@@ -155,6 +155,7 @@ check_login(TapSession *session)
 	const TapOptions *options = session->args.options;
 	bool		given = tap_pg_core->password(session->args.uri, options) != NULL;
 	bool		in_transaction = IsTransactionState();
+	MemoryContext context = CurrentMemoryContext;
 	bool		is_superuser;
 
 	if (!in_transaction)
@@ -162,6 +163,7 @@ check_login(TapSession *session)
 	is_superuser = superuser();
 	if (!in_transaction)
 		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
 	/* libpq may have found another password in the server's environment */
 	if (is_superuser || (given && PQconnectionUsedPassword(session->conn)) ||
 		tap_pg_core->option_text(options, "sslcert") != NULL)
@@ -217,6 +219,8 @@ prepare_connection(TapSession *session)
 		append_settings(&sql, as_source, lengthof(as_source));
 	if (PQserverVersion(session->conn) >= 140000)
 		appendStringInfoString(&sql, "SET SESSION idle_session_timeout = 0; ");
+	if (PQserverVersion(session->conn) >= 170000)
+		appendStringInfoString(&sql, "SET SESSION transaction_timeout = 0; ");
 	if (session->args.purpose == TAP_PURPOSE_SINK)
 		appendStringInfo(&sql, "SET SESSION synchronous_commit = '%s'; ",
 						 tap_pg_option(session, "synchronous_commit", "on"));

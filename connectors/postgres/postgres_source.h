@@ -395,6 +395,8 @@ struct TapPgStream
 	TapPgHeal  *heal;			/* under way; NULL: rows come from the log */
 	TapPgBacklog *backlog;		/* is read in batches; NULL: by a walsender */
 	TimestampTz looked_at;		/* last, how far behind we are */
+	bool		committed;		/* a transaction has come since */
+	bool		no_batches;		/* the source has refused one */
 
 	char	   *buffer;			/* libpq's, of the message below; or NULL */
 	bool		pending;		/* it was not handled yet */

@@ -264,7 +264,7 @@ unpublished_table(TapSession *session, List *tables)
 	}
 	rows = tap_pg_query(session, "look for the tables in the publication",
 						"SELECT c.oid::regclass FROM (VALUES %s) v (s, t) JOIN pg_namespace n ON n.nspname = v.s "
-						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t WHERE (%s OR c.relreplident = 'n' OR c.relreplident = 'd' "
+						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t WHERE c.relkind IN ('r', 'p') AND (%s OR c.relreplident = 'n' OR c.relreplident = 'd' "
 						"AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)) "
 						"AND NOT EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname IN (%s, %s) AND p.schemaname = v.s AND p.tablename = v.t) LIMIT 1",
 						names.data, given(session, "publication") ? "true" : "false",

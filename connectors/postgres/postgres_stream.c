@@ -138,14 +138,14 @@ void
 tap_pg_stream_go_on(TapPgStream *stream)
 {
 	if (stream->replication.conn == NULL)
-	{
 		tap_pg_open_another(stream->session, &stream->replication, true);
-		if (!tap_pg_is_continuous(stream))
-		{
-			tap_pg_heal_begin(stream);
-			return;
-		}
-	}
+
+	/* the slot was nobody's meanwhile; what is to be healed is healed at a start */
+	if (!tap_pg_is_continuous(stream))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the source has changed while a backlog of its log was read"),
+				 errdetail("The stream begins again.")));
 	tap_pg_start_replication(stream);
 }
 

@@ -22,7 +22,9 @@
  *
  *	  A call that ends within a transaction in progress has sent a part of it
  *	  in vain, for the next call sends it from its beginning.  Such
- *	  transactions are left to the walsender.
+ *	  transactions are left to the walsender, and all else that the source
+ *	  refuses to give in batches, for want of a connection, a slot or room for
+ *	  temporary files.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -103,17 +105,33 @@ struct TapPgBacklog
  * ---------------------------------------------------------------------
  */
 
-static void raise_answer(TapPgBacklog *backlog, const PGresult *result) __attribute__((noreturn));
+static void raise_lost(TapPgBacklog *backlog) __attribute__((noreturn));
 
 static void
-raise_answer(TapPgBacklog *backlog, const PGresult *result)
+raise_lost(TapPgBacklog *backlog)
 {
+	TapPgError *error = tap_pg_error(backlog->session.conn, NULL);
+
+	error->sqlstate = ERRCODE_CONNECTION_FAILURE;
+	tap_pg_raise(error, "read a backlog of the source's log", NULL, NULL);
+}
+
+/*
+ * The source has refused the call.  What had come before is good; what has not
+ * is left to the walsender, which says by itself what is wrong with the slot.
+ */
+static void
+refused(TapPgStream *stream, const PGresult *result)
+{
+	TapPgBacklog *backlog = stream->backlog;
 	TapPgError *error = tap_pg_error(backlog->session.conn, result);
 
-	/* it is no change that could be left out */
-	if (tap_pg_is_data_error(error))
-		error->sqlstate = ERRCODE_EXTERNAL_ROUTINE_EXCEPTION;
-	tap_pg_raise(error, "read a backlog of the source's log", NULL, NULL);
+	ereport(LOG,
+			(errmsg("the source does not give its log in batches: %s", error->message),
+			 errdetail("Pipeline \"%s\" goes on reading it as a stream.",
+					   stream->session->args.pipeline_name)));
+	stream->no_batches = backlog->last = true;
+	backlog->called = backlog->copying = false;
 }
 
 static void raise_form(void) __attribute__((noreturn));
@@ -156,7 +174,7 @@ call(TapPgStream *stream)
 					 "FROM pg_replication_slots WHERE slot_name = %s",
 					 quote_literal_cstr(backlog->slot));
 	if (!PQsendQuery(backlog->session.conn, sql.data))
-		raise_answer(backlog, NULL);
+		raise_lost(backlog);
 	pfree(sql.data);
 	backlog->called = true;
 	backlog->changes = backlog->bytes = 0;
@@ -255,8 +273,9 @@ take_call_state(TapPgBacklog *backlog, const PGresult *result)
 
 /* Take a result of the call; false: there is none any more. */
 static bool
-take_result(TapPgBacklog *backlog)
+take_result(TapPgStream *stream)
 {
+	TapPgBacklog *backlog = stream->backlog;
 	PGresult   *result = PQgetResult(backlog->session.conn);
 
 	if (result == NULL)
@@ -276,7 +295,7 @@ take_result(TapPgBacklog *backlog)
 					take_call_state(backlog, result);
 				break;
 			default:
-				raise_answer(backlog, result);
+				refused(stream, result);
 		}
 	}
 	PG_FINALLY();
@@ -301,7 +320,7 @@ take_rows(TapPgBacklog *backlog)
 		{
 			backlog->copying = false;
 			if (bytes < -1)
-				raise_answer(backlog, NULL);
+				raise_lost(backlog);
 			return true;
 		}
 		keep_row(backlog, bytes);
@@ -319,9 +338,9 @@ take_some(TapPgStream *stream)
 
 	if (backlog->copying)
 		return take_rows(backlog);
-	if (PQisBusy(backlog->session.conn))
+	if (!backlog->called || PQisBusy(backlog->session.conn))
 		return false;
-	if (take_result(backlog))
+	if (take_result(stream))
 		return true;
 	backlog->called = false;
 	if (!backlog->last)
@@ -345,7 +364,7 @@ receive(TapPgStream *stream)
 			CHECK_FOR_INTERRUPTS();
 		if (round == 0 && (PQflush(backlog->session.conn) < 0 ||
 						   !PQconsumeInput(backlog->session.conn)))
-			raise_answer(backlog, NULL);
+			raise_lost(backlog);
 	}
 	stream->last_received = GetCurrentTimestamp();
 	MemoryContextSwitchTo(old);
@@ -374,7 +393,7 @@ is_worth_it(TapPgStream *stream)
 	TapPgPosition now;
 	TapPgSlot  *slot;
 
-	if (session->version < 140000 ||
+	if (session->version < 140000 || stream->no_batches ||
 		strcmp(tap_pg_option(session, "backlog", "batches"), "batches") != 0)
 		return false;
 	tap_pg_position_now(session, &now);
@@ -386,11 +405,8 @@ is_worth_it(TapPgStream *stream)
 		!waits_for_standbys(session, name);
 }
 
-/*
- * Copy the slot, to the position.  False where the source has no room for
- * another one: then there is still the slot itself.
- */
-static bool
+/* Copy the slot, to the position. */
+static void
 copy_slot(TapPgStream *stream, TapPgBacklog *backlog)
 {
 	char	   *slot = tap_pg_slot_name(stream->session);
@@ -398,15 +414,13 @@ copy_slot(TapPgStream *stream, TapPgBacklog *backlog)
 	TapPgRows  *rows;
 	uint64		confirmed;
 
+	/* a call should end soon when we are gone; not every platform can see that */
+	(void) tap_pg_try_query(&backlog->session, &error,
+							"SET client_connection_check_interval = '1s'");
 	backlog->slot = psprintf("%.40s_backlog_%d", slot, MyProcPid);
-	if (tap_pg_try_query(&backlog->session, &error,
-						 "SET work_mem = '64MB'; SELECT pg_copy_logical_replication_slot(%s, %s, true)",
-						 quote_literal_cstr(slot), quote_literal_cstr(backlog->slot)) == NULL)
-	{
-		ereport(DEBUG1,
-				(errmsg_internal("the backlog is not read in batches: %s", error->message)));
-		return false;
-	}
+	(void) tap_pg_query(&backlog->session, "copy the replication slot",
+						"SET work_mem = '64MB'; SELECT pg_copy_logical_replication_slot(%s, %s, true)",
+						quote_literal_cstr(slot), quote_literal_cstr(backlog->slot));
 	rows = tap_pg_query(&backlog->session, "look at the copied replication slot",
 						"SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s",
 						quote_literal_cstr(backlog->slot));
@@ -417,7 +431,6 @@ copy_slot(TapPgStream *stream, TapPgBacklog *backlog)
 							quote_literal_cstr(backlog->slot),
 							tap_pg_lsn_text(stream->position.lsn));
 	backlog->reached = Max(confirmed, stream->position.lsn);
-	return true;
 }
 
 void
@@ -435,36 +448,55 @@ tap_pg_backlog_close(TapPgStream *stream)
 	MemoryContextDelete(backlog->context);
 }
 
-bool
-tap_pg_backlog_begin(TapPgStream *stream)
+static void
+begin(TapPgStream *stream)
 {
-	MemoryContext context;
-	MemoryContext old;
-	TapPgBacklog *backlog;
-	bool		done;
+	MemoryContext context = AllocSetContextCreate(stream->context, "tapdata postgres backlog",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	TapPgBacklog *backlog = stream->backlog = palloc0(sizeof(TapPgBacklog));
 
-	stream->looked_at = GetCurrentTimestamp();
-	if (!is_worth_it(stream))
-		return false;
-	context = AllocSetContextCreate(stream->context, "tapdata postgres backlog",
-									ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(context);
-	backlog = stream->backlog = palloc0(sizeof(TapPgBacklog));
 	backlog->context = context;
 	backlog->wanted = FIRST_CALL_CHANGES;
 	backlog->advanced = stream->confirmed;
 	backlog->advanced_at = GetCurrentTimestamp();
 	tap_pg_open_another(stream->session, &backlog->session, false);
-	done = copy_slot(stream, backlog);
-	if (done)
-	{
-		backlog->arguments = tap_pg_plugin_arguments(stream);
-		call(stream);
-	}
+	copy_slot(stream, backlog);
+	backlog->arguments = tap_pg_plugin_arguments(stream);
+	call(stream);
 	MemoryContextSwitchTo(old);
-	if (!done)
+}
+
+bool
+tap_pg_backlog_begin(TapPgStream *stream)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	stream->looked_at = GetCurrentTimestamp();
+	stream->committed = false;
+	if (!is_worth_it(stream))
+		return false;
+	PG_TRY();
+	{
+		begin(stream);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		/* there is still the slot itself; what is wrong with that it will say */
+		if (geterrcode() == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
 		tap_pg_backlog_close(stream);
-	return done;
+		ereport(LOG,
+				(errmsg("the source does not give its log in batches: %s", edata->message)));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	return stream->backlog != NULL;
 }
 
 /* Go on by the slot itself, from the position on. */
@@ -481,8 +513,8 @@ tap_pg_backlog_is_due(TapPgStream *stream)
 {
 	TimestampTz now;
 
-	if (stream->in_txn || stream->spools != NIL || stream->backlog != NULL ||
-		stream->commit_time == 0)
+	if (!stream->committed || stream->in_txn || stream->spools != NIL ||
+		stream->backlog != NULL)
 		return false;
 	now = stream->last_received;
 	return TimestampDifferenceExceeds(stream->looked_at, now, LOOK_MS) &&
@@ -546,7 +578,11 @@ tap_pg_backlog_next(TapPgStream *stream, int *bytes)
 	if (buffer->next == buffer->used && !next_buffer(stream))
 	{
 		if (!backlog->called && backlog->last)
+		{
+			if (stream->in_txn)
+				raise_form();
 			leave(stream);
+		}
 		return NULL;
 	}
 	memcpy(&length, buffer->data + buffer->next, sizeof(length));

@@ -139,6 +139,7 @@ take_commit(TapPgStream *stream, TapEvent *event)
 
 	stream->in_txn = false;
 	stream->begun = false;
+	stream->committed = true;
 	stream->position.lsn = stream->message.end_lsn;
 	stream->commit_time = stream->message.time_us;
 	stream->moved = true;

@@ -215,7 +215,8 @@ tap_pg_describe_event(TapSession *session)
 					 message->kind == TAP_PGOUTPUT_INSERT ? "insert" :
 					 message->kind == TAP_PGOUTPUT_UPDATE ? "update" :
 					 message->kind == TAP_PGOUTPUT_DELETE ? "delete" : "truncate");
-	if (table != NULL && (stream->buffer != NULL || stream->replay != NULL))
+	if (table != NULL &&
+		(stream->buffer != NULL || stream->replay != NULL || stream->backlog != NULL))
 	{
 		append_tuple(&out, table, "before", &message->old_tuple);
 		append_tuple(&out, table, "after", &message->new_tuple);

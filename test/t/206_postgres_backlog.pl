@@ -16,8 +16,8 @@ use Test::More;
 
 my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 1s\n");
 
-# the least that can be set: large transactions come in parts
-my $source = new_source('source', "logical_decoding_work_mem = 64kB\n");
+# the least that can be set: large transactions come in parts; statements tell what is read how
+my $source = new_source('source', "logical_decoding_work_mem = 64kB\nlog_statement = all\n");
 my @tables = qw(s.t s.wide s.keyless);
 my $from = 0;
 
@@ -48,18 +48,20 @@ check_batches();
 check_open_transaction();
 check_kills();
 check_no_room();
+check_refused();
+check_dead_letter();
 $hub->safe_psql('postgres', "SELECT tapdata.alter_pipeline('p', '{\"backlog\": \"stream\"}')");
 check_stream();
 done_testing();
 
 # ---------------------------------------------------------------------
 
-# How often the source has begun to decode for a copied slot.
+# How often the source was asked for a batch.
 sub calls
 {
 	my $log = slurp_file($source->logfile);
 
-	return scalar(() = $log =~ /starting logical decoding for slot "\w+_backlog_\d+"/g);
+	return scalar(() = $log =~ /LOG:  statement: [^\n]*COPY \(SELECT data FROM pg_logical_slot_get_binary_changes\('\w+_backlog_\d+'/g);
 }
 
 # More than the least that is read in batches: of ours, and of others.
@@ -216,6 +218,52 @@ sub check_no_room
 	all_same('a backlog where the source has no slot free');
 	is(calls(), $before, 'it came as a stream');
 	$source->safe_psql('postgres', "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_type = 'physical'");
+	return;
+}
+
+# The source refuses the call: what had come is kept, the rest comes as a stream.
+sub check_refused
+{
+	$source->safe_psql('postgres', q(
+		CREATE ROLE reader LOGIN REPLICATION;
+		GRANT USAGE ON SCHEMA s TO reader;
+		GRANT SELECT ON ALL TABLES IN SCHEMA s TO reader;
+		REVOKE EXECUTE ON FUNCTION pg_logical_slot_get_binary_changes FROM PUBLIC;
+	));
+	stop();
+	make_backlog();
+	my $uri = Tapdata::Postgres::target_uri($source, user => 'reader');
+	$hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', '$uri', '{\"socket\": \"${\ $source->host }\"}')");
+	my $before = calls();
+	start();
+	all_same('a backlog that the source does not give in batches');
+	is(calls() - $before, 1, 'it was asked once');
+	like(slurp_file($hub->logfile), qr/the source does not give its log in batches: permission denied for function/, 'the log of the hub says why not');
+	is($hub->safe_psql('postgres', "SELECT count(*) FROM tapdata.events WHERE pipeline = 'p' AND message LIKE '%permission denied%'"), 0, 'it is no error of the pipeline');
+	$source->safe_psql('postgres', 'GRANT EXECUTE ON FUNCTION pg_logical_slot_get_binary_changes TO PUBLIC');
+	reconnect_source($hub, $source, 'src');
+	return;
+}
+
+# A value that the hub cannot read, in a batch: the row is told.
+sub check_dead_letter
+{
+	$source->safe_psql('postgres', 'CREATE SCHEMA d; CREATE DOMAIN d.word AS text; CREATE TABLE d.t (id int PRIMARY KEY, v d.word)');
+	pull_from($hub, 'd', 'src', ['d.t'], 'd', '{"types": "create", "on_error": "dead_letter"}');
+	caught_up($hub, 'd');
+	$hub->safe_psql('postgres', "ALTER DOMAIN d.word ADD CHECK (VALUE <> 'bad'); SELECT tapdata.stop('d')");
+	wait_for_state($hub, 'd', 'stopped');
+	my $before = calls();
+	$source->safe_psql('postgres', q(
+		INSERT INTO d.t VALUES (1, 'good'), (2, 'bad'), (3, 'good');
+		INSERT INTO other SELECT repeat(md5(i::text), 100) FROM generate_series(1, 6000) i;
+	));
+	$hub->safe_psql('postgres', "SELECT tapdata.start('d')");
+	caught_up($hub, 'd');
+	cmp_ok(calls(), '>', $before, 'read in batches');
+	is($hub->safe_psql('postgres', "SELECT string_agg(id::text, ',' ORDER BY id) FROM d.t"), '1,3', 'rows that can be read are there');
+	like($hub->safe_psql('postgres', "SELECT change FROM tapdata.dead_letters WHERE pipeline = 'd'"), qr/"after": \{[^}]*"bad"/, 'the other is a dead letter with what it holds');
+	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('d', true)");
 	return;
 }
 
