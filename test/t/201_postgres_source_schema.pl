@@ -365,4 +365,16 @@ $source->safe_psql('postgres', 'ALTER SCHEMA f RENAME TO e');
 $hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('e', true)");
 $source->safe_psql('postgres', 'DROP SCHEMA e, tapdata_source CASCADE');
 
+# a view in place of a followed table, noticed at no change yet, when the stream begins
+$source->safe_psql('postgres', 'CREATE SCHEMA v; CREATE TABLE v.t (id int PRIMARY KEY); INSERT INTO v.t VALUES (1)');
+pull_from($hub, 'v', 'src', ['v.t'], 'v');
+caught_up($hub, 'v');
+$hub->safe_psql('postgres', "SELECT tapdata.stop('v')");
+wait_for_state($hub, 'v', 'stopped');
+$source->safe_psql('postgres', 'ALTER TABLE v.t RENAME TO kept; CREATE VIEW v.t AS SELECT * FROM v.kept');
+$hub->safe_psql('postgres', "SELECT tapdata.start('v')");
+caught_up($hub, 'v');
+is($hub->safe_psql('postgres', "SELECT state FROM tapdata.status WHERE name = 'v'"), 'streaming', 'a view with the name of a followed table is passed over');
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('v', true)");
+
 done_testing();
