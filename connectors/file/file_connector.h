@@ -64,8 +64,6 @@ typedef struct TapFileTable
 	char	   *definition;		/* at the stream's position, or NULL */
 	List	   *entries;		/* of TapFileEntry *, by path */
 	bool		due;			/* its files are, but it is not asked for yet */
-	int64		due_mtime;		/* mode replace: a file as new as this is due;
-								 * 0: none */
 } TapFileTable;
 
 typedef struct TapFileOverride
@@ -122,6 +120,7 @@ typedef struct TapFileEntry
 	bool		final;			/* nor will go on with its last line */
 	bool		due;			/* is to be read for TapFileStream.goal: */
 	int64		due_size;		/* as far as it went then */
+	uint64		due_inode;		/* and whatever its name is now */
 } TapFileEntry;
 
 typedef struct TapFileWatch TapFileWatch;

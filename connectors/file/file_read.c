@@ -524,9 +524,10 @@ tap_file_read_save(TapFileRead *read)
 
 	/*
 	 * what it went on with since shows that the last record then was read, or
-	 * not whole
+	 * not whole; of a file that is read at once nothing can be missing
 	 */
-	if (read->ended && entry->size > entry->due_size)
+	if (read->ended &&
+		(entry->size > entry->due_size || entry->table->mode == TAP_FILE_REPLACE))
 		entry->due = false;
 	tap_file_ledger_mark(entry, read->handle, raw);
 	tap_file_ledger_note(entry);

@@ -215,8 +215,6 @@ follow_moves(TapSession *session, TapFileTable *table)
 		if (known == NULL || !is_same_file(session, known, entry))
 			continue;
 		tap_file_ledger_move(entry, known);
-		entry->due = known->due;
-		entry->due_size = known->due_size;
 		moved = lappend(moved, entry);
 		loose = list_delete_ptr(loose, known);
 		known->table = NULL;
@@ -281,6 +279,16 @@ newest_done(const TapFileTable *table)
 	return done;
 }
 
+/*
+ * Whether a file of a table in mode replace counts that was not read as it is:
+ * one that is new to us only if it is newer than what was read last, at done.
+ */
+static bool
+is_to_replace(const TapFileEntry *entry, int64 done)
+{
+	return is_pending(entry) && (entry->done || entry->found.mtime > done);
+}
+
 /* The only file of a table in mode replace that counts; NULL: none is new. */
 static TapFileEntry *
 newest_file(const TapFileTable *table)
@@ -293,7 +301,7 @@ newest_file(const TapFileTable *table)
 	{
 		TapFileEntry *entry = lfirst(cell);
 
-		if (is_pending(entry) && (entry->done || entry->found.mtime > done) &&
+		if (is_to_replace(entry, done) &&
 			(newest == NULL || entry->found.mtime >= newest->found.mtime))
 			newest = entry;
 	}
@@ -347,13 +355,13 @@ set_due(TapFileTable *table)
 	ListCell   *cell;
 
 	table->due = false;
-	table->due_mtime = newest ? newest->found.mtime : 0;
 	foreach(cell, table->entries)
 	{
 		TapFileEntry *entry = lfirst(cell);
 
-		entry->due = table->mode != TAP_FILE_REPLACE && is_pending(entry);
+		entry->due = table->mode == TAP_FILE_REPLACE ? entry == newest : is_pending(entry);
 		entry->due_size = entry->found.size;
+		entry->due_inode = entry->found.inode;
 	}
 }
 
@@ -364,9 +372,65 @@ forget_due(TapFileTable *table)
 	ListCell   *cell;
 
 	table->due = false;
-	table->due_mtime = 0;
 	foreach(cell, table->entries)
 		((TapFileEntry *) lfirst(cell))->due = false;
+}
+
+/* Where a file is now that was due under another name; NULL: nowhere. */
+static TapFileEntry *
+find_present(const TapFileTable *table, uint64 inode)
+{
+	ListCell   *cell;
+
+	foreach(cell, table->entries)
+	{
+		TapFileEntry *entry = lfirst(cell);
+
+		if (entry->present && entry->found.inode == inode)
+			return entry;
+	}
+	return NULL;
+}
+
+/*
+ * A file that is due stays so under another name.  If it is nowhere, the one
+ * in its place is; in mode replace, the one that is the newest without it.
+ */
+static void
+follow_due(TapFileTable *table)
+{
+	List	   *moved = NIL;
+	ListCell   *cell;
+
+	/* names may have changed in a circle */
+	foreach(cell, table->entries)
+	{
+		TapFileEntry *entry = lfirst(cell);
+		TapFileEntry *before;
+
+		if (!entry->due || (entry->present && entry->found.inode == entry->due_inode))
+			continue;
+		before = palloc(sizeof(TapFileEntry));
+		*before = *entry;
+		moved = lappend(moved, before);
+		entry->due = false;
+	}
+	foreach(cell, moved)
+	{
+		TapFileEntry *before = lfirst(cell);
+		TapFileEntry *entry = find_present(table, before->due_inode);
+
+		if (entry == NULL && before->present)
+			entry = find_present(table, before->found.inode);
+		if (entry != NULL)
+		{
+			entry->due = true;
+			entry->due_size = before->due_size;
+			entry->due_inode = entry->found.inode;
+		}
+		else if (table->mode == TAP_FILE_REPLACE)
+			set_due(table);
+	}
 }
 
 /* Whether any of that is still to be read. */
@@ -376,9 +440,6 @@ is_due(TapFileTable *table)
 	bool		result = table->due;
 	ListCell   *cell;
 
-	if (table->due_mtime > 0 &&
-		(newest_file(table) == NULL || newest_done(table) >= table->due_mtime))
-		table->due_mtime = 0;
 	foreach(cell, table->entries)
 	{
 		TapFileEntry *entry = lfirst(cell);
@@ -388,10 +449,11 @@ is_due(TapFileTable *table)
 
 		/* what was cut off is not there to be read */
 		entry->due_size = Min(entry->due_size, entry->found.size);
-		entry->due = is_pending(entry);
+		entry->due = table->mode == TAP_FILE_REPLACE ?
+			is_to_replace(entry, newest_done(table)) : is_pending(entry);
 		result |= entry->due;
 	}
-	return result || table->due_mtime > 0;
+	return result;
 }
 
 static bool
@@ -504,6 +566,7 @@ scan_table(TapSession *session, TapFileTable *table, int64 now_ms, int64 now_ns,
 	}
 	merge(session, table, found, now_ms, now_ns);
 	follow_moves(session, table);
+	follow_due(table);
 	forget_old(stream, table, now_ns);
 	if (table->due)
 		set_due(table);

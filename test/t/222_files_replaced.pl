@@ -93,6 +93,18 @@ $hub->safe_psql('postgres', "SELECT tapdata.stop('stock'); SELECT tapdata.start(
 caught_up($hub, 'stock');
 sql_ok($hub, 'SELECT sku, n FROM stock.stock', 'c|3', 'an older one does not come back');
 
+# --- an older one in its place: the kernel tells of the move, the time of the file does not ----
+
+my $older = Tapdata::Files->new;
+$older->write('older.csv', "id,v\n1,new\n");
+pull_files($hub, 'older', $older->uri('older.csv'), '{"key": "id", "settle_ms": 2000}');
+caught_up($hub, 'older');
+$older->write('older.tmp', "id,v\n1,old\n");
+utime 1_767_225_600, 1_767_225_600, $older->path('older.tmp') or die $!;
+$older->move('older.tmp', 'older.csv');
+caught_up($hub, 'older');
+sql_ok($hub, 'SELECT id, v FROM older.older', '1|old', 'wait() waits for a file of a former time');
+
 # --- upsert ------------------------------------------------------------------------------------
 
 my $updates = Tapdata::Files->new;

@@ -14,11 +14,20 @@ use Tapdata::Test;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
+# A process under SIGSTOP, which must not stay so whatever dies here; 0: none.
+my $stopped = 0;
+
+END
+{
+	kill 'CONT', $stopped if $stopped;
+}
+
 my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 400ms\n");
 
 foreach my $test (
 	['files that never rest' => \&never_rests],
 	['nobody waits any more' => \&idles],
+	['names that change' => \&renamed],
 	['a change while a scan goes on' => \&changed_while_scanning])
 {
 	my ($name, $check) = @$test;
@@ -115,6 +124,22 @@ sub wait_until
 	return;
 }
 
+# Waits until the process has slept for a while.
+sub rests
+{
+	my ($pid) = @_;
+	my ($switches, $since) = (-1, 0);
+
+	wait_until(
+		sub {
+			my $now = slurp_file("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s*(\d+)/m ? $1 : die 'not told';
+
+			($switches, $since) = ($now, time) if $now != $switches;
+			return time - $since > 0.7;
+		});
+	return;
+}
+
 # A worker that has nothing to do does not run.
 sub idles
 {
@@ -124,18 +149,49 @@ sub idles
 	pull_files($hub, 'idle', $files->uri('idle.csv'), '{"poll_ms": 86400000}');
 	caught_up($hub, 'idle');
 	my $pid = pid_of('idle');
-	my ($switches, $since) = (-1, 0);
-	wait_until(
-		sub {
-			my $now = slurp_file("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s*(\d+)/m ? $1 : die 'not told';
-
-			($switches, $since) = ($now, time) if $now != $switches;
-			return time - $since > 0.7;
-		});
+	rests($pid);
 	pass('the worker sleeps after a wait()');
 	$files->add('idle.csv', "2\n");
 	wait_for_sql($hub, 'SELECT count(*) FROM idle.idle', '2');
 	$hub->safe_psql('postgres', q{SELECT tapdata.stop('idle')});
+	return;
+}
+
+# Begins to wait for a pipeline, and then to ask something.
+sub waiter
+{
+	my ($name, $query, $out, $err) = @_;
+	my $waits = IPC::Run::start([ 'psql', '-XAtq', '-d', $hub->connstr('postgres'), '-c', "SELECT tapdata.wait('$name')", '-c', $query ],
+		'<', \undef, '>', $out, '2>', $err);
+
+	wait_for_sql($hub, q{SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT tapdata.wait' AND wait_event IN ('TapdataWait', 'Extension')}, '1');
+	return $waits;
+}
+
+# What was seen under one name is waited for under another, also when a new file has its place.
+sub renamed
+{
+	my $files = Tapdata::Files->new;
+
+	$files->write('log_0.csv', "id\n0\n");
+	pull_files($hub, 'renamed', $files->uri(''), '{"settle_ms": 3000, "tables": {"log": "log*.csv"}, "mode": "append", "columns": {"id": "int"}}');
+	caught_up($hub, 'renamed');
+	my $pid = pid_of('renamed');
+	for my $case ([ 'moved away' => 0 ], [ 'rotated' => 1 ])
+	{
+		my ($name, $again) = @$case;
+		my ($out, $err) = ('', '');
+
+		$files->write('log.csv', "id\n1\n");
+		my $waits = waiter('renamed', 'SELECT count(*) FROM renamed.log WHERE id = 1', \$out, \$err);
+		rests($pid);
+		$files->move('log.csv', "log_$name.csv");
+		$files->write('log.csv', "id\n2\n") if $again;
+		$waits->finish;
+		is($out =~ s/\s//gr, 1 + $again, "wait() waits for a file that was $name");
+		is($err, '', 'without a message');
+	}
+	$hub->safe_psql('postgres', q{SELECT tapdata.stop('renamed')});
 	return;
 }
 
@@ -163,11 +219,9 @@ sub changed_while_scanning
 	$files->write('a/2.csv', "id\n2\n");
 	$files->write('c/last.tmp', '');
 	my ($out, $err) = ('', '');
-	my $waits = IPC::Run::start(
-		[ 'psql', '-XAtq', '-d', $hub->connstr('postgres'), '-c', q{SELECT tapdata.wait('seen')}, '-c', 'SELECT count(*) FROM seen.a' ],
-		'<', \undef, '>', \$out, '2>', \$err);
-	wait_for_sql($hub, q{SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT tapdata.wait' AND wait_event IN ('TapdataWait', 'Extension')}, '1');
+	my $waits = waiter('seen', 'SELECT count(*) FROM seen.a', \$out, \$err);
 	kill 'CONT', $pid;
+	$stopped = 0;
 	$waits->finish;
 	is($out =~ s/\s//gr, '2', 'wait() returns when the scan behind it has been');
 	is($err, '', 'without a message');
@@ -184,10 +238,11 @@ sub stopped_in
 	while (time < $deadline)
 	{
 		next unless $lists->();
-		kill 'STOP', $pid;
+		kill 'STOP', $stopped = $pid;
 		wait_until(sub { slurp_file("/proc/$pid/stat") =~ /\) T / });
 		return 1 if $lists->();
 		kill 'CONT', $pid;
+		$stopped = 0;
 	}
 	return 0;
 }
