@@ -450,7 +450,8 @@ typedef struct TapCore
 	 * next commit that stores the stream's position, or not at all; a NULL
 	 * value deletes.  recall() calls note() for each key that begins with
 	 * prefix, in order, as of the newest commit; not within a hub
-	 * transaction.  Only for the session that streams.
+	 * transaction.  note() runs in the caller's current context; its strings
+	 * are valid during the call.  Only for the session that streams.
 	 */
 	void		(*remember) (const char *key, const char *value);
 	void		(*recall) (const char *prefix,

@@ -58,12 +58,16 @@ tap_notes_recall(const char *prefix,
 				 void (*note) (void *arg, const char *key, const char *value),
 				 void *arg)
 {
+	MemoryContext caller = CurrentMemoryContext;
 	bool		own_transaction = !IsTransactionState();
 
 	if (tap_worker_args == NULL)
 		return;
 	if (own_transaction)
 		tap_worker_begin();
+
+	/* what note() allocates outlives the transaction */
+	MemoryContextSwitchTo(caller);
 	tap_catalog_each_note(tap_worker_args->pipeline, prefix, note, arg);
 	if (own_transaction)
 		tap_worker_commit();
