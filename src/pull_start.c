@@ -167,7 +167,12 @@ tap_pull_start_stream(TapPull *pull)
 	};
 
 	if (pull->session != NULL)
+	{
+		/* with the session ends its pause, of which the next knows nothing */
+		if (!pull->is_sync)
+			tap_core_delayed(NULL);
 		tap_session_close(pull->session);
+	}
 	pull->session = NULL;
 	pull->session = tap_session_open(pull->connection, pull->pipeline,
 									 pull->is_sync ? TAP_PURPOSE_CATCHUP :
