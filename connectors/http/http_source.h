@@ -193,8 +193,10 @@ typedef struct TapHttpFetch
 	int			attempts;		/* that failed */
 	TimestampTz first_failed_at;
 	TimestampTz not_before;		/* 0: at once */
-	char	   *pause_reason;	/* whose wish that is, in the session's
-								 * memory; NULL: our own */
+	TimestampTz pause_until;	/* when the last pause ends that is not for
+								 * our own pace; 0: there is none */
+	char	   *pause_reason;	/* why that is, in the session's memory, or
+								 * NULL */
 	TimestampTz pause_told;		/* not_before when tapdata.status was told; 0:
 								 * it shows none */
 	TimestampTz started_at;		/* of the last request; 0: none */
@@ -221,7 +223,7 @@ extern const TapHttpAnswer *tap_http_fetch_answer(TapHttpFetch *fetch);
 /* Where to wait for it. */
 extern void tap_http_fetch_wait(TapHttpFetch *fetch, TapWait *wait);
 
-/* Forget the request and its answer. */
+/* Forget the request and its answer; tapdata.status shows no pause of it. */
 extern void tap_http_fetch_end(TapHttpFetch *fetch);
 
 /* Wait for the answer. */

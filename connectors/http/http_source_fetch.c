@@ -62,25 +62,42 @@ set_pause_reason(TapHttpFetch *fetch, const char *reason)
 	fetch->pause_reason = reason ? MemoryContextStrdup(fetch->session->context, reason) : NULL;
 }
 
+/* The server wants no request before a moment. */
+static void
+begin_pause(TapHttpFetch *fetch, TimestampTz until, const char *reason)
+{
+	not_before(fetch, until);
+	fetch->pause_until = Max(fetch->pause_until, until);
+	set_pause_reason(fetch, reason);
+}
+
 /* A request waits for the end of a pause. */
 static void
 tell_pause(TapHttpFetch *fetch)
 {
 	if (fetch->pause_reason == NULL || fetch->pause_told == fetch->not_before ||
-		fetch->not_before < TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TOLD_PAUSE_MS))
+		fetch->pause_until < TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TOLD_PAUSE_MS))
 		return;
 	tap_http_core->delayed(psprintf("%s; the next request is at %s", fetch->pause_reason,
 									timestamptz_to_str(fetch->not_before)));
 	fetch->pause_told = fetch->not_before;
 }
 
+/* No request waits any more. */
+static void
+untell_pause(TapHttpFetch *fetch)
+{
+	if (fetch->pause_told != 0)
+		tap_http_core->delayed(NULL);
+	fetch->pause_told = 0;
+}
+
 static void
 end_pause(TapHttpFetch *fetch)
 {
 	set_pause_reason(fetch, NULL);
-	if (fetch->pause_told != 0)
-		tap_http_core->delayed(NULL);
-	fetch->pause_told = 0;
+	fetch->pause_until = 0;
+	untell_pause(fetch);
 }
 
 static void
@@ -119,9 +136,9 @@ keep_limit(TapHttpFetch *fetch, const TapHttpAnswer *answer)
 			seconds -= (int64) time(NULL);
 		if (seconds <= 0)
 			return;
-		not_before(fetch, now + Min(seconds, LONGEST_PAUSE_S) * USECS_PER_SEC);
-		set_pause_reason(fetch, psprintf("%s allows no more requests for now (%sRemaining: 0)",
-										 tap_http_place(fetch->session), prefixes[i]));
+		begin_pause(fetch, now + Min(seconds, LONGEST_PAUSE_S) * USECS_PER_SEC,
+					psprintf("%s allows no more requests for now (%sRemaining: 0)",
+							 tap_http_place(fetch->session), prefixes[i]));
 		return;
 	}
 }
@@ -143,6 +160,7 @@ void
 tap_http_fetch_end(TapHttpFetch *fetch)
 {
 	drop_transfer(fetch);
+	untell_pause(fetch);
 	MemoryContextReset(fetch->context);
 	memset(&fetch->request, 0, sizeof(TapHttpRequest));
 }
@@ -233,12 +251,12 @@ fail(TapHttpFetch *fetch, const TapHttpAnswer *answer)
 		 now >= TimestampTzPlusMilliseconds(fetch->first_failed_at,
 											fetch->session->settings.retry_ms)))
 		raise_given_up(fetch, answer);
-	not_before(fetch, TimestampTzPlusMilliseconds(now,
-												  tap_http_retry_delay(fetch->attempts,
-																	   answer->retry_after)));
-	set_pause_reason(fetch, psprintf("could not read %s: %s",
-									 fetch->for_token ? "a token by OAuth 2.0" : fetch->url,
-									 tap_http_describe_answer(fetch->session, answer)));
+	begin_pause(fetch,
+				TimestampTzPlusMilliseconds(now, tap_http_retry_delay(fetch->attempts,
+																	  answer->retry_after)),
+				psprintf("could not read %s: %s",
+						 fetch->for_token ? "a token by OAuth 2.0" : fetch->url,
+						 tap_http_describe_answer(fetch->session, answer)));
 	if (answer->status == 0)
 		tap_http_next_host(fetch->session->client);
 	drop_transfer(fetch);
@@ -259,6 +277,7 @@ take_answer(TapHttpFetch *fetch, const TapHttpAnswer *answer)
 		else
 		{
 			tap_http_oauth_take(fetch->session, answer);
+			end_pause(fetch);
 			drop_transfer(fetch);
 		}
 		return false;

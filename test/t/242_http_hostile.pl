@@ -87,11 +87,30 @@ is(sql(q{SELECT restarts FROM tapdata.status WHERE name = 'faults'}), 0, 'still 
 sql(q{SELECT tapdata.stop('faults')});
 like(sql(sprintf $status, 'faults'), qr/^stopped\|$/, 'a pipeline that is stopped does not pause');
 $waiter->finish;
-$server->faults({ name => 'short', status => 429, headers => { 'Retry-After' => '3' } });
+my $pauses = q{SELECT state, last_error ~ 'HTTP status 429' FROM tapdata.status WHERE name = '%s'};
+$server->faults({ name => 'again', status => 429, headers => { 'Retry-After' => '300' } });
 sql(q{SELECT tapdata.start('faults')});
-wait_for_sql($hub, q{SELECT state, last_error ~ 'HTTP status 429' FROM tapdata.status WHERE name = 'faults'}, 'retrying|t');
+wait_for_sql($hub, sprintf($pauses, 'faults'), 'retrying|t');
+sql(q{SELECT tapdata.stop('faults'); SELECT tapdata.start('faults')});
 caught_up($hub, 'faults');
 wait_for_sql($hub, sprintf($status, 'faults'), 'streaming|');
+
+# and it is over with the stream, and with the endpoint that pauses
+$server->api('/list' => \%list, '/left' => { rows => [ { id => 1 } ] });
+pull_http($hub, $server, 'pauses', { endpoints => { list => { key => 'id', pagination => 'link' }, left => { key => 'id' } } }, { interval => '1 day' });
+caught_up($hub, 'pauses');
+$server->faults({ name => 'anew', path => '/left', status => 429, headers => { 'Retry-After' => '300' } });
+sql(q{SELECT tapdata.resync('pauses')});
+wait_for_sql($hub, sprintf($pauses, 'pauses'), 'retrying|t');
+sql(q{SELECT tapdata.resync('pauses')});
+wait_for_sql($hub, sprintf($status, 'pauses'), 'streaming|');
+caught_up($hub, 'pauses');
+$server->faults({ name => 'left', path => '/left', status => 429, headers => { 'Retry-After' => '300' } });
+sql(q{SELECT tapdata.resync('pauses', 'left')});
+wait_for_sql($hub, sprintf($pauses, 'pauses'), 'retrying|t');
+sql(q{SELECT tapdata.remove_tables('pauses', '{left}')});
+wait_for_sql($hub, sprintf($status, 'pauses'), 'streaming|');
+sql(q{SELECT tapdata.drop_pipeline('pauses')});
 
 # --- a poll that goes on after a failure is as old as its beginning --------------------------------
 
