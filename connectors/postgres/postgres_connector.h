@@ -128,6 +128,19 @@ tap_pg_value(const TapPgRows *rows, int row, int column)
 	return rows->values[row * rows->ncolumns + column];
 }
 
+/* The same for what is never null: 08P01, too. */
+static inline char *
+tap_pg_needed(const TapPgRows *rows, int row, int column)
+{
+	char	   *value = tap_pg_value(rows, row, column);
+
+	if (value == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION),
+				 errmsg("the %s sent NULL where a value is needed", tap_pg_peer)));
+	return value;
+}
+
 static inline bool
 tap_pg_is_true(const TapPgRows *rows, int row, int column)
 {

@@ -136,7 +136,7 @@ read_position(TapSession *session)
 				 errmsg("the pipeline's row is gone from the table %s of the target",
 						session->sink->progress)));
 	return DatumGetLSN(DirectFunctionCall1(pg_lsn_in,
-										   CStringGetDatum(tap_pg_value(rows, 0, 0))));
+										   CStringGetDatum(tap_pg_needed(rows, 0, 0))));
 }
 
 uint64

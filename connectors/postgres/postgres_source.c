@@ -83,12 +83,12 @@ tap_pg_position_now(TapSession *session, TapPgPosition *position)
 						"FROM (SELECT pg_is_in_recovery() AS r) x, pg_control_system() s, "
 						"pg_control_checkpoint() c, pg_control_init() i");
 	position->lsn = tap_pg_lsn_parse(tap_pg_value(rows, 0, 0));
-	strlcpy(position->system, tap_pg_value(rows, 0, 1), sizeof(position->system));
-	position->timeline = (uint32) strtoul(tap_pg_value(rows, 0, 2), NULL, 10);
+	strlcpy(position->system, tap_pg_needed(rows, 0, 1), sizeof(position->system));
+	position->timeline = (uint32) strtoul(tap_pg_needed(rows, 0, 2), NULL, 10);
 
 	/* sizes of the long and short headers */
-	in_page = position->lsn % strtoul(tap_pg_value(rows, 0, 3), NULL, 10);
-	in_segment = position->lsn % strtoul(tap_pg_value(rows, 0, 4), NULL, 10);
+	in_page = position->lsn % Max(strtoul(tap_pg_needed(rows, 0, 3), NULL, 10), 1);
+	in_segment = position->lsn % Max(strtoul(tap_pg_needed(rows, 0, 4), NULL, 10), 1);
 	if (in_segment == 40)
 		position->lsn -= 40;
 	else if (in_page == 24)
@@ -167,7 +167,7 @@ table_list(List *names)
 static void
 check_may_be_read(const TapSession *session, const TapPgRows *rows, int i)
 {
-	const char *name = tap_pg_value(rows, i, 9);
+	const char *name = tap_pg_needed(rows, i, 9);
 
 	if (!tap_pg_is_true(rows, i, 3))
 		ereport(ERROR,
@@ -180,7 +180,7 @@ check_may_be_read(const TapSession *session, const TapPgRows *rows, int i)
 static int64
 integer(const TapPgRows *rows, int row, int column)
 {
-	return strtoll(tap_pg_value(rows, row, column), NULL, 10);
+	return strtoll(tap_pg_needed(rows, row, column), NULL, 10);
 }
 
 static List *
@@ -208,10 +208,10 @@ list_sequences(TapSession *session, List *tables)
 
 		check_may_be_read(session, rows, i);
 		value = tap_pg_query(session, "read the source's sequences",
-							 "SELECT last_value, NOT is_called FROM %s", tap_pg_value(rows, i, 9));
-		sequence->table.schema = tap_pg_value(rows, i, 0);
-		sequence->table.name = tap_pg_value(rows, i, 1);
-		sequence->column = tap_pg_value(rows, i, 2);
+							 "SELECT last_value, NOT is_called FROM %s", tap_pg_needed(rows, i, 9));
+		sequence->table.schema = tap_pg_needed(rows, i, 0);
+		sequence->table.name = tap_pg_needed(rows, i, 1);
+		sequence->column = tap_pg_needed(rows, i, 2);
 		sequence->last_value = integer(value, 0, 0);
 		sequence->is_next = tap_pg_is_true(value, 0, 1);
 		sequence->start = integer(rows, i, 4);

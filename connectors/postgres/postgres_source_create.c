@@ -202,7 +202,7 @@ grow_enum(TapSession *session, const TapPgTypeRow *row, Oid type, const TapPgRow
 {
 	for (int i = 0; i < labels->nrows; i++)
 	{
-		const char *label = tap_pg_value(labels, i, 0);
+		const char *label = tap_pg_needed(labels, i, 0);
 		const char *next = NULL;
 
 		if (has_label(type, label))
@@ -212,10 +212,10 @@ grow_enum(TapSession *session, const TapPgTypeRow *row, Oid type, const TapPgRow
 		if (has_label(type, label))
 			continue;
 		for (int j = i + 1; i == 0 && j < labels->nrows && next == NULL; j++)
-			next = has_label(type, tap_pg_value(labels, j, 0)) ? tap_pg_value(labels, j, 0) : NULL;
+			next = has_label(type, tap_pg_needed(labels, j, 0)) ? tap_pg_needed(labels, j, 0) : NULL;
 		run(psprintf("ALTER TYPE %s ADD VALUE %s%s%s", hub_name(session, row), quote_literal_cstr(label),
 					 i > 0 ? " AFTER " : next ? " BEFORE " : "",
-					 i > 0 ? quote_literal_cstr(tap_pg_value(labels, i - 1, 0)) :
+					 i > 0 ? quote_literal_cstr(tap_pg_needed(labels, i - 1, 0)) :
 					 next ? quote_literal_cstr(next) : ""));
 	}
 }
@@ -242,7 +242,7 @@ tap_pg_make_enum(TapSession *session, const TapPgTypeRow *row)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "CREATE TYPE %s AS ENUM (", hub_name(session, row));
 	for (int i = 0; i < labels->nrows; i++)
-		appendStringInfo(&sql, "%s%s", i ? ", " : "", quote_literal_cstr(tap_pg_value(labels, i, 0)));
+		appendStringInfo(&sql, "%s%s", i ? ", " : "", quote_literal_cstr(tap_pg_needed(labels, i, 0)));
 	appendStringInfoChar(&sql, ')');
 	create(session, row, sql.data);
 	return find_type(session, row);
@@ -286,7 +286,7 @@ multirange_clause(TapSession *session, const TapPgTypeRow *row)
 						row->oid);
 	return rows->nrows == 0 ? "" :
 		psprintf(", MULTIRANGE_TYPE_NAME = %s",
-				 quote_qualified_identifier(session->args.into_schema, tap_pg_value(rows, 0, 0)));
+				 quote_qualified_identifier(session->args.into_schema, tap_pg_needed(rows, 0, 0)));
 }
 
 Oid
@@ -393,7 +393,7 @@ tap_pg_types_state(TapSession *session)
 						"SELECT md5(concat((SELECT string_agg(enumtypid || ' ' || enumlabel, ',' ORDER BY enumtypid, enumsortorder) FROM pg_enum), "
 						"(SELECT string_agg(concat_ws(' ', a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod), ',' ORDER BY a.attrelid, a.attnum) "
 						"FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'c' WHERE a.attnum > 0)))");
-	return tap_pg_value(rows, 0, 0);
+	return tap_pg_needed(rows, 0, 0);
 }
 
 void
@@ -411,7 +411,7 @@ tap_pg_refresh_types(TapSession *session)
 						quote_literal_cstr(tap_pg_insert_publication_name(session)));
 	oids = palloc(sizeof(Oid) * Max(rows->nrows, 1));
 	for (int i = 0; i < rows->nrows; i++)
-		oids[i] = strtoul(tap_pg_value(rows, i, 0), NULL, 10);
+		oids[i] = strtoul(tap_pg_needed(rows, i, 0), NULL, 10);
 	begun = tap_pg_begin_lookups();
 	if (tap_pg_makes_types(session))
 		(void) tap_pg_source_types(session, oids, rows->nrows);

@@ -85,8 +85,8 @@ tap_pg_list_tables(TapSession *session)
 	{
 		TapTableName *name = palloc(sizeof(TapTableName));
 
-		name->schema = tap_pg_value(rows, i, 0);
-		name->name = tap_pg_value(rows, i, 1);
+		name->schema = tap_pg_needed(rows, i, 0);
+		name->name = tap_pg_needed(rows, i, 1);
 		result = lappend(result, name);
 	}
 	return result;
@@ -180,13 +180,13 @@ set_columns(TapPgFormat *format, const TapPgRows *rows)
 	{
 		TapPgSourceColumn *column = &format->columns[count];
 
-		if (strtoul(tap_pg_value(rows, i, 0), NULL, 10) != format->relid)
+		if (strtoul(tap_pg_needed(rows, i, 0), NULL, 10) != format->relid)
 			continue;
-		column->number = atoi(tap_pg_value(rows, i, 1));
-		column->name = tap_pg_value(rows, i, 2);
-		column->source_type = strtoul(tap_pg_value(rows, i, 3), NULL, 10);
-		column->source_typmod = atoi(tap_pg_value(rows, i, 4));
-		column->shown = tap_pg_value(rows, i, 5);
+		column->number = atoi(tap_pg_needed(rows, i, 1));
+		column->name = tap_pg_needed(rows, i, 2);
+		column->source_type = strtoul(tap_pg_needed(rows, i, 3), NULL, 10);
+		column->source_typmod = atoi(tap_pg_needed(rows, i, 4));
+		column->shown = tap_pg_needed(rows, i, 5);
 		column->not_null = tap_pg_is_true(rows, i, 6);
 		column->comment = tap_pg_value(rows, i, 7);
 		column->missing = tap_pg_value(rows, i, 8);
@@ -228,11 +228,11 @@ set_indexes(TapPgFormat *format, const TapPgRows *rows)
 	{
 		TapPgSourceIndex *index = &format->indexes[format->nindexes];
 
-		if (strtoul(tap_pg_value(rows, i, 0), NULL, 10) != format->relid)
+		if (strtoul(tap_pg_needed(rows, i, 0), NULL, 10) != format->relid)
 			continue;
-		index->name = tap_pg_value(rows, i, 1);
+		index->name = tap_pg_needed(rows, i, 1);
 		index->unique = tap_pg_is_true(rows, i, 2);
-		index->columns = find_numbers(format, tap_pg_value(rows, i, 3), &index->ncolumns);
+		index->columns = find_numbers(format, tap_pg_needed(rows, i, 3), &index->ncolumns);
 		if (index->columns != NULL)
 			format->nindexes++;
 	}
@@ -267,11 +267,11 @@ make_format(const TapPgRows *tables, int row)
 	const char *estimate = tap_pg_value(tables, row, 7);
 	const char *bytes = tap_pg_value(tables, row, 8);
 
-	format->name.schema = tap_pg_value(tables, row, 0);
-	format->name.name = tap_pg_value(tables, row, 1);
-	format->relid = strtoul(tap_pg_value(tables, row, 2), NULL, 10);
-	format->kind = tap_pg_value(tables, row, 3)[0];
-	format->identity = tap_pg_value(tables, row, 4)[0];
+	format->name.schema = tap_pg_needed(tables, row, 0);
+	format->name.name = tap_pg_needed(tables, row, 1);
+	format->relid = strtoul(tap_pg_needed(tables, row, 2), NULL, 10);
+	format->kind = tap_pg_needed(tables, row, 3)[0];
+	format->identity = tap_pg_needed(tables, row, 4)[0];
 	format->comment = tap_pg_value(tables, row, 5);
 	format->estimated_rows = estimate ? strtod(estimate, NULL) : -1;
 	format->estimated_bytes = bytes ? strtod(bytes, NULL) : -1;
@@ -296,7 +296,7 @@ tap_pg_read_formats(TapSession *session, List *names)
 		return NIL;
 	initStringInfo(&relids);
 	for (int i = 0; i < tables->nrows; i++)
-		appendStringInfo(&relids, "%s%s", i ? "," : "", tap_pg_value(tables, i, 2));
+		appendStringInfo(&relids, "%s%s", i ? "," : "", tap_pg_needed(tables, i, 2));
 	columns = read_columns(session, relids.data);
 	indexes = read_indexes(session, relids.data);
 	for (int i = 0; i < tables->nrows; i++)

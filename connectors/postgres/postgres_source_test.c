@@ -53,19 +53,19 @@ check_settings(CheckState *state)
 	add_check(state, "source_version", state->session->version >= 130000,
 			  psprintf("PostgreSQL %s", PQparameterStatus(state->session->conn, "server_version")),
 			  "Upgrade the source to PostgreSQL 13 at least.", ERRCODE_FEATURE_NOT_SUPPORTED);
-	add_check(state, "source_wal_level", strcmp(tap_pg_value(rows, 0, 0), "logical") == 0,
-			  psprintf("wal_level is %s", tap_pg_value(rows, 0, 0)),
+	add_check(state, "source_wal_level", strcmp(tap_pg_needed(rows, 0, 0), "logical") == 0,
+			  psprintf("wal_level is %s", tap_pg_needed(rows, 0, 0)),
 			  "Run at the source: ALTER SYSTEM SET wal_level = 'logical'; and restart it.",
 			  ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
-	add_check(state, "source_slots", atoi(tap_pg_value(rows, 0, 1)) > atoi(tap_pg_value(rows, 0, 2)),
-			  psprintf("%s of %s replication slots are in use", tap_pg_value(rows, 0, 2), tap_pg_value(rows, 0, 1)),
+	add_check(state, "source_slots", atoi(tap_pg_needed(rows, 0, 1)) > atoi(tap_pg_needed(rows, 0, 2)),
+			  psprintf("%s of %s replication slots are in use", tap_pg_needed(rows, 0, 2), tap_pg_needed(rows, 0, 1)),
 			  "Raise max_replication_slots at the source and restart it, or drop slots that nobody uses.",
 			  ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
-	add_check(state, "source_senders", atoi(tap_pg_value(rows, 0, 3)) > atoi(tap_pg_value(rows, 0, 4)),
-			  psprintf("%s of %s WAL senders are in use", tap_pg_value(rows, 0, 4), tap_pg_value(rows, 0, 3)),
+	add_check(state, "source_senders", atoi(tap_pg_needed(rows, 0, 3)) > atoi(tap_pg_needed(rows, 0, 4)),
+			  psprintf("%s of %s WAL senders are in use", tap_pg_needed(rows, 0, 4), tap_pg_needed(rows, 0, 3)),
 			  "Raise max_wal_senders at the source and restart it.", ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
-	add_advice(state, "source_retention", strcmp(tap_pg_value(rows, 0, 5), "-1") != 0,
-			   psprintf("max_slot_wal_keep_size is %s", tap_pg_value(rows, 0, 5)),
+	add_advice(state, "source_retention", strcmp(tap_pg_needed(rows, 0, 5), "-1") != 0,
+			   psprintf("max_slot_wal_keep_size is %s", tap_pg_needed(rows, 0, 5)),
 			   "While a pipeline is stopped the source keeps its log without limit; max_slot_wal_keep_size sets one, at the price of a new copy when it is passed.");
 	add_check(state, "source_primary", !tap_pg_is_true(rows, 0, 6) || state->session->version >= 160000,
 			  tap_pg_is_true(rows, 0, 6) ? "the server is a standby" : "the server is no standby",
@@ -105,7 +105,7 @@ check_role(CheckState *state)
 			  ERRCODE_INSUFFICIENT_PRIVILEGE);
 	if (made)
 		check_publication(state, tap_pg_is_true(rows, 0, 1), tap_pg_is_true(rows, 0, 3),
-						  psprintf("GRANT CREATE ON DATABASE %s TO %s;", tap_pg_quote(tap_pg_value(rows, 0, 2)), user));
+						  psprintf("GRANT CREATE ON DATABASE %s TO %s;", tap_pg_quote(tap_pg_needed(rows, 0, 2)), user));
 }
 
 /* Whether the server lets us in for replication, as pg_hba.conf may not. */
@@ -170,9 +170,9 @@ check_table(CheckState *state, const TapPgFormat *format)
 			  ERRCODE_INSUFFICIENT_PRIVILEGE);
 	if (made)
 		add_check(state, "source_owner", tap_pg_is_true(rows, 0, 2),
-				  psprintf("table \"%s\" is owned by %s", shown, tap_pg_value(rows, 0, 3)),
+				  psprintf("table \"%s\" is owned by %s", shown, tap_pg_needed(rows, 0, 3)),
 				  psprintf("Only an owner can publish a table. Run at the source: GRANT %s TO %s; or create a publication and name it by the option \"publication\".",
-						   tap_pg_quote(tap_pg_value(rows, 0, 3)), user),
+						   tap_pg_quote(tap_pg_needed(rows, 0, 3)), user),
 				  ERRCODE_INSUFFICIENT_PRIVILEGE);
 }
 
@@ -206,8 +206,8 @@ check_ddl_messages(CheckState *state)
 	}
 	rows = tap_pg_query(state->session, "check the source",
 						"SELECT count(*) FROM pg_event_trigger WHERE evtname IN ('tapdata_altered', 'tapdata_dropped') AND evtenabled <> 'D'");
-	add_check(state, "source_ddl_messages", strcmp(tap_pg_value(rows, 0, 0), "2") == 0,
-			  psprintf("%s of 2 event triggers are there", tap_pg_value(rows, 0, 0)),
+	add_check(state, "source_ddl_messages", strcmp(tap_pg_needed(rows, 0, 0), "2") == 0,
+			  psprintf("%s of 2 event triggers are there", tap_pg_needed(rows, 0, 0)),
 			  "Run the file tapdata/source_ddl.sql of the hub's pg_config --sharedir at the source, as a superuser; or leave out the option \"ddl_messages\".",
 			  ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
 }

@@ -81,13 +81,13 @@ read_rows(TapSession *session, const Oid *oids, int count)
 	{
 		TapPgTypeRow *row = &result.rows[i];
 
-		row->oid = strtoul(tap_pg_value(found, i, 0), NULL, 10);
-		row->schema = tap_pg_value(found, i, 1);
-		row->name = tap_pg_value(found, i, 2);
-		row->kind = tap_pg_value(found, i, 3)[0];
-		row->base = strtoul(tap_pg_value(found, i, 4), NULL, 10);
-		row->base_typmod = atoi(tap_pg_value(found, i, 5));
-		row->element = strtoul(tap_pg_value(found, i, 6), NULL, 10);
+		row->oid = strtoul(tap_pg_needed(found, i, 0), NULL, 10);
+		row->schema = tap_pg_needed(found, i, 1);
+		row->name = tap_pg_needed(found, i, 2);
+		row->kind = tap_pg_needed(found, i, 3)[0];
+		row->base = strtoul(tap_pg_needed(found, i, 4), NULL, 10);
+		row->base_typmod = atoi(tap_pg_needed(found, i, 5));
+		row->element = strtoul(tap_pg_needed(found, i, 6), NULL, 10);
 		row->extension = tap_pg_value(found, i, 7);
 		row->comment = tap_pg_value(found, i, 8);
 	}
@@ -251,9 +251,9 @@ make_composite(TapSession *session, const Rows *rows, const TapPgTypeRow *row)
 		TapPgSourceType type = {0};
 
 		type.typmod = -1;
-		fields[i].name = tap_pg_value(found, i, 0);
-		fields[i].source_type = strtoul(tap_pg_value(found, i, 1), NULL, 10);
-		fields[i].source_typmod = atoi(tap_pg_value(found, i, 2));
+		fields[i].name = tap_pg_needed(found, i, 0);
+		fields[i].source_type = strtoul(tap_pg_needed(found, i, 1), NULL, 10);
+		fields[i].source_typmod = atoi(tap_pg_needed(found, i, 2));
 		map_type(session, rows, fields[i].source_type, &type);
 		fields[i].hub_type = type.hub_type;
 		fields[i].typmod = type.keeps_typmod ? fields[i].source_typmod : type.typmod;

@@ -97,15 +97,15 @@ check_history(TapPgStream *stream)
 	TapPgRows  *rows = tap_pg_query(&stream->replication, "ask the source who it is",
 									"IDENTIFY_SYSTEM");
 
-	if (strcmp(tap_pg_value(rows, 0, 0), stream->position.system) != 0)
+	if (strcmp(tap_pg_needed(rows, 0, 0), stream->position.system) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the source is not the cluster that this pipeline has followed"),
 				 errdetail("Its system identifier is %s, that of the pipeline's position %s.",
-						   tap_pg_value(rows, 0, 0), stream->position.system),
+						   tap_pg_needed(rows, 0, 0), stream->position.system),
 				 errhint("Check host and port of the connection. After a move to another cluster: %s",
 						 copy_again_hint(stream->session))));
-	check_timeline(stream, (uint32) strtoul(tap_pg_value(rows, 0, 1), NULL, 10),
+	check_timeline(stream, (uint32) strtoul(tap_pg_needed(rows, 0, 1), NULL, 10),
 				   tap_pg_lsn_parse(tap_pg_value(rows, 0, 2)));
 }
 
@@ -284,7 +284,7 @@ quote_publications(TapSession *session)
 				 errhint("%s", copy_again_hint(session))));
 	initStringInfo(&out);
 	for (int i = 0; i < rows->nrows; i++)
-		appendStringInfo(&out, "%s%s", i ? "," : "", tap_pg_quote(tap_pg_value(rows, i, 0)));
+		appendStringInfo(&out, "%s%s", i ? "," : "", tap_pg_quote(tap_pg_needed(rows, i, 0)));
 	return out.data;
 }
 

@@ -347,7 +347,7 @@ take_message_type(TapPgStream *stream, TapPgSourceColumn *column, const TapPgout
 	tap_pg_end_lookups(begun);
 	column->source_type = sent->type;
 	column->source_typmod = sent->typmod;
-	column->shown = tap_pg_value(tap_pg_query(stream->session, "describe a type of the source",
+	column->shown = tap_pg_needed(tap_pg_query(stream->session, "describe a type of the source",
 											  "SELECT format_type(%u, %d)", sent->type,
 											  sent->typmod), 0, 0);
 	column->type = type->hub_type;

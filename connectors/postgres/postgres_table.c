@@ -95,8 +95,8 @@ look_up_relation(TapSession *session, TapPgTarget *target)
 						quote_literal_cstr(target->schema), quote_literal_cstr(target->name));
 	if (rows->nrows == 0)
 		return;
-	target->relid = strtoul(tap_pg_value(rows, 0, 0), NULL, 10);
-	target->kind = tap_pg_value(rows, 0, 1)[0];
+	target->relid = strtoul(tap_pg_needed(rows, 0, 0), NULL, 10);
+	target->kind = tap_pg_needed(rows, 0, 1)[0];
 	target->row_security = tap_pg_is_true(rows, 0, 2);
 	target->triggers = tap_pg_is_true(rows, 0, 3);
 	target->foreign_keys = tap_pg_is_true(rows, 0, 4);
@@ -124,15 +124,15 @@ look_up_columns(TapSession *session, TapPgTarget *target)
 	{
 		TapPgTargetColumn *column = &target->columns[i];
 
-		column->name = tap_pg_value(rows, i, 0);
-		column->base = strtoul(tap_pg_value(rows, i, 1), NULL, 10);
-		column->typmod = atoi(tap_pg_value(rows, i, 2));
+		column->name = tap_pg_needed(rows, i, 0);
+		column->base = strtoul(tap_pg_needed(rows, i, 1), NULL, 10);
+		column->typmod = atoi(tap_pg_needed(rows, i, 2));
 		column->is_domain = tap_pg_is_true(rows, i, 3);
-		column->cast = tap_pg_value(rows, i, 4);
-		column->exact = tap_pg_value(rows, i, 5);
-		column->shown = tap_pg_value(rows, i, 6);
-		column->type_schema = tap_pg_value(rows, i, 7);
-		column->type_name = tap_pg_value(rows, i, 8);
+		column->cast = tap_pg_needed(rows, i, 4);
+		column->exact = tap_pg_needed(rows, i, 5);
+		column->shown = tap_pg_needed(rows, i, 6);
+		column->type_schema = tap_pg_needed(rows, i, 7);
+		column->type_name = tap_pg_needed(rows, i, 8);
 		column->not_null = tap_pg_is_true(rows, i, 9);
 		column->has_default = tap_pg_is_true(rows, i, 10);
 		column->always_identity = tap_pg_is_true(rows, i, 11);

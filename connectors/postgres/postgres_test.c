@@ -54,9 +54,9 @@ check_server(CheckState *state)
 			  tap_pg_is_true(rows, 0, 0) ? "the server is a standby" : "the server is no standby",
 			  "Connect to the primary; with several hosts in the URI it is found by itself.",
 			  ERRCODE_READ_ONLY_SQL_TRANSACTION);
-	add_check(state, "encoding", strcmp(tap_pg_value(rows, 0, 1), GetDatabaseEncodingName()) == 0 ||
-			  strcmp(tap_pg_value(rows, 0, 1), "UTF8") == 0, false,
-			  psprintf("the target's encoding is %s, the hub's %s", tap_pg_value(rows, 0, 1),
+	add_check(state, "encoding", strcmp(tap_pg_needed(rows, 0, 1), GetDatabaseEncodingName()) == 0 ||
+			  strcmp(tap_pg_needed(rows, 0, 1), "UTF8") == 0, false,
+			  psprintf("the target's encoding is %s, the hub's %s", tap_pg_needed(rows, 0, 1),
 					   GetDatabaseEncodingName()),
 			  "Text with characters that the target's encoding lacks will be refused; a target in UTF8 takes all.", 0);
 }
@@ -81,10 +81,10 @@ check_privileges(CheckState *state)
 			  psprintf("the position is kept in %s", progress),
 			  tap_pg_is_true(rows, 0, 2) ?
 			  psprintf("Run at the target: GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT, INSERT, UPDATE ON %s TO %s;",
-					   tap_pg_quote(schema), tap_pg_quote(tap_pg_value(rows, 0, 1)),
-					   progress, tap_pg_quote(tap_pg_value(rows, 0, 1))) :
+					   tap_pg_quote(schema), tap_pg_quote(tap_pg_needed(rows, 0, 1)),
+					   progress, tap_pg_quote(tap_pg_needed(rows, 0, 1))) :
 			  psprintf("Run at the target: CREATE SCHEMA %s AUTHORIZATION %s; or name a schema of its own by the option \"progress_schema\".",
-					   tap_pg_quote(schema), tap_pg_quote(tap_pg_value(rows, 0, 1))),
+					   tap_pg_quote(schema), tap_pg_quote(tap_pg_needed(rows, 0, 1))),
 			  ERRCODE_INSUFFICIENT_PRIVILEGE);
 }
 
