@@ -23,6 +23,13 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+/*
+ * How long another connection may wait for the table that the first one holds:
+ * whoever is before it in the queue may wait for the first one, which would
+ * wait for the rest.
+ */
+#define LOCK_WAIT_MS		1000
+
 /* Blocks that one COPY reads, about: 8 MB. */
 #define PART_BLOCKS			1024
 
@@ -57,6 +64,22 @@ leaves_of(const TapPgFormat *format)
 }
 
 /*
+ * A query that takes all locks that the copy will need, on partitions and
+ * indexes, too.
+ */
+static char *
+lock_query(const TapPgFormat *format)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT 1");
+	tap_pg_copy_append_from(&sql, format);
+	appendStringInfoString(&sql, " LIMIT 0");
+	return sql.data;
+}
+
+/*
  * Measure the table, by the transaction that will read it.  That no block is
  * missed needs a lock that keeps out who would move rows to another file.  A
  * right to single columns is none to ctid.
@@ -64,15 +87,11 @@ leaves_of(const TapPgFormat *format)
 static void
 measure(TapSession *session, const TapPgFormat *format, Parts *parts)
 {
-	StringInfoData lock;
 	TapPgRows  *rows;
 	bool		can_divide = session->version >= 140000;
 
 	memset(parts, 0, sizeof(*parts));
-	initStringInfo(&lock);
-	appendStringInfoString(&lock, "SELECT 1");
-	tap_pg_copy_append_from(&lock, format);
-	(void) tap_pg_query(session, "lock the table", "%s LIMIT 0", lock.data);
+	(void) tap_pg_query(session, "lock the table", "%s", lock_query(format));
 	rows = tap_pg_query(session, "measure the table",
 						"SELECT pg_relation_size(oid) / current_setting('block_size')::int, relkind = 'r' AND heap AND has_table_privilege(%u, 'SELECT') "
 						"FROM (SELECT c.oid, c.relkind, EXISTS (SELECT FROM pg_am a WHERE a.oid = c.relam AND a.amname = 'heap') "
@@ -83,7 +102,7 @@ measure(TapSession *session, const TapPgFormat *format, Parts *parts)
 		can_divide = can_divide && tap_pg_is_true(rows, i, 1);
 		if (can_divide)
 		{
-			parts->blocks[i] = strtoll(tap_pg_value(rows, i, 0), NULL, 10);
+			parts->blocks[i] = strtoll(tap_pg_needed(rows, i, 0), NULL, 10);
 			parts->total += parts->blocks[i];
 		}
 	}
@@ -147,23 +166,42 @@ begin_at_slot(TapSession *replication)
 	return tap_pg_lsn_parse(tap_pg_value(rows, 0, 1));
 }
 
-/* Another connection to the same server; false: there is none to be had. */
+/* Connect, take up the snapshot, and lock what will be read. */
+static void
+begin_helper(TapSession *first, TapSession *session, const TapPgFormat *format,
+			 const char *snapshot)
+{
+	tap_pg_open_another(first, session, false);
+	(void) tap_pg_query(session, "begin a copy",
+						"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT %s",
+						quote_literal_cstr(snapshot));
+	(void) tap_pg_query(session, "lock the table",
+						"SET LOCAL lock_timeout = %d; %s; SET LOCAL lock_timeout = 0",
+						LOCK_WAIT_MS, lock_query(format));
+}
+
+/*
+ * Another connection to the same server, ready to copy; false: there is none
+ * to be had, for whatever reason: the copy is done without it.
+ */
 static bool
-try_connect(TapSession *first, TapSession *session)
+try_helper(TapSession *first, TapSession *session, const TapPgFormat *format,
+		   const char *snapshot)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool done = true;
 
 	PG_TRY();
 	{
-		tap_pg_open_another(first, session, false);
+		begin_helper(first, session, format, snapshot);
 	}
 	PG_CATCH();
 	{
 		int			code = geterrcode();
 
-		if (code != ERRCODE_CANNOT_CONNECT_NOW &&
-			code != ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION)
+		tap_pg_close(session);
+		if (code == ERRCODE_QUERY_CANCELED || code == ERRCODE_ADMIN_SHUTDOWN ||
+			code == ERRCODE_OUT_OF_MEMORY)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
@@ -175,25 +213,15 @@ try_connect(TapSession *first, TapSession *session)
 
 /* Open as many more as are wanted and can be had, all with the first one's snapshot. */
 static void
-open_others(Connections *connections, int wanted)
+open_others(Connections *connections, const TapPgFormat *format, int wanted)
 {
 	TapSession *first = &connections->sessions[0];
-	char	   *snapshot = NULL;
+	char	   *snapshot = tap_pg_needed(tap_pg_query(first, "export a snapshot",
+													 "SELECT pg_catalog.pg_export_snapshot()"), 0, 0);
 
-	while (connections->count < wanted)
-	{
-		TapSession *session = &connections->sessions[connections->count];
-
-		if (snapshot == NULL)
-			snapshot = tap_pg_value(tap_pg_query(first, "export a snapshot",
-												 "SELECT pg_catalog.pg_export_snapshot()"), 0, 0);
-		if (!try_connect(first, session))
-			break;
+	while (connections->count < wanted &&
+		   try_helper(first, &connections->sessions[connections->count], format, snapshot))
 		connections->count++;
-		(void) tap_pg_query(session, "begin a copy",
-							"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT %s",
-							quote_literal_cstr(snapshot));
-	}
 }
 
 static int
@@ -231,7 +259,7 @@ copy_parts(Connections *connections, const TapPgFormat *format, TapRowReceiver *
 	if (wanted_connections(first, &parts) == 1)
 		parts.blocks = NULL;
 	else
-		open_others(connections, wanted_connections(first, &parts));
+		open_others(connections, format, wanted_connections(first, &parts));
 	tap_pg_merge_copies(connections->sessions, connections->count, format,
 						next_condition, &parts, receiver);
 	(void) tap_pg_query(first, "end a copy", "COMMIT");

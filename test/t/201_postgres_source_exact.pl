@@ -65,7 +65,7 @@ $hub->safe_psql('postgres', q(
 	CREATE INDEX ON h.big (public.gate(a));));
 start_writer();
 in_the_middle(sub {
-	is($source->safe_psql('postgres', "SELECT count(*) $copying"), $several ? 3 : 1, 'three connections are at it');
+	wait_for_sql($source, "SELECT count(*) $copying", $several ? 3 : 1);
 	$source->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM (SELECT pid $copying ORDER BY random() LIMIT 1) x");
 	wait_for_sql($source, "SELECT count(*) < 3 $copying"); });
 wait_for_sql($hub, q(SELECT count(*) > 0 FROM tapdata.events WHERE pipeline = 'p' AND kind = 'retry' AND message LIKE 'could not copy rows for table "s.big": %'));
@@ -88,6 +88,42 @@ stop_writer();
 caught_up($hub, 'p');
 same_as_source($hub, $source, 's.big', 'h.big', 'the copy was begun again each time, and is right');
 is($hub->safe_psql('postgres', "SELECT state, dead_letters FROM tapdata.status WHERE name = 'p'"), 'streaming|0', 'nothing was left out');
+
+# ---------------------------------------------------------------------
+# Others want the table for themselves while connections are opened
+# ---------------------------------------------------------------------
+
+# Each slot, that of the catch-up and then that of the copy, waits twice for transactions
+# that are older than it.  The first connection then waits for the table, and a TRUNCATE
+# that queues behind it is before all others.
+if ($several)
+{
+	my %session = map { $_ => $source->background_psql('postgres') } qw(0 1 2 3 owner truncate);
+	my $waits = q{SELECT count(*) > 0 FROM pg_stat_activity JOIN pg_locks l USING (pid)
+		WHERE NOT l.granted AND query LIKE '%s' AND l.locktype = 'relation'};
+	my $begin = 'BEGIN; SELECT pg_current_xact_id();';
+	my $xid = $session{0}->query_safe($begin);
+
+	$log_offset = -s $source->logfile;
+	$hub->safe_psql('postgres', q(SELECT tapdata.resync('p', 's.big')));
+	for my $number (0 .. 3)
+	{
+		wait_for_sql($source, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND transactionid = '$xid'");
+		$number < 3 ? $xid = $session{ $number + 1 }->query_safe($begin) : $session{owner}->query_safe('BEGIN; LOCK TABLE s.big;');
+		$session{$number}->query_safe('COMMIT;');
+	}
+	wait_for_sql($source, sprintf($waits, 'SELECT 1 FROM%LIMIT 0', 'relation'));
+	$session{truncate}->query_until(qr/^started/m, "\\echo started\nTRUNCATE s.big;\n");
+	wait_for_sql($source, sprintf($waits, 'TRUNCATE%', 'relation'));
+	$session{owner}->query_safe('COMMIT;');
+	wait_for_sql($source, 'SELECT count(*) = 0 FROM s.big');
+	caught_up($hub, 'p');
+	wait_for_sql($hub, q(SELECT state = 'streaming' FROM tapdata.tables WHERE pipeline = 'p'));
+	is(copies_of('big'), 1, 'where a TRUNCATE is before the others, the first connection copies alone');
+	same_as_source($hub, $source, 's.big', 'h.big', 'and the TRUNCATE is followed');
+	$_->quit for values %session;
+	$source->safe_psql('postgres', q(INSERT INTO s.big SELECT i, 0, md5(i::text), repeat('d', 1500) FROM generate_series(1, 20000) i));
+}
 
 $hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('p', drop_tables => true)");
 is($source->safe_psql('postgres', 'SELECT count(*) FROM pg_replication_slots'), 0, 'no slot is left behind');
