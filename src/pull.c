@@ -253,6 +253,8 @@ between_transactions(TapPull *pull)
 static TapPullState
 on_none_idle(TapPull *pull, const TapEvent *event)
 {
+	pull->behind = event->behind;
+
 	/* Nobody else sets the state, so that it can be read without its mutex. */
 	if (!event->behind &&
 		(pull->joining ||

@@ -86,6 +86,8 @@ typedef struct TapPull
 	bool		joining;		/* some carried table is not streaming yet */
 
 	TapPullState state;
+	bool		behind;			/* at its last stop the stream had not come to
+								 * the end of the source's log */
 	char	   *position;		/* start, or behind what is committed in the
 								 * hub */
 	TimestampTz batch_started;

@@ -80,8 +80,11 @@ tap_pull_sync_main(int32 pipeline, int32 table)
 		if (tap_pull_drain(pull))
 			continue;
 
-		/* the rest of a transaction may still be on its way */
-		if (pull->state == TAP_PULL_IDLE && caught_up(pull))
+		/*
+		 * the rest of a transaction may still be on its way, and so much of
+		 * the log that the pipeline would pause in vain
+		 */
+		if (pull->state == TAP_PULL_IDLE && (waiting || !pull->behind) && caught_up(pull))
 		{
 			if (!indexed)
 			{
