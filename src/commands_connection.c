@@ -154,7 +154,8 @@ text_or_null(const char *text, bool *isnull)
 
 /*
  * What a connection is checked for: what the caller says, or its pipelines
- * use it as, or all that it can be.
+ * use it as, or all that it can be.  The last is a source alone where the
+ * connector says so: the account of one is not asked for a target's rights.
  */
 static int
 sides_to_test(const TapConnectionRow *row, const char *purpose)
@@ -181,9 +182,11 @@ sides_to_test(const TapConnectionRow *row, const char *purpose)
 	foreach(cell, tap_catalog_pipelines_of_connection(row->id))
 		sides |= tap_catalog_pipeline(lfirst(cell), false)->direction == TAP_PULL ?
 		TAP_SIDE_SOURCE : TAP_SIDE_TARGET;
-	if (sides == 0)
-		sides = (connector->source ? TAP_SIDE_SOURCE : 0) | (connector->sink ? TAP_SIDE_TARGET : 0);
-	return sides;
+	if (sides != 0)
+		return sides;
+	if ((connector->capabilities & TAP_TESTS_AS_SOURCE) != 0)
+		return TAP_SIDE_SOURCE;
+	return (connector->source ? TAP_SIDE_SOURCE : 0) | (connector->sink ? TAP_SIDE_TARGET : 0);
 }
 
 static const char *

@@ -450,8 +450,7 @@ typedef struct TapCore
 	 * next commit that stores the stream's position, or not at all; a NULL
 	 * value deletes.  recall() calls note() for each key that begins with
 	 * prefix, in order, as of the newest commit; not within a hub
-	 * transaction.  note() runs in the caller's current context; its strings
-	 * are valid during the call.  Only for the session that streams.
+	 * transaction.  Only for the session that streams.
 	 */
 	void		(*remember) (const char *key, const char *value);
 	void		(*recall) (const char *prefix,
@@ -861,6 +860,9 @@ typedef struct TapSinkCallbacks
 #define TAP_HOLDS_POSITION		0x20	/* the sink keeps the position */
 #define TAP_CAN_BEGIN_AT_END	0x40	/* its stream leaves out what is there
 										 * under the option snapshot = never */
+#define TAP_TESTS_AS_SOURCE		0x80	/* test_connection() of what nothing
+										 * uses yet checks it as a source
+										 * alone, not as all that it can be */
 
 typedef struct TapConnector
 {

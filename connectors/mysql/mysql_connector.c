@@ -272,7 +272,7 @@ static const TapConnector connector = {
 	.uri_schemes = schemes,
 	.options = options,
 	.capabilities = TAP_CAN_SNAPSHOT | TAP_CAN_EXACT_COPY | TAP_CAN_STREAM |
-	TAP_ADDS_TABLES | TAP_HOLDS_POSITION,
+	TAP_ADDS_TABLES | TAP_HOLDS_POSITION | TAP_TESTS_AS_SOURCE,
 	.check_uri = check_uri,
 	.open = tap_mysql_open,
 	.close = tap_mysql_close,

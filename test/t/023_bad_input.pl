@@ -94,6 +94,10 @@ for my $flavour (@flavours)
 	sql_ok($hub, "SELECT source_table, key_columns FROM tapdata.discover('$good', 'shop.*')",
 		"shop.orders|{id}\nshop.stock|{id}", "$f: discover lists what there is");
 
+	# without a purpose, before anything uses it: what a source needs, each once
+	sql_ok($hub, "SELECT string_agg(DISTINCT needed_for, ','), count(*) = count(DISTINCT check_name), string_agg(check_name, ',') FILTER (WHERE NOT ok AND required) FROM tapdata.test_connection('$good')",
+		'source|t|', "$f: a good account of a source lacks nothing");
+
 	# --- what the source is set to -----------------------------------------------------
 
 	my $unmended = connection("id_$f", $source->uri, '{"server_id": ' . $source->value('SELECT @@server_id') . '}');

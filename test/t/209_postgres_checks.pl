@@ -69,6 +69,8 @@ sql_fails($hub, "SELECT tapdata.test_connection('writer', 'sink')", '22023', qr/
 $hub->safe_psql('postgres', q(SELECT tapdata.connect('folder', 'file:///nowhere')));
 sql_fails($hub, "SELECT tapdata.test_connection('folder', 'target')", '0A000', qr/cannot be published to/, 'a purpose that the connector has not');
 is(sides("'folder'"), 'source', 'a connector that is a source alone');
+$hub->safe_psql('postgres', q(SELECT tapdata.connect('shop', 'mysql://nobody:x@127.0.0.1:1/')));
+is(sides("'shop'"), 'source', 'MySQL is checked as a source, until something publishes to it');
 
 SKIP:
 {
