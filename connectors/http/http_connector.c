@@ -351,7 +351,7 @@ check_uri(const TapUri *uri, const TapOptions *given)
  * ---------------------------------------------------------------------
  */
 
-/* A test without a pipeline is of what the options look like. */
+/* A test without a pipeline is of what was asked for, else of what the options look like. */
 static bool
 is_source(const TapSession *session)
 {
@@ -360,7 +360,8 @@ is_source(const TapSession *session)
 
 	if (args->purpose == TAP_PURPOSE_SINK || (is_test && args->sides == TAP_SIDE_TARGET))
 		return false;
-	if (is_test && args->pipeline_options == NULL && !tap_http_is_meant_as_source(args->options))
+	if (is_test && args->sides != TAP_SIDE_SOURCE && args->pipeline_options == NULL &&
+		!tap_http_is_meant_as_source(args->options))
 		return false;
 	if (session->dialect != &tap_http_webhook)
 		ereport(ERROR,
