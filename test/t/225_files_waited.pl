@@ -174,17 +174,19 @@ sub renamed
 	my $files = Tapdata::Files->new;
 
 	$files->write('log_0.csv', "id\n0\n");
-	pull_files($hub, 'renamed', $files->uri(''), '{"settle_ms": 3000, "tables": {"log": "log*.csv"}, "mode": "append", "columns": {"id": "int"}}');
+	pull_files($hub, 'renamed', $files->uri(''), '{"settle_ms": 4000, "tables": {"log": "log*.csv"}, "mode": "append", "columns": {"id": "int"}}');
 	caught_up($hub, 'renamed');
-	my $pid = pid_of('renamed');
 	for my $case ([ 'moved away' => 0 ], [ 'rotated' => 1 ])
 	{
 		my ($name, $again) = @$case;
 		my ($out, $err) = ('', '');
 
+		# a file that is older than the look at the folder that finds it
+		$hub->safe_psql('postgres', q{SELECT tapdata.stop('renamed')});
 		$files->write('log.csv', "id\n1\n");
+		$hub->safe_psql('postgres', q{SELECT tapdata.start('renamed')});
 		my $waits = waiter('renamed', 'SELECT count(*) FROM renamed.log WHERE id = 1', \$out, \$err);
-		rests($pid);
+		rests(pid_of('renamed'));
 		$files->move('log.csv', "log_$name.csv");
 		$files->write('log.csv', "id\n2\n") if $again;
 		$waits->finish;
