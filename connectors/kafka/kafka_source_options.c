@@ -205,13 +205,20 @@ tap_kafka_read_source_options(TapSession *session)
 	source->start = core->option_text(given, "start");
 	if (strcmp(core->option_text(given, "snapshot"), "never") == 0)
 	{
-		if (core->option_given(given, "start"))
+		bool		both = core->option_given(given, "start");
+
+		/*
+		 * what is asked of pull(); alter_pipeline() may have made it so of a
+		 * pipeline that runs, which is no reason to fail
+		 */
+		if (both && session->args.purpose == TAP_PURPOSE_TEST)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"snapshot\" has no effect beside \"start\""),
 					 errdetail("\"start\" says where topics begin; \"snapshot\" = \"never\" is another way to say \"latest\"."),
 					 errhint("Give one of the two.")));
-		source->start = "latest";
+		if (!both)
+			source->start = "latest";
 	}
 	source->start_offsets = core->option_text(given, "start_offsets");
 	source->on_gap = parse_on_gap(core->option_text(given, "on_gap"));

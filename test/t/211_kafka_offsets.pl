@@ -16,6 +16,8 @@ use Time::HiRes qw(sleep time);
 Tapdata::Kafka->require;
 
 my $kafka = Tapdata::Kafka->start(arguments => ['log.cleaner.backoff.ms=200']);
+# what is used after it was given back shows
+$ENV{MALLOC_PERTURB_} = 165;
 my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 300ms\n");
 
 foreach my $test (
@@ -135,6 +137,10 @@ sub goes_on
 	caught_up($hub, 'goes');
 	has('goes.goes', '1 2 3', 'each message once');
 	position_is('goes', 'goes:0=3', 'and the position is behind them');
+	restart_with('goes', '{"start": "earliest", "snapshot": "never"}');
+	numbers('goes', 4);
+	caught_up($hub, 'goes');
+	has('goes.goes', '1 2 3 4', 'whatever options say of where to start');
 	drop('goes');
 	return;
 }
