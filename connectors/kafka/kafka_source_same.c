@@ -10,7 +10,9 @@
  *	  "read PARTITION TOPIC" that commits with the position.  Before the stream
  *	  goes on these messages are read again.  Another message at that offset
  *	  is another topic (or a log that was cut off and went on otherwise); none
- *	  at all says nothing, for retention and compaction remove messages.
+ *	  at all says nothing, for retention and compaction remove messages.  A
+ *	  partition that cannot be read is an error, as it is for the stream: to go
+ *	  on would overwrite the note, and nobody would look again.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -27,7 +29,7 @@
 /* How old a note may become while there are messages. */
 #define NOTE_MS			10000
 
-/* Brokers that say nothing for so long have nothing to say here. */
+/* The stream does not begin when brokers say nothing for so long. */
 #define CHECK_MS		10000
 #define BATCH			256
 
@@ -49,6 +51,8 @@ typedef struct Marks
 	TapSession *session;
 	List	   *marks;			/* of Mark * */
 	int			nopen;
+	const Mark *failed;			/* one that cannot be read, or NULL */
+	TapKafkaError error;
 } Marks;
 
 /* ---------------------------------------------------------------------
@@ -132,10 +136,15 @@ begin_reading(Marks *marks)
 	{
 		Mark	   *mark = lfirst(cell);
 
-		mark->open = rd_kafka_consume_start_queue(mark->topic->handle, mark->partition,
-												  mark->offset,
-												  marks->session->client->messages) == 0;
-		marks->nopen += mark->open;
+		if (rd_kafka_consume_start_queue(mark->topic->handle, mark->partition, mark->offset,
+										 marks->session->client->messages) != 0)
+		{
+			tap_kafka_keep_code(&marks->error, rd_kafka_last_error(), NULL);
+			marks->failed = mark;
+			return;
+		}
+		mark->open = true;
+		marks->nopen++;
 	}
 }
 
@@ -152,9 +161,8 @@ end_reading(Marks *marks)
 	}
 }
 
-/* What comes first of a partition; errors are the stream's to report. */
-static void
-take_message(Marks *marks, const rd_kafka_message_t *raw)
+static Mark *
+find_open(const Marks *marks, const rd_kafka_message_t *raw)
 {
 	ListCell   *cell;
 
@@ -162,17 +170,77 @@ take_message(Marks *marks, const rd_kafka_message_t *raw)
 	{
 		Mark	   *mark = lfirst(cell);
 
-		if (!mark->open || mark->partition != raw->partition ||
-			mark->topic != rd_kafka_topic_opaque(raw->rkt))
-			continue;
-		mark->open = false;
-		marks->nopen--;
-		if (raw->err != RD_KAFKA_RESP_ERR_NO_ERROR || raw->offset != mark->offset)
-			return;
-		mark->found_timestamp = rd_kafka_message_timestamp(raw, NULL);
-		mark->differs = mark->found_timestamp != mark->timestamp ||
-			checksum_of(raw) != mark->checksum;
+		if (mark->open && mark->partition == raw->partition &&
+			mark->topic == rd_kafka_topic_opaque(raw->rkt))
+			return mark;
+	}
+	return NULL;
+}
+
+/* What comes first of a partition. */
+static void
+take_message(Marks *marks, const rd_kafka_message_t *raw)
+{
+	Mark	   *mark = find_open(marks, raw);
+
+	if (mark == NULL || marks->failed != NULL)
 		return;
+	if (raw->err != RD_KAFKA_RESP_ERR_NO_ERROR &&
+		raw->err != RD_KAFKA_RESP_ERR__PARTITION_EOF &&
+		raw->err != RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET)
+	{
+		tap_kafka_keep_code(&marks->error, raw->err, rd_kafka_message_errstr(raw));
+		marks->failed = mark;
+		return;
+	}
+	mark->open = false;
+	marks->nopen--;
+	if (raw->err != RD_KAFKA_RESP_ERR_NO_ERROR || raw->offset != mark->offset)
+		return;
+	mark->found_timestamp = rd_kafka_message_timestamp(raw, NULL);
+	mark->differs = mark->found_timestamp != mark->timestamp ||
+		checksum_of(raw) != mark->checksum;
+}
+
+/* Take what is there; false: that was nothing. */
+static bool
+take_batch(Marks *marks)
+{
+	rd_kafka_message_t *batch[BATCH];
+	ssize_t		n;
+
+	n = rd_kafka_consume_batch_queue(marks->session->client->messages, 0, batch, BATCH);
+	for (ssize_t i = 0; i < n; i++)
+	{
+		take_message(marks, batch[i]);
+		rd_kafka_message_destroy(batch[i]);
+	}
+	return n > 0;
+}
+
+static void
+report_failure(const Marks *marks)
+{
+	const TapKafkaClient *client = marks->session->client;
+	ListCell   *cell;
+
+	if (marks->failed != NULL)
+		tap_kafka_report_topic(marks->failed->topic->table.name, marks->failed->partition,
+							   &marks->error);
+	if (marks->nopen > 0 && (client->all_down || tap_kafka_is_refusal(&client->last_error)))
+		tap_kafka_report(&client->last_error, "lost the connection to Kafka");
+	foreach(cell, marks->marks)
+	{
+		const Mark *mark = lfirst(cell);
+
+		if (mark->open)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("could not find out whether topic \"%s\" is the one that was read",
+							mark->topic->table.name),
+					 errdetail("The brokers have said nothing of partition %d for %d seconds.",
+							   mark->partition, CHECK_MS / 1000),
+					 errhint("Look whether it has a leader.")));
 	}
 }
 
@@ -181,29 +249,27 @@ read_marks(Marks *marks)
 {
 	TapKafkaClient *client = marks->session->client;
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CHECK_MS);
-	rd_kafka_message_t *batch[BATCH];
 
 	begin_reading(marks);
-	while (marks->nopen > 0)
+	while (marks->nopen > 0 && marks->failed == NULL)
 	{
 		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
-		ssize_t		n;
+		int			nopen = marks->nopen;
+		bool		waits;
 
 		CHECK_FOR_INTERRUPTS();
 		tap_kafka_clear_wakeup(client);
 		tap_kafka_serve(client);
-		n = rd_kafka_consume_batch_queue(client->messages, 0, batch, BATCH);
-		for (ssize_t i = 0; i < n; i++)
-		{
-			take_message(marks, batch[i]);
-			rd_kafka_message_destroy(batch[i]);
-		}
-		if (left <= 0)
+		waits = !take_batch(marks);
+		if (marks->nopen < nopen)
+			until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CHECK_MS);
+		else if (left <= 0)
 			break;
-		if (n <= 0)
+		if (waits)
 			tap_kafka_wait(client, left);
 	}
 	end_reading(marks);
+	report_failure(marks);
 }
 
 /* ---------------------------------------------------------------------
