@@ -9,7 +9,8 @@
  *	  to its former content are one change of the table.
  *
  *	  Of the position only the commits are counted while files are read; its
- *	  time moves when a look at the folders finds nothing left to read.
+ *	  time moves when what a look at the folders found unread has been read,
+ *	  see file_scan.c.
  *
  * Copyright (c) 2026, tapdata contributors
  *
