@@ -33,6 +33,9 @@
 /* Blocks that one COPY reads, about: 8 MB. */
 #define PART_BLOCKS			1024
 
+/* And of each of many partitions at least: a statement for less is no gain. */
+#define PART_MIN_BLOCKS		64
+
 /* What is left of a table to be handed out. */
 typedef struct Parts
 {
@@ -126,7 +129,7 @@ end_of_part(const Parts *parts, int64 begin)
 		leaves += parts->blocks[i] > begin;
 		highest = Max(highest, parts->blocks[i]);
 	}
-	end = begin + Max(PART_BLOCKS / Max(leaves, 1), 1);
+	end = begin + Max(PART_BLOCKS / Max(leaves, 1), PART_MIN_BLOCKS);
 	return end < highest ? end : -1;
 }
 
