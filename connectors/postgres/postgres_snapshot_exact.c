@@ -36,6 +36,12 @@
 /* And of each of many partitions at least: a statement for less is no gain. */
 #define PART_MIN_BLOCKS		64
 
+/*
+ * What each of the processes may open that copy a single table: there can be
+ * as many of them as "workers" says.
+ */
+#define MAX_OF_SYNC			2
+
 /* What is left of a table to be handed out. */
 typedef struct Parts
 {
@@ -230,7 +236,9 @@ open_others(Connections *connections, const TapPgFormat *format, int wanted)
 static int
 wanted_connections(const TapSession *session, const Parts *parts)
 {
-	int64		workers = tap_pg_core->option_int(session->args.pipeline_options, "workers");
+	bool		is_sync = session->args.table_id != 0;
+	int64		option = tap_pg_core->option_int(session->args.pipeline_options, "workers");
+	int64		workers = is_sync ? Min(option, MAX_OF_SYNC) : option;
 	int64		count = (parts->total + PART_BLOCKS - 1) / PART_BLOCKS;
 
 	return (int) Max(Min(workers, count), 1);
