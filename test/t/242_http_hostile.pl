@@ -95,21 +95,19 @@ sql(q{SELECT tapdata.stop('faults'); SELECT tapdata.start('faults')});
 caught_up($hub, 'faults');
 wait_for_sql($hub, sprintf($status, 'faults'), 'streaming|');
 
-# and it is over with the stream, and with the endpoint that pauses
-$server->api('/list' => \%list, '/left' => { rows => [ { id => 1 } ] });
-pull_http($hub, $server, 'pauses', { endpoints => { list => { key => 'id', pagination => 'link' }, left => { key => 'id' } } }, { interval => '1 day' });
+# it is over with the session, though the worker goes on
+$server->api('/list' => \%list, '/added' => { rows => [ { id => 1 } ] });
+pull_http($hub, $server, 'pauses', { endpoints => { list => { key => 'id', pagination => 'link' }, added => { key => 'id' } } }, { interval => '1 day' }, 'list');
 caught_up($hub, 'pauses');
-$server->faults({ name => 'anew', path => '/left', status => 429, headers => { 'Retry-After' => '300' } });
-sql(q{SELECT tapdata.resync('pauses')});
+my $pid = sql(q{SELECT pid FROM pg_stat_activity WHERE application_name = 'tapdata pipeline pauses'});
+$server->faults({ name => 'added', path => '/list', status => 429, headers => { 'Retry-After' => '300' } });
+$waiter = IPC::Run::start([ 'psql', '-XAtq', '-d', $hub->connstr('postgres'), '-c', q{SELECT tapdata.wait('pauses', '1 hour')} ],
+	'<', \undef, '>', \$waited, '2>', \$waits_error);
 wait_for_sql($hub, sprintf($pauses, 'pauses'), 'retrying|t');
-sql(q{SELECT tapdata.resync('pauses')});
+sql(q{SELECT tapdata.add_tables('pauses', '{added}')});
 wait_for_sql($hub, sprintf($status, 'pauses'), 'streaming|');
-caught_up($hub, 'pauses');
-$server->faults({ name => 'left', path => '/left', status => 429, headers => { 'Retry-After' => '300' } });
-sql(q{SELECT tapdata.resync('pauses', 'left')});
-wait_for_sql($hub, sprintf($pauses, 'pauses'), 'retrying|t');
-sql(q{SELECT tapdata.remove_tables('pauses', '{left}')});
-wait_for_sql($hub, sprintf($status, 'pauses'), 'streaming|');
+is(sql(q{SELECT pid FROM pg_stat_activity WHERE application_name = 'tapdata pipeline pauses'}), $pid, 'a new session of the same worker does not pause');
+$waiter->finish;
 sql(q{SELECT tapdata.drop_pipeline('pauses')});
 
 # --- a poll that goes on after a failure is as old as its beginning --------------------------------
