@@ -529,7 +529,7 @@ typedef struct TapSessionArgs
 
 	/*
 	 * test() only: what the connection is to be checked for; both, when
-	 * nothing says what it will be used as.
+	 * nothing says what it will be used as, but see TAP_TESTS_AS_SOURCE.
 	 */
 	int			sides;
 } TapSessionArgs;
