@@ -16,8 +16,6 @@ use Time::HiRes qw(sleep time);
 Tapdata::Kafka->require;
 
 my $kafka = Tapdata::Kafka->start(arguments => ['log.cleaner.backoff.ms=200']);
-# what is used after it was given back shows
-$ENV{MALLOC_PERTURB_} = 165;
 my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 300ms\n");
 
 foreach my $test (
