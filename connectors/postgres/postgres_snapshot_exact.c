@@ -226,7 +226,7 @@ open_others(Connections *connections, const TapPgFormat *format, int wanted)
 {
 	TapSession *first = &connections->sessions[0];
 	char	   *snapshot = tap_pg_needed(tap_pg_query(first, "export a snapshot",
-													 "SELECT pg_catalog.pg_export_snapshot()"), 0, 0);
+													  "SELECT pg_catalog.pg_export_snapshot()"), 0, 0);
 
 	while (connections->count < wanted &&
 		   try_helper(first, &connections->sessions[connections->count], format, snapshot))

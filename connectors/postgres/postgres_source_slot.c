@@ -148,7 +148,7 @@ missing_in(TapSession *session, const char *publication, List *formats, bool ide
 		bool		found = false;
 
 		for (int i = 0; i < rows->nrows && !found; i++)
-			found = strtoul(tap_pg_value(rows, i, 0), NULL, 10) == format->relid;
+			found = strtoul(tap_pg_needed(rows, i, 0), NULL, 10) == format->relid;
 		if (!found && format->identified == identified)
 			result = lappend(result, format);
 	}
@@ -356,7 +356,7 @@ wait_until_visible(TapSession *session)
 	rows = tap_pg_query(session, "ask the source for its transactions",
 						"SELECT coalesce(array_agg(x)::text, '{}') FROM pg_snapshot_xip(pg_current_snapshot()) x "
 						"WHERE x::xid NOT IN (SELECT transaction FROM pg_prepared_xacts)");
-	running = tap_pg_value(rows, 0, 0);
+	running = tap_pg_needed(rows, 0, 0);
 	for (;;)
 	{
 		rows = tap_pg_query(session, "ask the source for its transactions",
@@ -456,7 +456,7 @@ tap_pg_forget(TapSession *session, bool all)
 						"SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ '^%s%s$' AND database = current_database()",
 						base, all ? "(_t[0-9]+)?" : "_t[0-9]+");
 	for (int i = 0; i < rows->nrows; i++)
-		tap_pg_drop_slot(session, tap_pg_value(rows, i, 0));
+		tap_pg_drop_slot(session, tap_pg_needed(rows, i, 0));
 	if (!all)
 		return;
 
@@ -467,5 +467,5 @@ tap_pg_forget(TapSession *session, bool all)
 	for (int i = 0; i < rows->nrows; i++)
 		(void) tap_pg_query(session, "drop the publication",
 							"SET client_min_messages = error; DROP PUBLICATION IF EXISTS %s",
-							tap_pg_quote(tap_pg_value(rows, i, 0)));
+							tap_pg_quote(tap_pg_needed(rows, i, 0)));
 }

@@ -140,7 +140,10 @@ tap_pg_stream_go_on(TapPgStream *stream)
 	if (stream->replication.conn == NULL)
 		tap_pg_open_another(stream->session, &stream->replication, true);
 
-	/* the slot was nobody's meanwhile; what is to be healed is healed at a start */
+	/*
+	 * the slot was nobody's meanwhile; what is to be healed is healed at a
+	 * start
+	 */
 	if (!tap_pg_is_continuous(stream))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),

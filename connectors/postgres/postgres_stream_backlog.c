@@ -414,7 +414,10 @@ copy_slot(TapPgStream *stream, TapPgBacklog *backlog)
 	TapPgRows  *rows;
 	uint64		confirmed;
 
-	/* a call should end soon when we are gone; not every platform can see that */
+	/*
+	 * a call should end soon when we are gone; not every platform can see
+	 * that
+	 */
 	(void) tap_pg_try_query(&backlog->session, &error,
 							"SET client_connection_check_interval = '1s'");
 	backlog->slot = psprintf("%.40s_backlog_%d", slot, MyProcPid);
@@ -424,7 +427,7 @@ copy_slot(TapPgStream *stream, TapPgBacklog *backlog)
 	rows = tap_pg_query(&backlog->session, "look at the copied replication slot",
 						"SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s",
 						quote_literal_cstr(backlog->slot));
-	confirmed = rows->nrows > 0 ? tap_pg_lsn_parse(tap_pg_value(rows, 0, 0)) : 0;
+	confirmed = rows->nrows > 0 ? tap_pg_lsn_parse(tap_pg_needed(rows, 0, 0)) : 0;
 	if (confirmed < stream->position.lsn)
 		(void) tap_pg_query(&backlog->session, "advance the copied replication slot",
 							"SELECT pg_replication_slot_advance(%s, '%s')",

@@ -348,8 +348,8 @@ take_message_type(TapPgStream *stream, TapPgSourceColumn *column, const TapPgout
 	column->source_type = sent->type;
 	column->source_typmod = sent->typmod;
 	column->shown = tap_pg_needed(tap_pg_query(stream->session, "describe a type of the source",
-											  "SELECT format_type(%u, %d)", sent->type,
-											  sent->typmod), 0, 0);
+											   "SELECT format_type(%u, %d)", sent->type,
+											   sent->typmod), 0, 0);
 	column->type = type->hub_type;
 	column->typmod = type->keeps_typmod ? sent->typmod : type->typmod;
 	column->as_text = type->as_text;
