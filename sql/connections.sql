@@ -24,7 +24,7 @@ CREATE FUNCTION tapdata.test_connection(name name, purpose text DEFAULT NULL,
 RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tap_command_test_connection';
 COMMENT ON FUNCTION tapdata.test_connection(name, text)
-IS 'check all that a pipeline will need of a "source" or a "target", and say how to mend what is missing; without a purpose, of what the connection is used as';
+IS 'check all that a pipeline will need of a "source" or a "target", and say how to mend what is missing; without a purpose, of what pipelines use the connection as, or, if none does, of all that it can be (MySQL and MariaDB: as a source). needed_for says of each check which side needs it, required whether a pipeline can do without';
 
 CREATE FUNCTION tapdata.discover(connection name, pattern text DEFAULT '*',
     OUT source_table text, OUT estimated_rows bigint, OUT key_columns text[], OUT columns jsonb)
