@@ -71,7 +71,11 @@ find_place(TapSession *session, TapFileEntry *entry, TapFileHandle *handle)
 	return true;
 }
 
-/* Whether it is still as it was found; a file that grew may be read so far. */
+/*
+ * Whether it is still as it was found; a file that grew may be read so far.
+ * Another file under its name is left to the next look at the folder, which
+ * sees where this one has gone.
+ */
 static bool
 check_unchanged(TapFileEntry *entry, const TapFileHandle *handle)
 {
@@ -79,7 +83,8 @@ check_unchanged(TapFileEntry *entry, const TapFileHandle *handle)
 		entry->found.mtime == handle->found.mtime)
 		return true;
 	entry->final = entry->settled = false;
-	return entry->offset > 0 && entry->table->mode != TAP_FILE_REPLACE;
+	return entry->offset > 0 && entry->found.inode == handle->found.inode &&
+		entry->table->mode != TAP_FILE_REPLACE;
 }
 
 /* What is being written to a compressed file may end anywhere. */

@@ -326,7 +326,10 @@ take_sent(TapPgStream *stream, int bytes)
 		take_data(stream, stream->buffer + DATA_HEADER_BYTES, bytes - DATA_HEADER_BYTES);
 }
 
-/* False: nothing is there.  The end of a batch is no message. */
+/*
+ * False: nothing is there.  The end of a batch is no message, and that of the
+ * backlog is none either: what a walsender has sent behind it may be here.
+ */
 static bool
 take_from_backlog(TapPgStream *stream)
 {
@@ -335,7 +338,7 @@ take_from_backlog(TapPgStream *stream)
 
 	if (data != NULL && bytes > 0)
 		take_data(stream, data, bytes);
-	return data != NULL;
+	return data != NULL || stream->backlog == NULL;
 }
 
 /* The next message of a transaction that was kept, or its end. */

@@ -164,7 +164,14 @@ sub waiter
 	my $waits = IPC::Run::start([ 'psql', '-XAtq', '-d', $hub->connstr('postgres'), '-c', "SELECT tapdata.wait('$name')", '-c', $query ],
 		'<', \undef, '>', $out, '2>', $err);
 
-	wait_for_sql($hub, q{SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT tapdata.wait' AND wait_event IN ('TapdataWait', 'Extension')}, '1');
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	# on a slow machine it may be over before it is seen
+	until ($hub->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT tapdata.wait' AND wait_event IN ('TapdataWait', 'Extension')}) eq '1')
+	{
+		last if time > $end || !$waits->pumpable;
+		sleep 0.05;
+	}
 	return $waits;
 }
 
