@@ -45,6 +45,7 @@ pull_from($hub, 'p', 'src', ['s.*'], 's');
 caught_up($hub, 'p');
 
 check_batches();
+check_states();
 check_open_transaction();
 check_kills();
 check_no_room();
@@ -146,6 +147,38 @@ sub check_batches
 	all_same('the stream behind a backlog');
 	my $lsn = $source->safe_psql('postgres', 'SELECT pg_current_wal_lsn()');
 	wait_for_sql($source, "SELECT confirmed_flush_lsn >= '$lsn' FROM pg_replication_slots");
+	return;
+}
+
+# While a backlog is applied the hub is a state that the source had: each transaction of the
+# source takes from one row what it gives to another.
+sub check_states
+{
+	my $before = calls();
+	my ($seen, $wrong) = (0, 0);
+
+	at_source($source, 'CREATE TABLE s.bank (id int PRIMARY KEY, amount int)', 'INSERT INTO s.bank SELECT i, 0 FROM generate_series(0, 9) i',
+		'CREATE PROCEDURE pay(n int) LANGUAGE plpgsql AS $$ BEGIN FOR i IN 1 .. n LOOP '
+		  . 'UPDATE s.bank SET amount = amount - i WHERE id = i % 10; UPDATE s.bank SET amount = amount + i WHERE id = (i + 3) % 10; COMMIT; END LOOP; END $$');
+	$hub->safe_psql('postgres', "SELECT tapdata.add_tables('p', ARRAY['s.bank'])");
+	caught_up($hub, 'p');
+	stop();
+	make_backlog();
+	at_source($source, 'CALL pay(20000)');
+	my $end = $source->safe_psql('postgres', 'SELECT string_agg(amount::text, \',\' ORDER BY id) FROM s.bank');
+	start();
+	for (my $until = time + $PostgreSQL::Test::Utils::timeout_default; time < $until;)
+	{
+		my ($sum, $now) = split /\|/, $hub->safe_psql('postgres', "SELECT sum(amount), string_agg(amount::text, ',' ORDER BY id) FROM s.bank");
+
+		$seen++;
+		$wrong++ if $sum != 0;
+		last if $now eq $end;
+	}
+	is($wrong, 0, "the sum was constant in $seen states that were seen");
+	cmp_ok(calls(), '>', $before, 'they came in batches');
+	all_same('payments');
+	same_as_source($hub, $source, 's.bank', 's.bank', 'payments: the bank');
 	return;
 }
 
