@@ -116,6 +116,16 @@ raise_lost(TapPgBacklog *backlog)
 	tap_pg_raise(error, "read a backlog of the source's log", NULL, NULL);
 }
 
+/* Not an error of the pipeline, but what one wants to know who asks why it is slow. */
+static void
+tell_refused(const TapPgStream *stream, const char *message)
+{
+	ereport(LOG,
+			(errmsg("the source does not give its log in batches: %s", message),
+			 errdetail("Pipeline \"%s\" goes on reading it as a stream.",
+					   stream->session->args.pipeline_name)));
+}
+
 /*
  * The source has refused the call.  What had come before is good; what has not
  * is left to the walsender, which says by itself what is wrong with the slot.
@@ -124,12 +134,8 @@ static void
 refused(TapPgStream *stream, const PGresult *result)
 {
 	TapPgBacklog *backlog = stream->backlog;
-	TapPgError *error = tap_pg_error(backlog->session.conn, result);
 
-	ereport(LOG,
-			(errmsg("the source does not give its log in batches: %s", error->message),
-			 errdetail("Pipeline \"%s\" goes on reading it as a stream.",
-					   stream->session->args.pipeline_name)));
+	tell_refused(stream, tap_pg_error(backlog->session.conn, result)->message);
 	stream->no_batches = backlog->last = true;
 	backlog->called = backlog->copying = false;
 }
@@ -494,8 +500,7 @@ tap_pg_backlog_begin(TapPgStream *stream)
 		edata = CopyErrorData();
 		FlushErrorState();
 		tap_pg_backlog_close(stream);
-		ereport(LOG,
-				(errmsg("the source does not give its log in batches: %s", edata->message)));
+		tell_refused(stream, edata->message);
 		FreeErrorData(edata);
 	}
 	PG_END_TRY();
