@@ -49,14 +49,22 @@
 /* Of the log in one call, so that the position moves where nothing is ours. */
 #define CALL_LOG_BYTES		((uint64) 512 * 1024 * 1024)
 
-/* A call asks for as many changes as should make this. */
-#define CALL_BYTES			(48 * 1024 * 1024)
+/*
+ * A call asks for as many changes as the source should be able to keep in its
+ * work_mem, each with what it takes there beside its bytes; rounding of
+ * allocations can double that.  Writing them to a file and reading them again
+ * costs the source a sixth of the call.  The first calls are small, and grow
+ * slowly: we would have nothing to do while a long one follows a short one.
+ */
+#define CALL_WORK_MEM		"128MB"
+#define CALL_BYTES			(64 * 1024 * 1024)
+#define CHANGE_BYTES		150
 #define FIRST_CALL_CHANGES	10000
-#define CALL_GROWTH			8
+#define CALL_GROWTH			3
 #define MAX_CALL_CHANGES	1000000
 
 /* Nothing more is taken while so much waits to be read. */
-#define FULL_BYTES			((Size) 64 * 1024 * 1024)
+#define FULL_BYTES			((Size) 32 * 1024 * 1024)
 
 #define FIRST_BUFFER_BYTES	((Size) 1024 * 1024)
 
@@ -253,7 +261,7 @@ next_wanted(const TapPgBacklog *backlog)
 	int64		wanted = (int64) backlog->wanted * CALL_GROWTH;
 
 	if (backlog->changes > 0)
-		wanted = Min(wanted, CALL_BYTES / Max(backlog->bytes / backlog->changes, 1));
+		wanted = Min(wanted, CALL_BYTES / (CHANGE_BYTES + backlog->bytes / backlog->changes));
 	return (int) Max(FIRST_CALL_CHANGES / 10, Min(wanted, MAX_CALL_CHANGES));
 }
 
@@ -354,24 +362,31 @@ take_some(TapPgStream *stream)
 	return false;
 }
 
-/* Take what has come, and ask for more. */
+/*
+ * Take all that has come, and ask for more.  libpq reads some kilobytes at a
+ * time; if we took only those, the source would wait for us to apply a batch
+ * before it can begin the next.
+ */
 static void
 receive(TapPgStream *stream)
 {
 	TapPgBacklog *backlog = stream->backlog;
 	MemoryContext old;
+	Size		before;
 
 	if (!backlog->called || backlog->filled.used >= FULL_BYTES)
 		return;
 	old = MemoryContextSwitchTo(backlog->context);
-	for (int round = 0; round < 2; round++)
+	while (take_some(stream))
+		CHECK_FOR_INTERRUPTS();
+	do
 	{
+		before = backlog->filled.used;
+		if (PQflush(backlog->session.conn) < 0 || !PQconsumeInput(backlog->session.conn))
+			raise_lost(backlog);
 		while (take_some(stream))
 			CHECK_FOR_INTERRUPTS();
-		if (round == 0 && (PQflush(backlog->session.conn) < 0 ||
-						   !PQconsumeInput(backlog->session.conn)))
-			raise_lost(backlog);
-	}
+	} while (backlog->filled.used > before && backlog->filled.used < FULL_BYTES);
 	stream->last_received = GetCurrentTimestamp();
 	MemoryContextSwitchTo(old);
 }
@@ -428,7 +443,7 @@ copy_slot(TapPgStream *stream, TapPgBacklog *backlog)
 							"SET client_connection_check_interval = '1s'");
 	backlog->slot = psprintf("%.40s_backlog_%d", slot, MyProcPid);
 	(void) tap_pg_query(&backlog->session, "copy the replication slot",
-						"SET work_mem = '64MB'; SELECT pg_copy_logical_replication_slot(%s, %s, true)",
+						"SET work_mem = '" CALL_WORK_MEM "'; SELECT pg_copy_logical_replication_slot(%s, %s, true)",
 						quote_literal_cstr(slot), quote_literal_cstr(backlog->slot));
 	rows = tap_pg_query(&backlog->session, "look at the copied replication slot",
 						"SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s",
