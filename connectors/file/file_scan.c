@@ -261,32 +261,46 @@ is_ready(TapFileStream *stream, TapFileEntry *entry, int64 now_ms)
 	return (entry->settled || entry->offset > 0) && entry->tried_size != entry->found.size;
 }
 
-/* How new the newest file is that was read. */
-static int64
+/* The order of age: by time of modification, then by name. */
+static int
+compare_age(int64 mtime_a, const char *path_a, int64 mtime_b, const char *path_b)
+{
+	if (mtime_a != mtime_b)
+		return mtime_a < mtime_b ? -1 : 1;
+	return strcmp(path_a, path_b);
+}
+
+/* The newest file that was read; NULL: none was. */
+static const TapFileEntry *
 newest_done(const TapFileTable *table)
 {
-	int64		done = 0;
+	const TapFileEntry *newest = NULL;
 	ListCell   *cell;
 
 	foreach(cell, table->entries)
 	{
-		TapFileEntry *entry = lfirst(cell);
+		const TapFileEntry *entry = lfirst(cell);
 
 		/* not what was passed over, such as links that lead elsewhere */
-		if (entry->done && entry->noted)
-			done = Max(done, entry->mtime);
+		if (entry->done && entry->noted &&
+			(newest == NULL || compare_age(entry->mtime, entry->path,
+										   newest->mtime, newest->path) > 0))
+			newest = entry;
 	}
-	return done;
+	return newest;
 }
 
 /*
- * Whether a file of a table in mode replace counts that was not read as it is:
- * one that is new to us only if it is newer than what was read last, at done.
+ * Whether a file of a table in mode replace may count that was not read as it
+ * is: one that is newer than what was read last.  If that is there no more as
+ * it was, any.
  */
 static bool
-is_to_replace(const TapFileEntry *entry, int64 done)
+is_to_replace(const TapFileEntry *entry, const TapFileEntry *done)
 {
-	return is_pending(entry) && (entry->done || entry->found.mtime > done);
+	return is_pending(entry) &&
+		(done == NULL || is_pending(done) ||
+		 compare_age(entry->found.mtime, entry->path, done->mtime, done->path) > 0);
 }
 
 /* The only file of a table in mode replace that counts; NULL: none is new. */
@@ -294,7 +308,7 @@ static TapFileEntry *
 newest_file(const TapFileTable *table)
 {
 	TapFileEntry *newest = NULL;
-	int64		done = newest_done(table);
+	const TapFileEntry *done = newest_done(table);
 	ListCell   *cell;
 
 	foreach(cell, table->entries)
@@ -302,7 +316,8 @@ newest_file(const TapFileTable *table)
 		TapFileEntry *entry = lfirst(cell);
 
 		if (is_to_replace(entry, done) &&
-			(newest == NULL || entry->found.mtime >= newest->found.mtime))
+			(newest == NULL || compare_age(entry->found.mtime, entry->path,
+										   newest->found.mtime, newest->path) > 0))
 			newest = entry;
 	}
 	return newest;
@@ -337,9 +352,7 @@ by_age(const ListCell *a, const ListCell *b)
 	const TapFileFound *left = &((TapFileEntry *) lfirst(a))->found;
 	const TapFileFound *right = &((TapFileEntry *) lfirst(b))->found;
 
-	if (left->mtime != right->mtime)
-		return left->mtime < right->mtime ? -1 : 1;
-	return strcmp(left->path, right->path);
+	return compare_age(left->mtime, left->path, right->mtime, right->path);
 }
 
 /* ---------------------------------------------------------------------

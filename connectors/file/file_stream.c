@@ -189,7 +189,7 @@ end_file(TapFileStream *stream)
 		stream->changed = true;
 }
 
-/* Only the newest file of such a table counts from here on. */
+/* Of the others of such a table nothing is known any more, now as after a restart. */
 static void
 forget_older(TapFileEntry *newest)
 {
@@ -199,9 +199,10 @@ forget_older(TapFileEntry *newest)
 	{
 		TapFileEntry *entry = lfirst(cell);
 
-		if (entry == newest)
+		if (entry == newest || !entry->noted)
 			continue;
 		tap_file_ledger_drop(entry);
+		tap_file_ledger_reset(entry);
 	}
 }
 

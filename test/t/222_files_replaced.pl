@@ -93,6 +93,54 @@ $hub->safe_psql('postgres', "SELECT tapdata.stop('stock'); SELECT tapdata.start(
 caught_up($hub, 'stock');
 sql_ok($hub, 'SELECT sku, n FROM stock.stock', 'c|3', 'an older one does not come back');
 
+# --- several that change: by time, then by name ------------------------------------------------
+
+my $several = Tapdata::Files->new;
+my $day = 1_767_225_600;
+
+# Complete, and of that day, when it gets its name.
+sub write_of_day
+{
+	my ($name, $days, $content) = @_;
+
+	$several->write("$name.part", $content);
+	utime $day + $days * 86_400, $day + $days * 86_400, $several->path("$name.part") or die $!;
+	$several->move("$name.part", $name);
+	return;
+}
+
+sub stock_is
+{
+	my ($expected, $name) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	caught_up($hub, 'several');
+	return sql_ok($hub, 'SELECT v FROM several.several', $expected, $name);
+}
+
+write_of_day('several_a.csv', 1, "id,v\n1,a\n");
+pull_files($hub, 'several', $several->uri('several_*.csv'), '{"key": "id", "mode": "replace"}');
+stock_is('a', 'one file');
+write_of_day('several_b.csv', 5, "id,v\n1,b\n");
+stock_is('b', 'a newer one');
+write_of_day('several_a.csv', 3, "id,v\n1,a again\n");
+stock_is('b', 'the first one written again is still older');
+$hub->safe_psql('postgres', "SELECT tapdata.stop('several'); SELECT tapdata.start('several')");
+stock_is('b', 'also after a restart');
+write_of_day('several_c.csv', 5, "id,v\n1,c\n");
+stock_is('c', 'of one time the last name counts');
+write_of_day('several_b.csv', 5, "id,v\n1,b again\n");
+stock_is('c', 'not another one');
+write_of_day('several_c.csv', 2, "id,v\n1,c of old\n");
+stock_is('b again', 'with an older one in the place of the newest, another is the newest');
+$hub->safe_psql('postgres', "SELECT tapdata.stop('several')");
+write_of_day('several_a.csv', 6, "id,v\n1,a newest\n");
+write_of_day('several_c.csv', 7, "id,v\n1,c newest\n");
+$hub->safe_psql('postgres', "SELECT tapdata.start('several')");
+stock_is('c newest', 'two that changed while nobody looked');
+$hub->safe_psql('postgres', "SELECT tapdata.stop('several'); SELECT tapdata.start('several')");
+stock_is('c newest', 'the other one does not come later');
+
 # --- an older one in its place: the kernel tells of the move, the time of the file does not ----
 
 my $older = Tapdata::Files->new;
