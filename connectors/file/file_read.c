@@ -407,13 +407,34 @@ alter(TapFileRead *read)
 	MemoryContextSwitchTo(old);
 }
 
+/* Leaves by an error of the record that read->failed names. */
+static TapFileReadResult
+step_until_ready(TapFileRead *read, int64 max_bytes)
+{
+	TapFileReadResult result = TAP_FILE_READ_END;
+	bool		ready;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		read->taken = 0;
+		read->failed = read->bytes->data;
+		read->failed_bytes = 0;
+		read->failed_offset = read->bytes->offset;
+		read->failed_line = read->entry->lines + 1;
+		if (read->after_torn)
+			check_after_torn(read, max_bytes);
+		ready = step(read, max_bytes, &result);
+	} while (!ready);
+	return result;
+}
+
 TapFileReadResult
 tap_file_read_next(TapSession *session, TapFileRead *read, Size *bytes)
 {
 	MemoryContext context = CurrentMemoryContext;
 	int64		begin = read->bytes->offset;
-	int64		max_bytes = session->stream->max_record_bytes;
-	TapFileReadResult result = TAP_FILE_READ_END;
+	TapFileReadResult result;
 
 	*bytes = 0;
 	if (read->ended)
@@ -421,20 +442,7 @@ tap_file_read_next(TapSession *session, TapFileRead *read, Size *bytes)
 	ExecClearTuple(read->slot);
 	PG_TRY();
 	{
-		bool		ready;
-
-		do
-		{
-			CHECK_FOR_INTERRUPTS();
-			read->taken = 0;
-			read->failed = read->bytes->data;
-			read->failed_bytes = 0;
-			read->failed_offset = read->bytes->offset;
-			read->failed_line = read->entry->lines + 1;
-			if (read->after_torn)
-				check_after_torn(read, max_bytes);
-			ready = step(read, max_bytes, &result);
-		} while (!ready);
+		result = step_until_ready(read, session->stream->max_record_bytes);
 	}
 	PG_CATCH();
 	{
