@@ -28,7 +28,8 @@ foreach my $test (
 	['files that never rest' => \&never_rests],
 	['nobody waits any more' => \&idles],
 	['names that change' => \&renamed],
-	['a change while a scan goes on' => \&changed_while_scanning])
+	['a change while a scan goes on' => \&changed_while_scanning],
+	['rotated between the look and the opening' => \&rotated_before_opening])
 {
 	my ($name, $check) = @$test;
 	subtest $name => $check;
@@ -254,4 +255,39 @@ sub stopped_in
 		$stopped = 0;
 	}
 	return 0;
+}
+
+# The worker has found an older file and what was added to a log. While it stands still at the
+# rows of the first one, the log is rotated.
+sub rotated_before_opening
+{
+	my $files = Tapdata::Files->new;
+
+	$files->write('first_1.jsonl', qq({"id": 1}\n));
+	$files->write('app.log', qq({"id": 1}\n));
+	pull_files($hub, 'rotated', $files->uri(''), q({"format": "jsonl", "mode": "append", "poll_ms": 86400000,
+		"tables": {"first": "first_*.jsonl", "log": "app.log*"}}));
+	caught_up($hub, 'rotated');
+	$hub->safe_psql('postgres', q{SELECT tapdata.stop('rotated')});
+
+	# more than the worker takes before it stores it, and as old as no change to the log can be
+	$files->write('first_2.jsonl', join '', map { qq({"id": $_}\n) } 2 .. 100_000);
+	utime 1_767_225_600, 1_767_225_600, $files->path('first_2.jsonl') or die $!;
+	$files->add('app.log', qq({"id": 2}\n));
+	wait_until(sub { time - (Time::HiRes::stat($files->path('first_2.jsonl')))[10] > 0.2 });
+
+	my $holder = $hub->background_psql('postgres');
+	$holder->query_safe('BEGIN; LOCK TABLE rotated.first IN SHARE MODE');
+	$hub->safe_psql('postgres', q{SELECT tapdata.start('rotated')});
+	wait_for_sql($hub, q{SELECT count(*) FROM pg_locks WHERE relation = 'rotated.first'::regclass AND NOT granted}, '1');
+	sql_ok($hub, 'SELECT id FROM rotated.log', '1', 'what was added to the log is not read yet');
+	$files->move('app.log', 'app.log.1');
+	$files->write('app.log', join '', map { qq({"id": $_}\n) } 3 .. 5);
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	caught_up($hub, 'rotated');
+	sql_ok($hub, 'SELECT count(*), max(id) FROM rotated.first', '100000|100000', 'the other file is read');
+	sql_ok($hub, q{SELECT string_agg(id::text, ' ' ORDER BY id) FROM rotated.log}, '1 2 3 4 5',
+		'the rest of the log that was rotated, and the new one, each row once');
+	return;
 }
