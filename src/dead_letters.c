@@ -278,8 +278,8 @@ store_change(const HubShape *shape, Jsonb *change)
 }
 
 /*
- * A change that the connector could not decode has no table here, and holds
- * values in whatever form the source's log has them.
+ * What the connector could not read has no table here, and holds values in
+ * whatever form the source has them.
  */
 static void
 check_is_decoded(const TapDeadLetterRow *letter)
@@ -287,7 +287,8 @@ check_is_decoded(const TapDeadLetterRow *letter)
 	if (letter->source_table == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("its values could not be converted")));
+				 errmsg("it could not be read, so that there is no row to store"),
+				 errhint("See its change and error in tapdata.dead_letters.  Have the source send it again in a form that can be read, or insert it by hand; then call tapdata.discard_dead_letters().")));
 }
 
 static Oid
@@ -342,9 +343,10 @@ retry_one(const TapPipelineRow *pipeline, List *tables, const TapDeadLetterRow *
 				(errcode(edata->sqlerrcode),
 				 errmsg("a dead letter of pipeline \"%s\" could not be stored again",
 						pipeline->name),
-				 errdetail_internal("%s: %s",
-									letter->source_table ? letter->source_table : "unknown table",
-									edata->message),
+				 letter->source_table != NULL ?
+				 errdetail_internal("%s: %s", letter->source_table, edata->message) :
+				 errdetail_internal("%s", edata->message),
+				 edata->hint != NULL ? errhint("%s", edata->hint) :
 				 errhint("Mend the cause and try again; or copy the table again with tapdata.resync(), and call tapdata.discard_dead_letters().")));
 		FreeErrorData(edata);
 	}

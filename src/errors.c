@@ -109,18 +109,24 @@ char *
 tap_error_report(const ErrorData *edata)
 {
 	StringInfoData report;
+	int			before;
+	int			length;
 
 	initStringInfo(&report);
 	appendStringInfoString(&report, tap_error_text(edata));
-	if (edata->context != NULL && tap_error_class(edata->sqlerrcode) == TAP_ERROR_DATA)
-		appendStringInfo(&report, "; context: %.*s",
-						 pg_mbcliplen(edata->context, strlen(edata->context), CONTEXT_MAX_BYTES),
-						 edata->context);
-	tap_error_make_valid(report.data);
-	for (char *c = report.data; *c != '\0'; c++)
+	if (edata->context == NULL || tap_error_class(edata->sqlerrcode) != TAP_ERROR_DATA)
+		return report.data;
+
+	appendStringInfoString(&report, "; context: ");
+	before = report.len;
+	length = pg_mbcliplen(edata->context, strlen(edata->context), CONTEXT_MAX_BYTES);
+	for (int i = 0; i < length; i++)
 	{
-		if (*c == '\n' || *c == '\t')
-			*c = ' ';
+		if (edata->context[i] == '\n')
+			appendStringInfoString(&report, "; ");
+		else
+			appendStringInfoChar(&report, edata->context[i] == '\t' ? ' ' : edata->context[i]);
 	}
+	tap_error_make_valid(report.data + before);
 	return report.data;
 }

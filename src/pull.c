@@ -141,6 +141,23 @@ tap_pull_main(int32 pipeline)
 	}
 }
 
+/*
+ * Give the error on.  Nobody below knows that there is another way than to
+ * stop at what cannot be stored.
+ */
+static void
+rethrow(const TapPull *pull, ErrorData *edata)
+{
+	const char *name = pull->pipeline->name;
+
+	if (!pull->dead_letters && edata->hint == NULL &&
+		tap_error_class(edata->sqlerrcode) == TAP_ERROR_DATA)
+		edata->hint = psprintf("To set aside what cannot be stored, and go on, call tapdata.alter_pipeline('%s', '{\"on_error\":\"dead_letter\"}') and tapdata.start('%s').",
+							   name, name);
+	FlushErrorState();
+	ReThrowError(edata);
+}
+
 bool
 tap_pull_drain(TapPull *pull)
 {
@@ -177,7 +194,7 @@ tap_pull_drain(TapPull *pull)
 		edata = CopyErrorData();
 		if (!pull->dead_letters || pull->careful ||
 			tap_error_class(edata->sqlerrcode) != TAP_ERROR_DATA)
-			PG_RE_THROW();
+			rethrow(pull, edata);
 		FlushErrorState();
 		restart_carefully(pull, edata);
 		any = true;

@@ -90,10 +90,29 @@ tap_kafka_source_properties(TapSession *session)
 void
 tap_kafka_check_start(const char *value)
 {
+	MemoryContext context = CurrentMemoryContext;
+
 	if (strcmp(value, "earliest") == 0 || strcmp(value, "latest") == 0)
 		return;
-	(void) DirectFunctionCall3(timestamptz_in, CStringGetDatum(value),
-							   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	PG_TRY();
+	{
+		(void) DirectFunctionCall3(timestamptz_in, CStringGetDatum(value),
+								   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"start\""),
+				 errdetail_internal("%s", edata->message),
+				 errhint("It is earliest, latest, or a time with its zone, as 2026-01-31 00:00:00Z.")));
+	}
+	PG_END_TRY();
 }
 
 static void

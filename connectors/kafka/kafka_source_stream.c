@@ -221,6 +221,16 @@ take_message(TapKafkaSource *source, const rd_kafka_message_t *raw)
 	source->commit_time = time_of(raw);
 }
 
+/* Where a message that cannot be read stands. */
+static void
+context_callback(void *arg)
+{
+	const TapKafkaMessage *message = arg;
+
+	errcontext("offset " INT64_FORMAT " of partition %d of topic \"%s\"",
+			   message->offset, message->partition, message->topic);
+}
+
 /*
  * The next event of the message at hand; an error of data ends it.  NONE: it
  * has no more.
@@ -232,6 +242,7 @@ decode_message(TapSession *session, TapEvent *event)
 	const rd_kafka_message_t *raw = source->batch[source->at];
 	TapKafkaStreamTopic *topic = topic_of(raw);
 	TapKafkaDecoder *decoder = topic->decoder;
+	ErrorContextCallback callback = {error_context_stack, context_callback, &source->message};
 	int			step = source->step;
 	bool		more = false;
 	TapEventKind kind;
@@ -240,7 +251,9 @@ decode_message(TapSession *session, TapEvent *event)
 		take_message(source, raw);
 	source->at++;
 	source->step = 0;
+	error_context_stack = &callback;
 	kind = decoder->decoding->decode(decoder, &source->message, step, event, &more);
+	error_context_stack = callback.previous;
 	if (more)
 	{
 		source->at--;

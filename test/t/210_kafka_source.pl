@@ -250,7 +250,8 @@ sub malformed
 
 	pull($hub, $kafka, 'stops', tables => ['bad']);
 	wait_for_state($hub, 'stops', 'failed');
-	sql_ok($hub, q(SELECT last_error ~ 'JSON' FROM tapdata.status WHERE name = 'stops'), 't', 'without: it stops');
+	like($hub->safe_psql('postgres', q(SELECT last_error FROM tapdata.status WHERE name = 'stops')),
+		qr/JSON.*context: offset 2 of partition 0 of topic "bad";/, 'without: it stops, and says where');
 	drop('stops');
 
 	records_to('nojson', 'a,b', 'c,d');
@@ -298,7 +299,7 @@ sub bad_options
 		['{"key": ["nothing"]}', qr/"nothing"/],
 		['{"mode": "upsert"}', qr/"key"/],
 		['{"columns": {"a": "nonsense"}}', qr/nonsense/],
-		['{"start": "yesterdayish"}', qr/yesterdayish/],
+		['{"start": "yesterdayish"}', qr/option "start".*yesterdayish.*HINT.*earliest/s],
 		['{"start_offsets": {"a": 1}}', qr/offsets by partition/],
 		['{"metadata": "everything"}', qr/partition/],
 		['{"csv_delimiter": "ab"}', qr/single character/],
