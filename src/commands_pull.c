@@ -203,7 +203,11 @@ add_tables(TapPipelineRow *row, List *patterns, const TapConnectionRow *connecti
 	check_hub_tables(row, matching);
 	tap_check_source(connection, tap_session_test(connection, row, matching));
 	tap_catalog_update_pipeline(row);
-	tap_pull_add_matching(row, session);
+	if (tap_pull_add_matching(row, session) == 0)
+		ereport(NOTICE,
+				(errmsg("no table was added to pipeline \"%s\"", row->name),
+				 errdetail("All tables of the source that match are in it already."),
+				 errhint("A table that the user of the connection may not read is not seen; see tapdata.discover().")));
 }
 
 void
