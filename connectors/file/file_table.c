@@ -239,6 +239,13 @@ tap_file_table_format(TapSession *session, const TapFileTable *table)
 {
 	const char *name = tap_file_option(session, table, "format");
 
+	if (name == NULL &&
+		(tap_file_option(session, table, "copybook") != NULL ||
+		 tap_file_option(session, table, "copybook_text") != NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("table \"%s\" has a copybook, but no \"format\"", table->name.name),
+				 errhint("The option \"format\" says where records begin: fixed, rdw, bdw or line_sequential.")));
 	return name != NULL ? tap_format_find(name) : NULL;
 }
 

@@ -66,7 +66,7 @@ check_files(TapSession *session)
 		count += list_length(tap_file_list(session, lfirst(cell), &newest));
 	return make_check("files", names != NIL,
 					  psprintf("%d files of %d tables", count, list_length(names)),
-					  pstrdup("Have at least one file that matches, or say what is in them with the option \"columns\"."),
+					  pstrdup("Have at least one file that matches and that the options \"ignore\", \"done_suffix\" and \"lock_suffix\" let through; or say what is in them with the option \"columns\"."),
 					  ERRCODE_UNDEFINED_FILE);
 }
 

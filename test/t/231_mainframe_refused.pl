@@ -133,13 +133,15 @@ like($hub->safe_psql('latin', 'SELECT sqlstate, error FROM tapdata.dead_letters'
 
 # --- copybooks and options --------------------------------------------------------------------------
 
-# The pipeline is refused: with this SQLSTATE and message.
+# The pipeline is refused: with this SQLSTATE and message. An option that is undef is not given.
 sub refused
 {
 	my ($options, $sqlstate, $pattern, $name) = @_;
 	my $files = Tapdata::Files->new;
-	my $given = $json->encode({ format => 'fixed', code_page => 'ASCII', %$options }) =~ s/'/''/gr;
+	my %all = (format => 'fixed', code_page => 'ASCII', %$options);
 
+	delete @all{ grep { !defined $all{$_} } keys %all };
+	my $given = $json->encode(\%all) =~ s/'/''/gr;
 	$files->write('t.bin', '12345678');
 	return sql_fails($hub, "SELECT tapdata.connect('refused', '" . $files->uri('t.bin') . "', '$given');
 		SELECT * FROM tapdata.discover('refused'); SELECT tapdata.disconnect('refused')", $sqlstate, $pattern, $name)
@@ -147,6 +149,7 @@ sub refused
 }
 
 refused({}, '22023', qr/need one copybook/, 'no copybook');
+refused({ copybook_text => '01 R. 05 A PIC X(8).', format => undef }, '22023', qr/has a copybook, but no "format".*fixed, rdw/s, 'no format');
 refused({ copybook_text => "01 R.\n 05 A REDEFINES B PIC X.\n 05 B REDEFINES A PIC X." }, '22023',
 	qr/copybook, line 2, column 17: B cannot be redefined here/, 'a cycle of REDEFINES');
 refused({ copybook_text => "01 R.\n 05 A PIC X(8" }, '22023', qr/line 2, column 11: the picture X\(8 has no number/, 'a picture');
