@@ -131,7 +131,7 @@ raise_login(TapSession *session, const TapHttpAnswer *answer)
 			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 			 errmsg("the server at %s refused the login", tap_http_place(session)),
 			 errdetail("%s", tap_http_describe_answer(session, answer)),
-			 errhint("Check user and password of the connection's URI, or its option \"bearer_token\" or \"secret_headers\"; tapdata.alter_connection() changes them.")));
+			 errhint("Check how the connection logs in: user and password of its URI, or its options \"bearer_token\", \"secret_headers\" or \"oauth_...\"; tapdata.alter_connection() changes them.")));
 }
 
 static void
