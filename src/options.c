@@ -9,13 +9,8 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "catalog/pg_authid.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
-#include "miscadmin.h"
-#include "storage/fd.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
@@ -239,38 +234,6 @@ check_value(const TapOption *option, const char *key, const char *value)
 		option->check(value);
 }
 
-/* Workers open sessions outside of any transaction, too. */
-static bool
-may_read_server_files(void)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	bool		own_transaction = !IsTransactionState();
-	bool		result;
-
-	if (own_transaction)
-		StartTransactionCommand();
-	result = has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES);
-	if (own_transaction)
-		CommitTransactionCommand();
-	MemoryContextSwitchTo(caller);
-	return result;
-}
-
-/*
- * What names a file of the server is read with the server's rights, and sent
- * to a host that the user names.
- */
-static void
-check_server_file(const char *key)
-{
-	if (!may_read_server_files())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for option \"%s\"", key),
-				 errdetail("It names a file or socket of the server, which only superusers and "
-						   "members of pg_read_server_files may use.")));
-}
-
 static void
 add_option(TapOptions *options, const char *key, const char *value)
 {
@@ -287,7 +250,7 @@ add_option(TapOptions *options, const char *key, const char *value)
 				 errhint("Give it in the URI or in the options, not in both.")));
 	check_value(option, key, value);
 	if (option->server_file)
-		check_server_file(key);
+		tap_options_check_server_file(key);
 
 	given = palloc(sizeof(GivenOption));
 	given->option = option;
@@ -604,51 +567,4 @@ tap_options_masked(Jsonb *options, const TapConnector *connector)
 	}
 	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	return JsonbValueToJsonb(result);
-}
-
-/* ---------------------------------------------------------------------
- * Passwords
- * ---------------------------------------------------------------------
- */
-
-char *
-tap_read_secret_file(const char *option, const char *path)
-{
-	FILE	   *file;
-	char		line[8192];
-	char	   *result;
-
-	check_server_file(option);
-	file = AllocateFile(path, "r");
-	if (file == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PASSWORD),
-				 errmsg("could not open file \"%s\" of option \"%s\": %m", path, option),
-				 errhint("The user that the server runs as must be able to read it.")));
-	if (fgets(line, sizeof(line), file) == NULL)
-		line[0] = '\0';
-	FreeFile(file);
-	line[strcspn(line, "\r\n")] = '\0';
-	result = pstrdup(line);
-	explicit_bzero(line, sizeof(line));
-	if (result[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PASSWORD),
-				 errmsg("file \"%s\" of option \"%s\" is empty", path, option),
-				 errhint("Its first line must be the secret.")));
-	return result;
-}
-
-char *
-tap_password(const TapUri *uri, const TapOptions *options)
-{
-	const char *value;
-
-	if (uri->password != NULL)
-		return pstrdup(uri->password);
-	value = tap_options_text(options, "password");
-	if (value != NULL)
-		return pstrdup(value);
-	value = tap_options_text(options, "password_file");
-	return value ? tap_read_secret_file("password_file", value) : NULL;
 }

@@ -62,6 +62,13 @@ extern char *tap_uri_scheme(const char *uri);
 /* The URI with its password replaced by "********". */
 extern char *tap_uri_masked(const char *uri);
 
+/*
+ * Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the current user may read files
+ * of the server: what an option names there is read with the server's rights,
+ * and sent to a host that the user names.
+ */
+extern void tap_options_check_server_file(const char *option);
+
 /* See TapCore.read_secret_file. */
 extern char *tap_read_secret_file(const char *option, const char *path);
 
