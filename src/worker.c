@@ -4,13 +4,6 @@
  *	  What every background process of tapdata does alike.
  *
  * NOTES
- *	  How a pipeline worker ended is left in TapPipelineShared.exit for the
- *	  supervisor, who does not get to see exit codes.  An error is written to
- *	  the catalog by the worker itself, in a transaction of its own; if that
- *	  is not possible, the supervisor does it from shared memory.  Errors
- *	  before the worker is connected are FATAL and cannot be caught: they are
- *	  seen by way of emit_log_hook.
- *
  *	  A worker that crashes takes the server with it, and the supervisor's
  *	  memory of it.  So each start is counted in the catalog, until the worker
  *	  streams or reports an error; the supervisor pauses before it starts one
@@ -28,7 +21,6 @@
 #include "catalog.h"
 #include "compat.h"
 #include "connector_loader.h"
-#include "errors.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "options.h"
@@ -47,20 +39,11 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "worker.h"
-
-/* A worker that worked for so long was healthy: the back-off starts anew. */
-#define HEALTHY_MS		60000
-
-/* So many internal errors, each so soon after the one before, may still pass. */
-#define INTERNAL_ERRORS		3
-#define INTERNAL_ERROR_MS	600000
+#include "worker_private.h"
 
 const TapWorkerArgs *tap_worker_args = NULL;
 TapPipelineShared *tap_worker_shared = NULL;
-
-/* The pipeline's name once it is known; in TopMemoryContext. */
-static char *pipeline_name = NULL;
+const char *tap_worker_pipeline_name = NULL;
 
 /* TapDatabaseShared.changes as tap_worker_catalog_changed() last saw it. */
 static uint64 seen_changes = 0;
@@ -68,15 +51,11 @@ static uint64 seen_changes = 0;
 /* Of the caller of tap_worker_begin(). */
 static MemoryContext begin_context = NULL;
 
-static TimestampTz started_at = 0;
-
 /* How soon to report statistics that were held back; 0: there are none. */
 static long stats_wait_ms = 0;
 
 /* This start is counted in pipeline_state.starts, and has come to nothing yet. */
 static bool unproven = false;
-
-static emit_log_hook_type previous_emit_log_hook = NULL;
 
 /* ---------------------------------------------------------------------
  * Starting processes
@@ -321,164 +300,6 @@ tap_worker_commit(void)
 }
 
 /* ---------------------------------------------------------------------
- * How a worker ends
- * ---------------------------------------------------------------------
- */
-
-/* Leave word for the supervisor; a helper's end is its leader's affair. */
-static void
-report_exit(TapWorkerExit exit, const char *error)
-{
-	TapPipelineShared *shared = tap_worker_shared;
-	bool		seasoned = TimestampDifferenceExceeds(started_at,
-													  GetCurrentTimestamp(),
-													  HEALTHY_MS);
-
-	if (shared == NULL || tap_worker_args->kind != TAP_PROCESS_PIPELINE)
-		return;
-	if (error != NULL)
-		tap_shmem_set_error(shared, error);
-
-	SpinLockAcquire(&shared->mutex);
-	shared->exit = exit;
-	shared->exit_healthy = seasoned &&
-		(shared->state == TAP_STATE_SNAPSHOT ||
-		 shared->state == TAP_STATE_CATCHUP ||
-		 shared->state == TAP_STATE_STREAMING);
-	SpinLockRelease(&shared->mutex);
-
-	if (exit == TAP_EXIT_FAILED)
-		tap_shmem_set_state(shared, TAP_STATE_FAILED);
-	else if (exit == TAP_EXIT_RETRY)
-		tap_shmem_set_state(shared, TAP_STATE_RETRYING);
-}
-
-/* See an error that ends the process at once, such as a refused login. */
-static void
-see_fatal(ErrorData *edata)
-{
-	if (previous_emit_log_hook)
-		previous_emit_log_hook(edata);
-
-	if (edata->elevel == FATAL && edata->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN &&
-		tap_worker_shared != NULL)
-	{
-		bool		retry = tap_error_class(edata->sqlerrcode) == TAP_ERROR_RETRY;
-		char	   *text = tap_error_text(edata);
-
-		if (edata->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION)
-			text = psprintf("%s; hint: %s", text, TAP_COMPAT_OWNER_HINT);
-		report_exit(retry ? TAP_EXIT_RETRY : TAP_EXIT_FAILED, text);
-	}
-}
-
-/*
- * Write a failure to the catalog; whether this worked is in exit_recorded.
- */
-static void
-record_failure(bool failed, const char *error)
-{
-	MemoryContext caller = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		tap_worker_begin();
-		if (tap_catalog_exists())
-		{
-			TapTableRow *table = tap_worker_args->kind == TAP_PROCESS_SYNC ?
-			tap_catalog_table_by_id(tap_worker_args->table) : NULL;
-
-			tap_catalog_insert_event(pipeline_name, table ? &table->source : NULL,
-									 "error", failed ? "failed" : "retry", error);
-			if (table != NULL)
-			{
-				/* until the table joins the stream */
-				table->last_error = pstrdup(error);
-				tap_catalog_update_table(table);
-			}
-			if (failed)
-				tap_catalog_set_failed(tap_worker_args->pipeline, error);
-			else
-				tap_catalog_set_starts(tap_worker_args->pipeline, 0);
-		}
-		tap_worker_commit();
-
-		if (tap_worker_args->kind == TAP_PROCESS_PIPELINE)
-		{
-			SpinLockAcquire(&tap_worker_shared->mutex);
-			tap_worker_shared->exit_recorded = true;
-			SpinLockRelease(&tap_worker_shared->mutex);
-		}
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(caller);
-		EmitErrorReport();
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-	}
-	PG_END_TRY();
-}
-
-/*
- * Whether to try again after an internal error, which nobody can tell by its
- * code: mostly it comes of what others do at the same moment ("tuple
- * concurrently updated", no buffer that is free), and is over at once.
- */
-static bool
-may_pass(const ErrorData *edata)
-{
-	TapPipelineShared *shared = tap_worker_shared;
-	TimestampTz now = GetCurrentTimestamp();
-	int			count;
-
-	if (edata->sqlerrcode != ERRCODE_INTERNAL_ERROR ||
-		tap_worker_args->kind != TAP_PROCESS_PIPELINE)
-		return false;
-	SpinLockAcquire(&shared->mutex);
-	if (TimestampDifferenceExceeds(shared->internal_error_at, now, INTERNAL_ERROR_MS))
-		shared->internal_errors = 0;
-	count = ++shared->internal_errors;
-	shared->internal_error_at = now;
-	SpinLockRelease(&shared->mutex);
-	return count <= INTERNAL_ERRORS;
-}
-
-/* End the worker with the error that is being handled. */
-static void
-end_with_error(MemoryContext context)
-{
-	ErrorData  *edata;
-	char	   *text;
-	bool		failed;
-
-	MemoryContextSwitchTo(context);
-	HOLD_INTERRUPTS();
-	edata = CopyErrorData();
-	EmitErrorReport();
-	FlushErrorState();
-	AbortOutOfAnyTransaction();
-	MemoryContextSwitchTo(context);
-
-	/* An error of data that got so far was not for on_error to decide. */
-	failed = tap_error_class(edata->sqlerrcode) != TAP_ERROR_RETRY && !may_pass(edata);
-	text = tap_error_report(edata);
-	report_exit(failed ? TAP_EXIT_FAILED : TAP_EXIT_RETRY, text);
-	RESUME_INTERRUPTS();
-
-	/*
-	 * What a snapshot worker failed at its leader tries again, and reports. A
-	 * table that cannot be brought into the stream fails by itself: the
-	 * pipeline goes on and starts its sync worker again.
-	 */
-	if (tap_worker_args->kind == TAP_PROCESS_PIPELINE)
-		record_failure(failed, text);
-	else if (tap_worker_args->kind == TAP_PROCESS_SYNC)
-		record_failure(false, text);
-	proc_exit(1);
-}
-
-/* ---------------------------------------------------------------------
  * The main function of pipeline, sync and snapshot workers
  * ---------------------------------------------------------------------
  */
@@ -486,8 +307,8 @@ end_with_error(MemoryContext context)
 static void
 add_pipeline_context(void *arg)
 {
-	if (pipeline_name != NULL)
-		errcontext("tapdata pipeline \"%s\"", pipeline_name);
+	if (tap_worker_pipeline_name != NULL)
+		errcontext("tapdata pipeline \"%s\"", tap_worker_pipeline_name);
 }
 
 /*
@@ -553,7 +374,7 @@ read_pipeline(MemoryContext context, TapDirection *direction)
 	{
 		run = true;
 		*direction = row->direction;
-		pipeline_name = MemoryContextStrdup(TopMemoryContext, row->name);
+		tap_worker_pipeline_name = MemoryContextStrdup(TopMemoryContext, row->name);
 		if (row->direction == TAP_PULL)
 			set_session_options(row);
 		if (tap_worker_args->kind == TAP_PROCESS_PIPELINE)
@@ -568,7 +389,7 @@ read_pipeline(MemoryContext context, TapDirection *direction)
 	if (run)
 	{
 		char	   *name = psprintf("%s %s", process_type(tap_worker_args->kind),
-									pipeline_name);
+									tap_worker_pipeline_name);
 
 		SetConfigOption("application_name", name, PGC_USERSET, PGC_S_OVERRIDE);
 	}
@@ -624,14 +445,12 @@ tap_worker_main(Datum main_arg)
 
 	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
 	tap_worker_args = &args;
-	started_at = GetCurrentTimestamp();
 
 	tap_worker_signals();
 	if (!tap_process_attach(&args))
 		proc_exit(0);
 	tap_worker_shared = tap_process_pipeline_entry(args.database, args.pipeline);
-	previous_emit_log_hook = emit_log_hook;
-	emit_log_hook = see_fatal;
+	tap_worker_watch_end();
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(args.database, args.owner,
 											  TAP_COMPAT_CONNECT_FLAGS);
@@ -652,11 +471,11 @@ tap_worker_main(Datum main_arg)
 	PG_TRY();
 	{
 		run(context);
-		report_exit(TAP_EXIT_RESTART, NULL);
+		tap_worker_report_exit(TAP_EXIT_RESTART, NULL);
 	}
 	PG_CATCH();
 	{
-		end_with_error(context);
+		tap_worker_end_with_error(context);
 	}
 	PG_END_TRY();
 	proc_exit(0);
