@@ -61,7 +61,7 @@ sub no_errors
 {
 	my ($database) = @_;
 
-	sql_ok($hub, "SELECT state, restarts, last_error FROM tapdata.status WHERE name = '$database'",
+	sql_becomes($hub, "SELECT state, restarts, last_error FROM tapdata.status WHERE name = '$database'",
 		'streaming|0|', 'without an error');
 	return;
 }
@@ -477,17 +477,6 @@ SQL
 	return;
 }
 
-# kill -9 makes the postmaster start all over again.
-sub kill_worker
-{
-	my $pid = $hub->safe_psql('postgres',
-		q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline' ORDER BY pid LIMIT 1));
-
-	kill 'KILL', $pid;
-	wait_for_sql($hub, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)");
-	return;
-}
-
 sub prepared
 {
 	$source->sql(<<'SQL');
@@ -517,7 +506,7 @@ SQL
 	$source->do('INSERT INTO xa.b VALUES (77, 1)');
 	caught_up($hub, 'xa');
 	sql_ok($hub, 'SELECT count(*) FROM xa.a WHERE v > 0', '0', 'what is prepared is not visible');
-	kill_worker();
+	kill_one($hub, q(backend_type = 'tapdata pipeline'));
 	caught_up($hub, 'xa');
 	sql_ok($hub, 'SELECT count(*) FROM xa.a WHERE v > 0', '0', 'also after kill -9');
 	$source->sql(q(XA COMMIT 'global1', 'branch', 7));
@@ -588,7 +577,7 @@ SQL
 		$source->sql('SET SESSION gtid_domain_id = 99, server_id = 5; UPDATE dom.t SET d = d + 1; SET SESSION gtid_seq_no = 1000; INSERT INTO dom.t VALUES (999, 9);')
 		  if $round == 1;
 		$hub->safe_psql('postgres', q(SELECT tapdata.start('dom')));
-		kill_worker() if $round == 2;
+		kill_one($hub, q(backend_type = 'tapdata pipeline')) if $round == 2;
 	}
 	caught_up($hub, 'dom');
 	compare('dom', 'at the end', 't');

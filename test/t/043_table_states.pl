@@ -100,8 +100,7 @@ sub kill_at
 	my ($pid) = split /\n/, $hub->safe_psql('postgres', $held);
 	change_rows($table);
 	$hub->safe_psql('postgres', q(UPDATE hold SET state = ''));
-	kill 'KILL', $pid;
-	wait_for_sql($hub, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)");
+	kill_process($hub, $pid);
 	change_rows($table);
 	caught_up($hub, 'shop');
 	same_rows($source, $table, $hub, $table, $name);

@@ -36,11 +36,13 @@ my @pipelines = qw(out other least);
 caught_up($hub, $_) foreach @pipelines;
 $ledger->open(clients => 2, pause => 0.04);
 
+my $worker = "backend_type = 'tapdata pipeline'";
+
 # What can break, and how often relative to the others.
 my @accidents = map { ($_) x $_->[2] } (
-	['kill -9 of a worker', \&kill_worker, 4],
-	['a worker is terminated', \&terminate_worker, 4],
-	['kill -9 of the hub', \&kill_hub, 2],
+	['kill -9 of a worker', sub { signal_one($hub, $worker) }, 4],
+	['a worker is terminated', sub { signal_one($hub, $worker, 'TERM') }, 4],
+	['kill -9 of the hub', sub { kill_server($hub) }, 2],
 	['kill -9 of the broker', \&kill_broker, 1]);
 for my $number (1 .. $kills)
 {
@@ -53,54 +55,13 @@ for my $number (1 .. $kills)
 }
 
 $ledger->close;
+recovered($hub);
 ok(caught_up($hub, $_, 120), "$_ catches up after $kills accidents") foreach @pipelines;
 ok($states > 0, "the sum was constant in $states states that were seen");
 check_all();
 check_entries();
 check_least();
 done_testing();
-
-sub worker
-{
-	my ($code, $out) = $hub->psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline' ORDER BY random() LIMIT 1");
-
-	return $code == 0 && $out =~ /^\d+$/ ? $out : undef;
-}
-
-sub kill_worker
-{
-	my $pid = worker();
-
-	kill 'KILL', $pid if $pid;
-	return;
-}
-
-sub terminate_worker
-{
-	my $pid = worker();
-
-	kill 'TERM', $pid if $pid;
-	return;
-}
-
-sub kill_hub
-{
-	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
-
-	$hub->kill9;
-
-	# orphaned backends keep the data directory in use for a moment
-	until ($hub->start(fail_ok => 1))
-	{
-		die 'the hub does not start again' if time > $end;
-
-		# the module takes the killed postmaster's pid file for a live one
-		$hub->{_pid} = undef;
-		sleep 0.2;
-	}
-	return;
-}
 
 sub kill_broker
 {

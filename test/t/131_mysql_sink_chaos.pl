@@ -66,6 +66,7 @@ sub check_chaos
 		}
 	}
 	$ledger->close;
+	recovered($hub);
 	is($wrong, 0, "the sum was right in all of $looks states that were seen");
 	caught_up($hub, 'ledger');
 	foreach my $query ('SELECT id, balance, version FROM ledger.account ORDER BY id',
@@ -115,36 +116,16 @@ sub kill_it
 	if ($victim eq 'worker')
 	{
 		# the server restarts all of its processes then
-		my ($pid) = eval { worker_pids($hub, 'tapdata pipeline') };
-
-		kill 'KILL', $pid if $pid;
+		signal_one($hub, q(backend_type = 'tapdata pipeline'));
 	}
 	elsif ($victim eq 'hub')
 	{
-		$hub->kill9;
-		start_again($hub);
+		kill_server($hub);
 	}
 	else
 	{
 		$target->kill9;
 		$target->restart;
-	}
-	return;
-}
-
-# Orphaned backends keep the data directory in use for a moment.
-sub start_again
-{
-	my ($hub) = @_;
-	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
-
-	until ($hub->start(fail_ok => 1))
-	{
-		die 'the hub does not start again' if time > $deadline;
-
-		# the module takes the killed postmaster's pid file for a live one
-		$hub->{_pid} = undef;
-		Time::HiRes::sleep(0.2);
 	}
 	return;
 }

@@ -28,10 +28,7 @@ sub sql
 
 sub kill_worker
 {
-	my ($pid) = worker_pids($hub, 'tapdata pipeline%');
-
-	kill 'KILL', $pid if $pid;
-	return;
+	return kill_one($hub, q(backend_type LIKE 'tapdata pipeline%'));
 }
 
 # One of them, by chance.
@@ -77,7 +74,6 @@ sub suffer
 	caught_up($hub, 'chaos');
 	for (1 .. $kills)
 	{
-		wait_for_sql($hub, 'SELECT 1', 1);
 		my $load = start_load();
 
 		sleep rand 0.3;

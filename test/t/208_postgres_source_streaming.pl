@@ -45,7 +45,7 @@ check_prepared();
 check_joining();
 check_dead_letters();
 check_memory();
-is($hub->safe_psql('postgres', "SELECT state FROM tapdata.status"), 'streaming', 'the pipeline streams');
+sql_becomes($hub, "SELECT state FROM tapdata.status", 'streaming', 'the pipeline streams');
 $hub->safe_psql('postgres', "SELECT tapdata.alter_pipeline('p', '{\"streaming\": \"off\"}')");
 check_off();
 done_testing();
@@ -172,10 +172,9 @@ sub check_kills
 		  $victim eq 'the worker' ? ($hub, "backend_type = 'tapdata pipeline'") : ($source, "backend_type = 'walsender'");
 
 		wait_for_part($count);
-		kill 'KILL', $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $condition");
+		ok(kill_one($node, $condition), "$victim was there");
 		if ($node eq $source)
 		{
-			wait_for_sql($source, 'SELECT true', 't');
 			eval { $session->quit };
 			all_same("$victim was killed, and all sessions with it");
 			next;

@@ -44,11 +44,13 @@ pull($hub, $kafka, 'back', tables => ['ledger'], options => '{"key": ["id"]}');
 caught_up($hub, $_) foreach qw(added newest back);
 $ledger->open(clients => 1, pause => 0.05);
 
+my $worker = "backend_type = 'tapdata pipeline'";
+
 # What can break, and how often relative to the others.
 my @accidents = map { ($_) x $_->[2] } (
-	['kill -9 of a worker', sub { signal_worker('KILL') }, 4],
-	['a worker is terminated', sub { signal_worker('TERM') }, 4],
-	['kill -9 of the hub', \&kill_hub, 2],
+	['kill -9 of a worker', sub { signal_one($hub, $worker) }, 4],
+	['a worker is terminated', sub { signal_one($hub, $worker, 'TERM') }, 4],
+	['kill -9 of the hub', sub { kill_server($hub) }, 2],
 	['kill -9 of the broker', \&kill_broker, 1],
 	['the broker restarts', sub { $kafka->stop; $kafka->restart }, 1]);
 for my $number (1 .. $kills)
@@ -61,6 +63,7 @@ for my $number (1 .. $kills)
 }
 
 $ledger->close;
+recovered($hub);
 append_to_file($stop_file, '');
 waitpid $producer, 0;
 ok(caught_up($hub, $_, 120), "$_ catches up after $kills accidents") foreach qw(out added newest back);
@@ -69,7 +72,7 @@ check_newest();
 is( $hub->safe_psql('postgres', 'SELECT id, balance, version FROM back.ledger ORDER BY id'),
 	$hub->safe_psql('postgres', 'SELECT id, balance, version FROM ledger.account ORDER BY id'),
 	'what was published in transactions is what it was');
-is($hub->safe_psql('postgres', 'SELECT sum(dead_letters) FROM tapdata.status'), '0', 'nothing was left out');
+sql_becomes($hub, 'SELECT sum(dead_letters) FROM tapdata.status', '0', 'nothing was left out');
 done_testing();
 
 # What kcat cannot send it keeps until the broker is back.
@@ -97,34 +100,6 @@ sub start_producer
 # ---------------------------------------------------------------------
 # Accidents
 # ---------------------------------------------------------------------
-
-sub signal_worker
-{
-	my ($signal) = @_;
-	my ($code, $pid) = $hub->psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline' ORDER BY random() LIMIT 1");
-
-	kill $signal, $pid if $code == 0 && $pid =~ /^\d+$/;
-	return;
-}
-
-sub kill_hub
-{
-	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
-
-	$hub->kill9;
-
-	# orphaned backends keep the data directory in use for a moment
-	until ($hub->start(fail_ok => 1))
-	{
-		die 'the hub does not start again' if time > $end;
-
-		# the module takes the killed postmaster's pid file for a live one
-		$hub->{_pid} = undef;
-		sleep 0.2;
-	}
-	return;
-}
 
 sub kill_broker
 {

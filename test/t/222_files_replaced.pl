@@ -219,14 +219,10 @@ pull_files($hub, 'large', $large->uri('large.csv'), '{"key": "id"}');
 for my $version (2 .. 5)
 {
 	$large->write('large.csv', extract($version));
-	my ($code, $pid) = $hub->psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE application_name = 'tapdata pipeline large'");
+	my $pid = try_sql($hub, "SELECT pid FROM pg_stat_activity WHERE application_name = 'tapdata pipeline large'");
 	select undef, undef, undef, rand 0.4;
-	next unless $code == 0 && $pid;
-	kill 'KILL', $pid;
-
-	# the server answers for a moment before it has seen that it has to recover
-	wait_for_sql($hub, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", '0');
+	next unless $pid;
+	kill_process($hub, $pid);
 }
 ok(caught_up($hub, 'large', 120), 'a large file is compared, though killed');
 sql_ok($hub, 'SELECT count(*), min(id), max(id), max(version), sum(version) FROM large.large',

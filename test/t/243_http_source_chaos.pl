@@ -56,23 +56,14 @@ sub serve
 	return;
 }
 
+my $worker = "backend_type LIKE 'tapdata pipeline%'";
 my @accidents = (
-	[ 4, 'kill -9 of the worker', sub { kill_worker('KILL') } ],
-	[ 2, 'terminated worker', sub { kill_worker('TERM') } ],
+	[ 4, 'kill -9 of the worker', sub { signal_one($hub, $worker) } ],
+	[ 2, 'terminated worker', sub { signal_one($hub, $worker, 'TERM') } ],
 	[ 2, 'kill -9 of the server', sub { $server->kill9; sleep rand 0.3; $server->restart } ],
 	[ 2, 'answers that get lost', sub { $server->faults(map { { do => $_ } } qw(cut half garbage cut)) } ],
 	[ 1, 'errors of the server', sub { $server->faults({ status => 503, times => 3 }, { status => 401 }) } ],
 	[ 1, 'immediate restart of the hub', sub { $hub->stop('immediate'); $hub->start } ]);
-
-sub kill_worker
-{
-	my ($signal) = @_;
-	my ($code, $pid) = $hub->psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'tapdata pipeline%' LIMIT 1");
-
-	kill $signal, $pid if $code == 0 && $pid;
-	return;
-}
 
 sub accident
 {
@@ -108,7 +99,7 @@ for (1 .. $kills)
 	change();
 }
 $server->faults();
-wait_for_sql($hub, 'SELECT true');
+recovered($hub);
 
 # a login that was refused stops the pipeline: that is what it is for
 $hub->psql('postgres', q{SELECT tapdata.start('api')});

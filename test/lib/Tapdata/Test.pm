@@ -47,13 +47,22 @@ our @EXPORT = qw(
   caught_up
   wait_for_sql
   wait_for_state
+  error_becomes
   sql_ok
+  sql_becomes
   sql_fails
   column_types
   same_rows
   source_rows
   hub_rows
   worker_pids
+  try_sql
+  slowness
+  signal_one
+  kill_one
+  kill_process
+  recovered
+  kill_server
 );
 
 my $field_separator = "\x1f";
@@ -62,8 +71,15 @@ my $null = "\x01";
 my $shown_differences = 5;
 my $shown_failures = 10;
 my $shown_bytes = 400;
+my $quiet_call_seconds = 0.03;
 my $owner = $$;
 my @hubs;
+
+# process ids, by the name of the server, as long as it may not know of their death
+my %killed;
+
+# a server that has to recover on a busy machine is waited for as long as all else
+$ENV{PGCTLTIMEOUT} ||= $PostgreSQL::Test::Utils::timeout_default;
 
 =pod
 
@@ -301,6 +317,34 @@ sub wait_for_state
 		$state, $timeout, $database);
 }
 
+=pod
+
+=head2 error_becomes($hub, $pipeline, $pattern, $name)
+
+tapdata.status shows a last error that matches; it does not show one while the pipeline,
+which tries again, believes that it can go on.
+
+=cut
+
+sub error_becomes
+{
+	my ($hub, $pipeline, $pattern, $name) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $error = '';
+
+	while (1)
+	{
+		my $now = try_sql($hub, "SELECT last_error FROM tapdata.status WHERE name = '$pipeline'");
+
+		$error = $now if defined $now && $now ne '';
+		last if $error =~ $pattern || time > $deadline;
+		sleep 0.05;
+	}
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	like($error, $pattern, $name);
+	return $error;
+}
+
 # What one wants to see first when something did not happen.
 sub _explain
 {
@@ -332,6 +376,11 @@ sub _explain
 
 The query succeeds and prints $expected (anything without it).
 
+=head2 sql_becomes($node, $query, $expected, $name)
+
+The same for what comes about a moment later: a pipeline has reached a position, for which
+wait() waits, before it is in state "streaming".
+
 =head2 sql_fails($node, $query, $sqlstate, $pattern, $name)
 
 The query fails with this SQLSTATE, and its message, detail or hint match $pattern.
@@ -352,6 +401,14 @@ sub sql_ok
 		return 0;
 	}
 	return defined $expected ? is($out, $expected, $name) : pass($name);
+}
+
+sub sql_becomes
+{
+	my ($node, $query, $expected, $name) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_for_sql($node, $query, $expected) && pass($name || "$query becomes $expected");
 }
 
 sub sql_fails
@@ -532,6 +589,145 @@ sub worker_pids
 	  $hub->safe_psql('postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '$pattern' ORDER BY pid"
 	  );
+}
+
+=pod
+
+=head2 try_sql($node, $query, $database)
+
+What the query prints; undef when it fails, such as when the server is down.
+
+=cut
+
+sub try_sql
+{
+	my ($node, $query, $database) = @_;
+
+	# a psql that cannot connect may be gone before it was sent the query
+	my ($code, $out) = eval { $node->psql($database || 'postgres', $query) };
+
+	return defined $code && $code == 0 ? $out : undef;
+}
+
+=pod
+
+=head2 slowness($node)
+
+How many times longer than on a quiet machine a call of psql takes just now, never less than
+1: what bounds on time are multiplied by, so that they are about the hub and not about
+what else the machine is doing. Ask before what is measured.
+
+=cut
+
+sub slowness
+{
+	my ($node) = @_;
+	my $begin = time;
+
+	$node->safe_psql('postgres', 'SELECT 1') for 1 .. 3;
+	my $factor = (time - $begin) / (3 * $quiet_call_seconds);
+	return $factor > 1 ? $factor : 1;
+}
+
+=pod
+
+=head2 signal_one($node, $condition, $signal)
+
+Sends a signal ('KILL' without it) to one of the processes in pg_stat_activity that the
+condition is true for, whichever. Its process id; undef when there is none, or the server
+is down. Does not wait for what comes of it.
+
+=head2 kill_one($node, $condition), kill_process($node, $pid)
+
+kill -9 of one such process, or of this one, which makes the server start all over again.
+They return when it has. The process id; undef when there was none.
+
+=head2 recovered($node)
+
+Waits until the server is up and has recovered from every kill by the functions above.
+
+=head2 kill_server($node)
+
+kill -9 of the postmaster, and a new start.
+
+=cut
+
+sub signal_one
+{
+	my ($node, $condition, $signal) = @_;
+	my $pid = try_sql($node,
+		"SELECT pid FROM pg_stat_activity WHERE ($condition) AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1");
+
+	return $pid ? _signal($node, $pid, $signal || 'KILL') : undef;
+}
+
+sub kill_one
+{
+	my ($node, $condition) = @_;
+	my $pid = signal_one($node, $condition);
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	recovered($node);
+	return $pid;
+}
+
+sub kill_process
+{
+	my ($node, $pid) = @_;
+	my $killed = _signal($node, $pid, 'KILL');
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	recovered($node);
+	return $killed;
+}
+
+sub _signal
+{
+	my ($node, $pid, $signal) = @_;
+
+	return unless kill $signal, $pid;
+	push @{ $killed{ $node->name } }, $pid if $signal eq 'KILL';
+	return $pid;
+}
+
+# Until the postmaster has taken note of a death it lets everybody in, only to throw them out a
+# moment later. Once it has, the process is no zombie any more, and who is let in stays.
+sub recovered
+{
+	my ($node) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	for my $pid (@{ delete $killed{ $node->name } || [] })
+	{
+		while (kill 0, $pid)
+		{
+			die "process $pid does not end" if time > $deadline;
+			sleep 0.01;
+		}
+	}
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_for_sql($node, 'SELECT true');
+}
+
+sub kill_server
+{
+	my ($node) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	# nobody may be there to take note of what was killed before
+	delete $killed{ $node->name };
+	$node->kill9;
+
+	# orphaned backends keep the data directory in use for a moment
+	until ($node->start(fail_ok => 1))
+	{
+		die $node->name . ' does not start again' if time > $deadline;
+
+		# the module takes the killed postmaster's pid file for a live one
+		$node->{_pid} = undef;
+		sleep 0.2;
+	}
+	return;
 }
 
 1;
