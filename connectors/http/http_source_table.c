@@ -144,6 +144,7 @@ sample_page(const TapHttpEndpoint *endpoint, TapHttpPage *page, int64 *nrecords)
 				 page->missing ?
 				 errdetail("The path \"records\" leads to nothing in its answer.") :
 				 errdetail("Its answer has no record to tell them from."),
+				 page->missing ? errhint("Correct the path; tapdata.test_connection() shows what the endpoint answers.") :
 				 errhint("Give them by \"columns\", as {\"id\": \"bigint\", \"name\": \"text\"}.")));
 	columns = tap_record_sample_end(sample, NULL);
 	if (own_transaction)

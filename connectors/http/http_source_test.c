@@ -45,9 +45,17 @@ check_endpoint(TapSession *session, TapHttpEndpoint *endpoint, List *checks)
 	page = tap_http_page_open(endpoint, fetch->url, answer, CurrentMemoryContext);
 	while (tap_http_page_has_more(page) && tap_http_page_next_sound(page))
 		nrecords++;
-	checks = tap_http_add_check(checks, "endpoint", true, true,
-								psprintf("%s: " INT64_FORMAT " records in the first page",
-										 tap_http_endpoint_text(endpoint), nrecords), NULL, 0);
+	if (page->missing)
+		checks = tap_http_add_check(checks, "endpoint", false, false,
+									psprintf("%s: the path \"records\" leads to nothing in %s",
+											 tap_http_endpoint_text(endpoint),
+											 tap_http_describe_answer(session, answer)),
+									"Correct the path, unless the API leaves out a list that is empty.",
+									ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+	else
+		checks = tap_http_add_check(checks, "endpoint", true, true,
+									psprintf("%s: " INT64_FORMAT " records in the first page",
+											 tap_http_endpoint_text(endpoint), nrecords), NULL, 0);
 	tap_http_page_close(page);
 	tap_http_fetch_end(fetch);
 	return checks;
