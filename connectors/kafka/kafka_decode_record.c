@@ -189,11 +189,13 @@ forget_old_format(RecordDecoder *decoder)
  */
 
 static void
-report_unknown_field(const char *field)
+report_unknown_field(const char *field, const TapKafkaMessage *message)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("a message has a field that is not a column: \"%s\"", field),
+			 errdetail("It is at offset " INT64_FORMAT " of partition %d of topic \"%s\".",
+					   message->offset, message->partition, message->topic),
 			 errhint("Set the option \"on_unknown_field\" to add_column or ignore by tapdata.alter_pipeline(), then start the pipeline.")));
 }
 
@@ -251,7 +253,7 @@ decode_json(TapKafkaDecoder *base, const TapKafkaMessage *message, int step, Tap
 						 format->key ? format->present : NULL,
 						 policy == TAP_KAFKA_UNKNOWN_IGNORE || step > 0 ? NULL : &unknown);
 	if (unknown != NIL && policy == TAP_KAFKA_UNKNOWN_STOP)
-		report_unknown_field(linitial(unknown));
+		report_unknown_field(linitial(unknown), message);
 	if (unknown != NIL && grow(decoder, text, length, event))
 	{
 		*more = true;

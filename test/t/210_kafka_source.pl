@@ -114,7 +114,8 @@ sub new_fields
 		SELECT tapdata.alter_pipeline('grow', '{"on_unknown_field": "stop"}'); SELECT tapdata.start('grow')));
 	records_to('grow', '{"id": 5, "unheard": 1}');
 	wait_for_state($hub, 'grow', 'failed');
-	sql_ok($hub, "SELECT last_error ~ 'unheard' FROM tapdata.status WHERE name = 'grow'", 't', 'or the pipeline stops');
+	sql_ok($hub, "SELECT last_error ~ 'unheard.*offset \\d+ of partition 0 of topic .grow' FROM tapdata.status WHERE name = 'grow'", 't',
+		'or the pipeline stops, and says where');
 	drop('grow');
 
 	$kafka->create_topic('empty');
