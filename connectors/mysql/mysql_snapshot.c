@@ -27,6 +27,8 @@
 #include "utils/json.h"
 #include "utils/memutils.h"
 
+#include "row_copy.h"
+
 /*
  * How long a transaction that is in MySQL's log may take to be visible, where
  * there are no GTIDs to know it by.
@@ -83,10 +85,11 @@ convert_row(CopyState *state, TupleTableSlot *slot)
 	}
 }
 
-/* Copy rows up to the end; leaves by an error at a row that is bad. */
 static void
-copy_rows(CopyState *state)
+copy_rows(void *arg)
 {
+	CopyState  *state = arg;
+
 	while ((state->row = tap_mysql_fetch(state->mysql, state->result)) != NULL)
 	{
 		TupleTableSlot *slot = state->receiver->next_slot(state->receiver);
@@ -134,36 +137,21 @@ row_as_json(const CopyState *state)
 	return out.data;
 }
 
-/* Copy rows, handing those that cannot be converted to the receiver. */
-static void
-copy_all_rows(CopyState *state)
+static bool
+is_converting(const void *arg)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ErrorData  *volatile edata;
+	const CopyState *state = arg;
 
-	do
-	{
-		edata = NULL;
-		PG_TRY();
-		{
-			copy_rows(state);
-		}
-		PG_CATCH();
-		{
-			if (!state->converting ||
-				ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
-				PG_RE_THROW();
-			MemoryContextSwitchTo(context);
-			edata = CopyErrorData();
-			FlushErrorState();
-		}
-		PG_END_TRY();
-		if (edata != NULL)
-		{
-			state->converting = false;
-			state->receiver->reject_row(state->receiver, edata, row_as_json(state));
-		}
-	} while (edata != NULL);
+	return state->converting;
+}
+
+static char *
+reject_row(void *arg)
+{
+	CopyState  *state = arg;
+
+	state->converting = false;
+	return row_as_json(state);
 }
 
 /* Names the table where an error of a value does not. */
@@ -194,6 +182,7 @@ static void
 copy_table(TapSession *session, TapSourceTable *source, const TapChunk *chunk,
 		   TapRowReceiver *receiver)
 {
+	static const TapRowCopyCallbacks callbacks = {copy_rows, is_converting, reject_row};
 	CopyState	state = {0};
 	ErrorContextCallback callback;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
@@ -217,7 +206,7 @@ copy_table(TapSession *session, TapSourceTable *source, const TapChunk *chunk,
 	error_context_stack = &callback;
 	PG_TRY();
 	{
-		copy_all_rows(&state);
+		tap_row_copy(&callbacks, &state, receiver);
 	}
 	PG_CATCH();
 	{

@@ -21,6 +21,8 @@
 #include "storage/latch.h"
 #include "utils/memutils.h"
 
+#include "row_copy.h"
+
 typedef struct Copier
 {
 	TapSession *session;
@@ -131,10 +133,11 @@ take_rows(Merge *merge, Copier *copier)
 	return any || step == TAP_PG_COPY_END;
 }
 
-/* Leaves by an error at a row that is bad. */
 static void
-merge_rows(Merge *merge)
+merge_rows(void *arg)
 {
+	Merge	   *merge = arg;
+
 	while (merge->active > 0)
 	{
 		bool		any = false;
@@ -152,35 +155,22 @@ merge_rows(Merge *merge)
 	}
 }
 
-/* Merge, handing those rows that cannot be converted to the receiver. */
-static void
-merge_all_rows(Merge *merge)
+/* Whether an error now is one of the data of the row whose turn it is. */
+static bool
+is_converting(const void *arg)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ErrorData  *volatile edata;
+	const Merge *merge = arg;
 
-	do
-	{
-		edata = NULL;
-		PG_TRY();
-		{
-			merge_rows(merge);
-		}
-		PG_CATCH();
-		{
-			if (merge->turn >= merge->count ||
-				!tap_pg_copy_is_converting(merge->copiers[merge->turn].reader) ||
-				ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
-				PG_RE_THROW();
-			MemoryContextSwitchTo(context);
-			edata = CopyErrorData();
-			FlushErrorState();
-		}
-		PG_END_TRY();
-		if (edata != NULL)
-			merge->receiver->reject_row(merge->receiver, edata,
-										tap_pg_copy_reject(merge->copiers[merge->turn].reader));
-	} while (edata != NULL);
+	return merge->turn < merge->count &&
+		tap_pg_copy_is_converting(merge->copiers[merge->turn].reader);
+}
+
+static char *
+reject_row(void *arg)
+{
+	Merge	   *merge = arg;
+
+	return tap_pg_copy_reject(merge->copiers[merge->turn].reader);
 }
 
 /* Names the table where an error of a value does not. */
@@ -189,8 +179,7 @@ merge_error_context(void *arg)
 {
 	const Merge *merge = arg;
 
-	if (merge->turn < merge->count &&
-		tap_pg_copy_is_converting(merge->copiers[merge->turn].reader))
+	if (is_converting(merge))
 		errcontext("source table \"%s\"", tap_pg_table_text(&merge->format->name));
 }
 
@@ -219,6 +208,7 @@ tap_pg_merge_copies(TapSession *sessions, int count, const TapPgFormat *format,
 					char *(*next_condition) (void *arg), void *arg,
 					TapRowReceiver *receiver)
 {
+	static const TapRowCopyCallbacks callbacks = {merge_rows, is_converting, reject_row};
 	Merge		merge = {.format = format,.next_condition = next_condition,.arg = arg,
 		.receiver = receiver,.epoll = -1
 	};
@@ -239,7 +229,7 @@ tap_pg_merge_copies(TapSession *sessions, int count, const TapPgFormat *format,
 		merge.statement_context = AllocSetContextCreate(context, "tapdata postgres copy statement",
 														ALLOCSET_SMALL_SIZES);
 		start_copiers(&merge, sessions, count);
-		merge_all_rows(&merge);
+		tap_row_copy(&callbacks, &merge, receiver);
 	}
 	PG_FINALLY();
 	{
