@@ -18,13 +18,20 @@ AS 'MODULE_PATHNAME', 'tap_command_disconnect';
 COMMENT ON FUNCTION tapdata.disconnect(name)
 IS 'remove a connection that no pipeline uses';
 
-CREATE FUNCTION tapdata.test_connection(name name, purpose text DEFAULT NULL,
+CREATE FUNCTION tapdata.test_connection(name name,
+    OUT check_name text, OUT ok boolean, OUT detail text, OUT hint text)
+RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'tap_command_test_connection';
+COMMENT ON FUNCTION tapdata.test_connection(name)
+IS 'check all that a pipeline will need, and say how to mend what is missing: of what pipelines use the connection as, or, if none does, of all that it can be (MySQL and MariaDB: as a source)';
+
+CREATE FUNCTION tapdata.test_connection(name name, purpose text,
     OUT check_name text, OUT ok boolean, OUT detail text, OUT hint text,
     OUT required boolean, OUT needed_for text)
 RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'tap_command_test_connection';
 COMMENT ON FUNCTION tapdata.test_connection(name, text)
-IS 'check all that a pipeline will need of a "source" or a "target", and say how to mend what is missing; without a purpose, of what pipelines use the connection as, or, if none does, of all that it can be (MySQL and MariaDB: as a source). needed_for says of each check which side needs it, required whether a pipeline can do without';
+IS 'the checks of a connection as "source" or as "target" (NULL: the same as without). needed_for says of each check which side needs it, required whether a pipeline can do without';
 
 CREATE FUNCTION tapdata.discover(connection name, pattern text DEFAULT '*',
     OUT source_table text, OUT estimated_rows bigint, OUT key_columns text[], OUT columns jsonb)

@@ -201,11 +201,14 @@ tap_command_test_connection(PG_FUNCTION_ARGS)
 	char	   *name = tap_argument_name(fcinfo, 0, "name");
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	TapConnectionRow *connection = usable_connection(name);
+	char	   *purpose = NULL;
 	int			sides;
 	ListCell   *cell;
 
 	InitMaterializedSRF(fcinfo, 0);
-	sides = sides_to_test(connection, PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	if (PG_NARGS() > 1 && !PG_ARGISNULL(1))
+		purpose = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	sides = sides_to_test(connection, purpose);
 	foreach(cell, tap_session_test_connection(connection, sides))
 	{
 		const TapCheck *check = lfirst(cell);
@@ -218,6 +221,8 @@ tap_command_test_connection(PG_FUNCTION_ARGS)
 		values[3] = text_or_null(check->ok ? NULL : check->hint, &nulls[3]);
 		values[4] = BoolGetDatum(check->required);
 		values[5] = CStringGetTextDatum(side_name(check->side ? check->side : sides));
+
+		/* the function with one argument has the first four columns */
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;

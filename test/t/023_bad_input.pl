@@ -95,7 +95,7 @@ for my $flavour (@flavours)
 		"shop.orders|{id}\nshop.stock|{id}", "$f: discover lists what there is");
 
 	# without a purpose, before anything uses it: what a source needs, each once
-	sql_ok($hub, "SELECT string_agg(DISTINCT needed_for, ','), count(*) = count(DISTINCT check_name), string_agg(check_name, ',') FILTER (WHERE NOT ok AND required) FROM tapdata.test_connection('$good')",
+	sql_ok($hub, "SELECT string_agg(DISTINCT needed_for, ','), count(*) = count(DISTINCT check_name), string_agg(check_name, ',') FILTER (WHERE NOT ok AND required) FROM tapdata.test_connection('$good', NULL)",
 		'source|t|', "$f: a good account of a source lacks nothing");
 
 	# --- what the source is set to -----------------------------------------------------

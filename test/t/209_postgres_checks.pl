@@ -17,10 +17,18 @@ my $hub = new_hub('hub');
 my $programs = postgres_programs(17);
 my $source = new_source('source', '', $programs ? (install_path => $programs) : ());
 
+# With one argument the function tells no more than what is wrong.
+sub two
+{
+	my ($arguments) = @_;
+
+	return $arguments =~ /,/ ? $arguments : "$arguments, NULL";
+}
+
 # What is missing, of what is necessary.
 sub missing
 {
-	my ($arguments) = @_;
+	my $arguments = two(@_);
 
 	return $hub->safe_psql('postgres',
 		"SELECT coalesce(string_agg(check_name, ',' ORDER BY check_name), '') FROM tapdata.test_connection($arguments) WHERE NOT ok AND required");
@@ -28,10 +36,20 @@ sub missing
 
 sub sides
 {
-	my ($arguments) = @_;
+	my $arguments = two(@_);
 
 	return $hub->safe_psql('postgres',
 		"SELECT string_agg(DISTINCT needed_for, ',' ORDER BY needed_for) FROM tapdata.test_connection($arguments)");
+}
+
+sub column_names
+{
+	my ($function) = @_;
+
+	return $hub->safe_psql('postgres', <<"SQL");
+CREATE TEMPORARY TABLE told AS SELECT * FROM $function;
+SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'told'::regclass AND attnum > 0;
+SQL
 }
 
 # a role that may do what a source needs, and nothing else
@@ -65,6 +83,8 @@ pull_from($hub, 'q', 'writer', ['s.t'], 'q');
 caught_up($hub, 'q');
 is(sides("'writer'"), 'both,source,target', 'what is used as both is checked as both');
 
+is(column_names("tapdata.test_connection('writer')"), 'check_name,ok,detail,hint', 'what is told of each check');
+is(column_names("tapdata.test_connection('writer', 'target')"), 'check_name,ok,detail,hint,required,needed_for', 'and more where a purpose is given');
 sql_fails($hub, "SELECT tapdata.test_connection('writer', 'sink')", '22023', qr/must not be "sink".*"source" or "target"/s, 'a purpose that there is not');
 $hub->safe_psql('postgres', q(SELECT tapdata.connect('folder', 'file:///nowhere')));
 sql_fails($hub, "SELECT tapdata.test_connection('folder', 'target')", '0A000', qr/cannot be published to/, 'a purpose that the connector has not');
