@@ -288,7 +288,7 @@ check_is_decoded(const TapDeadLetterRow *letter)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("it could not be read, so that there is no row to store"),
-				 errhint("See its change and error in tapdata.dead_letters.  Have the source send it again in a form that can be read, or insert it by hand; then call tapdata.discard_dead_letters().")));
+				 errhint("See its change and error in tapdata.dead_letters.  Mend the cause and have the source send it again, copy the table again with tapdata.resync(), or insert the row by hand; then call tapdata.discard_dead_letters().")));
 }
 
 static Oid

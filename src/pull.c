@@ -152,7 +152,7 @@ rethrow(const TapPull *pull, ErrorData *edata)
 
 	if (!pull->dead_letters && edata->hint == NULL &&
 		tap_error_class(edata->sqlerrcode) == TAP_ERROR_DATA)
-		edata->hint = psprintf("To set aside what cannot be stored, and go on, call tapdata.alter_pipeline('%s', '{\"on_error\":\"dead_letter\"}') and tapdata.start('%s').",
+		edata->hint = psprintf("Mend the cause, or have what cannot be stored set aside by tapdata.alter_pipeline('%s', '{\"on_error\":\"dead_letter\"}'); then call tapdata.start('%s').",
 							   name, name);
 	FlushErrorState();
 	ReThrowError(edata);
