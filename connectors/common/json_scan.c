@@ -203,7 +203,8 @@ tap_json_scan_begin(TapJsonScan *scan, const char *text, Size length)
 {
 	scan->begin = text;
 	scan->next = text;
-	scan->end = text + length;
+	/* a value that is not there has no text */
+	scan->end = length > 0 ? text + length : text;
 	scan->depth = 0;
 	scan->fresh = false;
 	scan->error = NULL;

@@ -117,7 +117,7 @@ tap_record_decimal(TapRecordReader *reader, TapRecordField *field,
 {
 	char	   *text;
 
-	if (length < 1 || length > DECIMAL_MOST_BYTES || abs(scale) > DECIMAL_MOST_SCALE)
+	if (length < 1 || length > DECIMAL_MOST_BYTES || scale < -DECIMAL_MOST_SCALE || scale > DECIMAL_MOST_SCALE)
 		refuse("a decimal number is empty or out of range");
 	if (length <= sizeof(int64) && scale >= 0 && field->type == NUMERICOID)
 	{

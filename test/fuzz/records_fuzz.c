@@ -267,7 +267,7 @@ run_made_up(unsigned int seed, int count)
 		"{\"a\":[1.5e3,true,null,\"x\\u00e4\\n\"],\"b\":{\"c\":false}}",
 		"[{\"a\":1},{\"b\":\"]\"} , 2]", "{\"a\":1}\n{\"b\":2}\n",
 		"a,b,c\n1,\"x \"\"y\"\"\",3\r\n;;\n", "\2\2\4\2\4ab\0\2\2k\1\0\2abc\4\0\1\2\3\4\1\2\3\4\5\6\7\10",
-		all_types,
+		all_types, "{\"type\":\"enum\",\"name\":\"e\"}",
 		"{\"schema\":{\"type\":\"struct\",\"fields\":[{\"type\":\"struct\",\"field\":\"after\",\"fields\":[{\"type\":\"int32\","
 		"\"field\":\"a\"}]}]},\"payload\":{\"op\":\"c\",\"before\":null,\"after\":{\"a\":1}}}",
 		"{\"type\":\"object\",\"properties\":{\"a\":{\"oneOf\":[{\"type\":\"null\"},{\"type\":\"array\",\"items\":{\"type\":\"integer\"}}]}}}",
