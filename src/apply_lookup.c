@@ -472,6 +472,10 @@ find_by_scan(TapTarget *target, const TapRowImage *image, Snapshot snapshot,
 		CHECK_FOR_INTERRUPTS();
 		found = row_equals(target, image, slot);
 	}
+
+	/* the slot's tuple is described in the scan's memory */
+	if (found)
+		ExecMaterializeSlot(slot);
 	table_endscan(scan);
 	return found;
 }

@@ -211,6 +211,13 @@ sub keyless
 	}
 	follow('keyless');
 	sql_ok($hub, 'SELECT * FROM keyless.keyless ORDER BY name', "1|a\n1|b", 'whole rows before changes say which they are of');
+
+	# a conversion that takes as much memory as the search for the row has given back
+	$hub->safe_psql('postgres', 'ALTER TABLE keyless.keyless ALTER name TYPE char(700)');
+	$kafka->produce('keyless', [ '', $json->encode({ schema => envelope(\@fields),
+		payload => { op => 'u', before => { id => 1, name => 'b' }, after => { id => 1, name => 'c' } } }) ]);
+	caught_up($hub, 'keyless');
+	sql_ok($hub, 'SELECT id, rtrim(name) FROM keyless.keyless ORDER BY name', "1|a\n1|c", 'also where values are converted');
 	drop('keyless');
 	return;
 }
