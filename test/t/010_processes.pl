@@ -35,7 +35,7 @@ $source->fill('t', 1, 10);
 $hub->safe_psql('postgres', $source->pull_sql('p'));
 caught_up($hub, 'p');
 sql_ok($hub, 'SELECT count(*) FROM p.t', '10', 'the copy is there');
-sql_ok($hub, $processes, 'launcher pipeline supervisor', 'a pipeline has its processes');
+sql_becomes($hub, $processes, 'launcher pipeline supervisor', 'a pipeline has its processes');
 sql_ok($hub,
 	q{SELECT application_name, usename = current_user FROM pg_stat_activity
 	  WHERE backend_type = 'tapdata pipeline'},
@@ -55,9 +55,10 @@ for my $type ('pipeline', 'supervisor', 'launcher')
 {
 	my $pid = pid_of($type);
 
-	$hub->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 5000)");
+	$hub->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+	sql_becomes($hub, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tapdata $type' AND pid <> $pid", '1',
+		"a terminated $type is replaced");
 	wait_for_sql($hub, $processes, 'launcher pipeline supervisor');
-	isnt(pid_of($type), $pid, "a terminated $type is replaced");
 	$source->txn("update t 1 after $type");
 	caught_up($hub, 'p');
 	sql_ok($hub, 'SELECT value FROM p.t WHERE id = 1', "after $type",
@@ -120,7 +121,7 @@ wait_for_sql($hub, q{SELECT count(*) = 0 FROM pg_stat_activity
 $source->mend;
 $hub->safe_psql('postgres', q{SELECT tapdata.start('p')});
 wait_for_state($hub, 'p', 'streaming');
-sql_ok($hub, $processes, 'launcher pipeline supervisor', 'start() does not wait for the next try');
+sql_becomes($hub, $processes, 'launcher pipeline supervisor', 'start() does not wait for the next try');
 $hub->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
 $hub->reload;
 

@@ -155,8 +155,7 @@ sub no_registry
 	$proxy->faults({ status => 200, body => "<html>\n" . '<p>Sign in</p>' x 1000, times => 1_000_000 });
 	publish($hub, $kafka, 'proxied', ['shop.orders'], { %avro, schema_registry => $proxy->url, topic => 'proxied', on_error => 'dead_letter' });
 	wait_for_state($hub, 'proxied', 'retrying');
-	my $error = $hub->safe_psql('postgres', "SELECT last_error FROM tapdata.status WHERE name = 'proxied'");
-	like($error, qr/gave no id for subject.*<html> <p>Sign in.*schema_registry/s, 'a page is no schema id');
+	my $error = error_becomes($hub, 'proxied', qr/gave no id for subject.*<html> <p>Sign in.*schema_registry/s, 'a page is no schema id');
 	cmp_ok(length $error, '<', 1000, 'and is not shown as a whole');
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('proxied')");
 	$proxy->stop;
@@ -175,7 +174,7 @@ sub registry_down
 	$hub->safe_psql('postgres', "SELECT tapdata.start('out')");
 	$hub->safe_psql('postgres', q(INSERT INTO shop.orders (id, customer) VALUES (6, 'Hal')));
 	wait_for_state($hub, 'out', 'retrying');
-	like($hub->safe_psql('postgres', "SELECT last_error FROM tapdata.status WHERE name = 'out'"),
+	error_becomes($hub, 'out',
 		qr/127\.0\.0\.1|registry/i, 'the error names the registry');
 	$registry->restart;
 	caught_up($hub, 'out');

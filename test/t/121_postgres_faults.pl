@@ -41,7 +41,7 @@ sub last_error
 $target->stop('immediate');
 $hub->safe_psql('postgres', 'INSERT INTO s.t SELECT i, NULL, i FROM generate_series(1001, 1100) i');
 wait_for_state($hub, 'p', 'retrying');
-like(last_error('p'), qr/target/, 'a target that went down is tried again');
+error_becomes($hub, 'p', qr/target/, 'a target that went down is tried again');
 $hub->safe_psql('postgres', 'UPDATE s.t SET v = n; DELETE FROM s.t WHERE id > 1050');
 $target->start;
 delivered($hub, 'p');
@@ -97,7 +97,7 @@ $target->safe_psql('postgres', q(
 	ALTER TABLE s.t ENABLE ALWAYS TRIGGER full_disk;));
 $hub->safe_psql('postgres', "INSERT INTO s.t VALUES (2000, 'full', 1)");
 wait_for_state($hub, 'p', 'retrying');
-like(last_error('p'), qr/No space left.*Free space at the target/, 'a full disk is waited for');
+error_becomes($hub, 'p', qr/No space left.*Free space at the target/, 'a full disk is waited for');
 $target->safe_psql('postgres', 'DROP TRIGGER full_disk ON s.t');
 delivered($hub, 'p');
 same_as_hub($hub, $target, 's.t', name => 'after space was made');
@@ -174,7 +174,7 @@ my $blocker = $target->background_psql('postgres');
 $blocker->query_safe('SELECT pg_advisory_lock(42)');
 publish($hub, 'big', 'copy', ['s2.big'], '{"copy_timeout": 1}');
 wait_for_state($hub, 'big', 'retrying');
-like(last_error('big'), qr/took nothing of the copy of table "s2\.big" for 1 s.*copy_timeout/s, 'a copy that does not go on is given up');
+error_becomes($hub, 'big', qr/took nothing of the copy of table "s2\.big" for 1 s.*copy_timeout/s, 'a copy that does not go on is given up');
 $blocker->query_safe('SELECT pg_advisory_unlock(42)');
 $blocker->quit;
 delivered($hub, 'big');
@@ -322,7 +322,7 @@ is($hub->safe_psql('postgres', q(
 	SELECT count(*), count(DISTINCT sqlstate), min(sqlstate), bool_and(change ->> 'op' IN ('insert', 'update')),
 		count(*) FILTER (WHERE change #>> '{new,id}' = '20002' AND change #>> '{new,v}' = 'bad')
 	FROM tapdata.dead_letters)), '7|1|23514|t|1', 'the refused rows are dead letters');
-is($hub->safe_psql('postgres', "SELECT state, dead_letters FROM tapdata.status WHERE name = 'p'"), 'streaming|7',
+sql_becomes($hub, "SELECT state, dead_letters FROM tapdata.status WHERE name = 'p'", 'streaming|7',
 	'the pipeline goes on');
 
 # a transaction of many batches, refused in the middle
