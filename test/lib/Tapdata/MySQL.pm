@@ -38,6 +38,7 @@ use DBI;
 use File::Basename qw(dirname);
 use IPC::Run ();
 use PostgreSQL::Test::Utils;
+use Time::HiRes qw(sleep);
 
 my $services = abs_path(dirname(__FILE__) . '/../../services');
 
@@ -273,6 +274,28 @@ sub value
 	my $row = $self->_handle->selectrow_arrayref($sql, undef, @values);
 
 	return $row ? $row->[0] : undef;
+}
+
+=pod
+
+=head2 $server->end_threads($condition)
+
+Ends the connections in information_schema.PROCESSLIST that the condition is true for, and waits
+until they are gone. Those that end by themselves meanwhile are no error.
+
+=cut
+
+sub end_threads
+{
+	my ($self, $condition) = @_;
+	my $threads = 'SELECT ID FROM information_schema.PROCESSLIST WHERE';
+
+	for my $thread (map { $_->[0] } @{ $self->rows("$threads $condition") })
+	{
+		eval { $self->do("KILL $thread"); 1 } or $@ =~ /Unknown thread/ or die $@;
+		sleep 0.05 while $self->value("$threads ID = $thread");
+	}
+	return;
 }
 
 =pod
