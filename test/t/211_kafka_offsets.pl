@@ -356,7 +356,7 @@ sub broker_away
 	pull_topic('away', '{}');
 	$kafka->kill9;
 	wait_for_sql($hub, q(SELECT last_error ~ 'Kafka' FROM tapdata.status WHERE name = 'away'), 't');
-	is($hub->safe_psql('postgres', q(SELECT state IN ('retrying', 'starting', 'catchup') FROM tapdata.status WHERE name = 'away')),
+	sql_becomes($hub, q(SELECT state IN ('retrying', 'starting', 'catchup') FROM tapdata.status WHERE name = 'away'),
 		't', 'the pipeline tries again while no broker is there');
 	$kafka->restart;
 	numbers('away', 2);
