@@ -141,13 +141,14 @@ sql(q{SELECT tapdata.drop_pipeline('paged')});
 
 $server->api('/list' => \%list, '/limited' => { rows => [] });
 $server->faults({ path => '/limited', status => 200, body => '[{"id": 1}]',
-	headers => { 'Content-Type' => 'application/json', 'X-RateLimit-Remaining' => '0', 'X-RateLimit-Reset' => '1' }, times => 20 });
+	headers => { 'Content-Type' => 'application/json', 'X-RateLimit-Remaining' => '0', 'X-RateLimit-Reset' => '1' }, times => 8 });
+my $before = time;
 pull_http($hub, $server, 'limited', { endpoints => { limited => { key => 'id' } } }, { interval => '100 ms' });
 caught_up($hub, 'limited');
-$server->forget;
-my $before = time;
+
+# what is recorded is the first request behind those eight, of which five at least are the worker's
 sleep 0.02 until (grep { $_->{path} eq '/limited' } $server->requests) >= 1 || time > $before + $deadline;
-cmp_ok(time - $before, '>', 0.5, 'the server\'s limit is kept');
+cmp_ok(time - $before, '>', 2.5, 'the server\'s limit is kept');
 $server->faults({ path => '/limited', status => 200, body => '[{"id": 1}]',
 	headers => { 'Content-Type' => 'application/json', 'X-RateLimit-Remaining' => '0', 'X-RateLimit-Reset' => '300' }, times => 20 });
 wait_for_sql($hub, q{SELECT state, last_error ~ 'allows no more requests for now .X-RateLimit-Remaining: 0.; the next request is at 20'
@@ -158,14 +159,14 @@ sql(q{SELECT tapdata.drop_pipeline('limited')});
 
 my $deep = ('[' x 100000) . (']' x 100000);
 my @senseless = (
-	[ '{"id": 1', qr/no JSON/ ],
-	[ '[{"id": 1}, {"id": 2}', qr/no JSON/ ],
-	[ "[{\"id\": 1}]\0", qr/no JSON/ ],
-	[ $deep, qr/nested deeper/ ],
-	[ 'id,n', qr/compressed, and ends too early/, 'text/csv', file => JSON::PP::true, cut => 9 ],
-	[ "\x1f\x8b\x08garbage", qr/makes no sense/, 'application/gzip' ],
-	[ '<html>log in</html>', qr/page of HTML/, 'text/html' ],
-	[ 'x', qr/none of JSON, NDJSON and CSV/, 'image/png' ]);
+	[ '{"id": 1', 'no JSON' ],
+	[ '[{"id": 1}, {"id": 2}', 'no JSON' ],
+	[ "[{\"id\": 1}]\0", 'no JSON' ],
+	[ $deep, 'nested deeper' ],
+	[ 'id,n', 'compressed, and ends too early', 'text/csv', file => JSON::PP::true, cut => 9 ],
+	[ "\x1f\x8b\x08garbage", 'makes no sense', 'application/gzip' ],
+	[ '<html>log in</html>', 'page of HTML', 'text/html' ],
+	[ 'x', 'none of JSON, NDJSON and CSV', 'image/png' ]);
 pull_http($hub, $server, 'senseless', { endpoints => { list => { key => 'id', format => 'auto' } } },
 	{ interval => '100 ms' });
 caught_up($hub, 'senseless');
@@ -173,10 +174,11 @@ for my $case (@senseless)
 {
 	my ($raw, $pattern, $type, %more) = @$case;
 
+	my $since = sql('SELECT clock_timestamp()');
 	$server->api('/list' => { raw => $raw, type => $type || 'json', %more });
 	wait_for_sql($hub, q{SELECT state IN ('retrying', 'starting', 'catchup') AND last_error <> '' FROM tapdata.status WHERE name = 'senseless'});
-	like(sql(q{SELECT message FROM tapdata.events WHERE pipeline = 'senseless' AND severity <> 'info' ORDER BY at DESC LIMIT 1}),
-		$pattern, 'refused: ' . substr $raw, 0, 30);
+	sql_becomes($hub, qq{SELECT count(*) > 0 FROM tapdata.events WHERE pipeline = 'senseless' AND severity <> 'info' AND at > '$since'
+		AND message ~ '$pattern'}, 't', 'refused: ' . substr $raw, 0, 30);
 	$server->api('/list' => { %list, pages => undef });
 	wait_for_state($hub, 'senseless', 'streaming');
 }
@@ -277,7 +279,7 @@ for my $list ("127.0.0.1:$port", '127.0.0.1')
 	wait_for_sql($hub, 'SHOW tapdata.http_allowed_hosts', $list);
 	sql(q{SELECT tapdata.stop('faults'); SELECT tapdata.start('faults')});
 	caught_up($hub, 'faults');
-	is(sql(q{SELECT state FROM tapdata.status WHERE name = 'faults'}), 'streaming', "$list allows it");
+	sql_becomes($hub, q{SELECT state FROM tapdata.status WHERE name = 'faults'}, 'streaming', "$list allows it");
 }
 $uri = $other->uri;
 sql("ALTER SYSTEM SET tapdata.http_allowed_hosts = '127.0.0.1:$port'; SELECT pg_reload_conf()");
