@@ -70,9 +70,9 @@ nothing_half_made('rolled back');
 
 $hub->safe_psql('postgres', q{SELECT tapdata.pull('p', 'f', '{fake.*, !fake.c}')});
 caught_up($hub, 'p');
-sql_ok($hub, q{SELECT source_table, hub_table, state FROM tapdata.tables ORDER BY 1},
+sql_becomes($hub, q{SELECT source_table, hub_table, state FROM tapdata.tables ORDER BY 1},
 	"fake.a|f.a|streaming\nfake.b|f.b|streaming", 'an excluded table is not pulled');
-sql_ok($hub, q{SELECT state, tables, position = source_position, lag_seconds, last_error IS NULL,
+sql_becomes($hub, q{SELECT state, tables, position = source_position, lag_seconds, last_error IS NULL,
 	since IS NOT NULL FROM tapdata.status}, 'streaming|2|t|0|t|t', 'status of a pipeline at rest');
 sql_fails($hub, q{SELECT tapdata.pull('q', 'f', '{fake.a}')}, '42P07',
 	qr/Pipeline "p" fills it from fake\.a/, 'two pipelines on one hub table are an error');
@@ -80,7 +80,7 @@ sql_fails($hub, q{SELECT tapdata.pull('q', 'f', '{fake.a}')}, '42P07',
 $source->txn('insert a 2 two', 'update b 1 uno');
 caught_up($hub, 'p');
 sql_ok($hub, 'SELECT a.value, b.value FROM f.a, f.b WHERE a.id = 2', 'two|uno', 'changes arrive');
-sql_ok($hub, 'SELECT inserts, updates, deletes, transactions FROM tapdata.status', '1|1|0|1',
+sql_becomes($hub, 'SELECT inserts, updates, deletes, transactions FROM tapdata.status', '1|1|0|1',
 	'changes are counted');
 
 # --- tables come and go ---------------------------------------------------------------

@@ -41,13 +41,13 @@ sql_ok($hub, 'SELECT count(*) FROM tapdata.pipelines', '0', 'nothing half made')
 
 $hub->safe_psql('postgres', 'GRANT CREATE ON DATABASE postgres TO etl');
 $hub->safe_psql('postgres', as('etl', q{SELECT tapdata.pull('p', 'f', '{fake.*}')}));
-$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.wait('p', '30 s')}));
+$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.wait('p', '180 s')}));
 sql_ok($hub, 'SELECT tableowner, count(*) FROM pg_tables WHERE schemaname = \'f\' GROUP BY 1', 'etl|2',
 	'hub tables belong to the role');
 sql_ok($hub, q{SELECT usename FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'}, 'etl',
 	'so does the worker');
 $source->txn('update a 1 uno', 'delete b 1');
-$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.wait('p', '30 s')}));
+$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.wait('p', '180 s')}));
 sql_ok($hub, 'SELECT value, (SELECT count(*) FROM f.b) FROM f.a', 'uno|0', 'changes arrive');
 
 # --- triggers see its rights ---------------------------------------------------------------
@@ -59,7 +59,7 @@ $hub->safe_psql('postgres', as('etl', q{
 	CREATE TRIGGER note BEFORE INSERT ON f.a FOR EACH ROW EXECUTE FUNCTION f.note();
 	ALTER TABLE f.a ENABLE ALWAYS TRIGGER note;}));
 $source->txn('insert a 2 two');
-$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.wait('p', '30 s')}));
+$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.wait('p', '180 s')}));
 sql_ok($hub, 'SELECT DISTINCT role FROM f.who', 'etl', 'triggers run with the rights of the role');
 
 # --- others ----------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ $hub->safe_psql('postgres', 'GRANT etl TO boss');
 sql_ok($hub, as('boss', q{SELECT tapdata.stop('p'); SELECT state FROM tapdata.status}), "\nstopped",
 	'one who was granted the role can');
 $hub->safe_psql('postgres', as('boss', q{SELECT tapdata.start('p')}));
-$hub->safe_psql('postgres', as('boss', q{SELECT tapdata.wait('p', '30 s')}));
+$hub->safe_psql('postgres', as('boss', q{SELECT tapdata.wait('p', '180 s')}));
 sql_ok($hub, q{SELECT usename FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'}, 'etl',
 	'and it still runs as its owner');
 
@@ -83,7 +83,7 @@ wait_for_state($hub, 'p', 'failed');
 sql_ok($hub, q{SELECT last_error ~ 'hub table "a" belongs to role' FROM tapdata.status}, 't', 'the error names the table');
 $hub->safe_psql('postgres', 'ALTER TABLE f.a OWNER TO etl');
 $hub->safe_psql('postgres', as('etl', q{SELECT tapdata.start('p')}));
-$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.wait('p', '30 s')}));
+$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.wait('p', '180 s')}));
 sql_ok($hub, 'SELECT count(*) FROM f.a', '3', 'it goes on when they are given back');
 
 $hub->safe_psql('postgres', as('etl', q{SELECT tapdata.drop_pipeline('p', true)}));
@@ -104,14 +104,14 @@ SKIP:
 
 $hub->safe_psql('postgres', q{ALTER ROLE etl LOGIN});
 $hub->safe_psql('postgres', as('etl', q{SELECT tapdata.pull('p', 'f', '{fake.*}', 'f3')}));
-$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.wait('p', '30 s')}));
+$hub->safe_psql('postgres', as('etl', q{SELECT tapdata.wait('p', '180 s')}));
 $hub->safe_psql('postgres', q{SELECT tapdata.stop('p'); REASSIGN OWNED BY etl TO boss; DROP OWNED BY etl; DROP ROLE etl});
 sql_fails($hub, q{SELECT tapdata.start('p')}, '42704', qr/was dropped.*UPDATE tapdata\.pipeline SET owner/s,
 	'a dropped owner is told at the start');
 $hub->safe_psql('postgres', q{UPDATE tapdata.pipeline SET owner = 'boss'; UPDATE tapdata.connection SET owner = 'boss'});
 $hub->safe_psql('postgres', as('boss', q{SELECT tapdata.start('p')}));
 $source->txn('insert a 9 nine');
-$hub->safe_psql('postgres', as('boss', q{SELECT tapdata.wait('p', '30 s')}));
+$hub->safe_psql('postgres', as('boss', q{SELECT tapdata.wait('p', '180 s')}));
 sql_ok($hub, 'SELECT value FROM f3.a WHERE id = 9', 'nine', 'another role can take over');
 
 $hub->stop;

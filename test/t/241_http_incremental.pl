@@ -127,7 +127,7 @@ caught_up($hub, 'cmp');
 is(sql('SELECT string_agg(id || a || coalesce(b, 0), $$ $$ ORDER BY id) FROM cmp.list'),
 	'1a11 3new0 4a44 5a55 6a66 7a77 8a88', 'deleted, changed and new rows');
 is(sql(q{SELECT string_agg(xmin::text, ',' ORDER BY id) FROM cmp.list WHERE id IN (1, 6)}), $unchanged, 'others are not touched');
-is(sql(q{SELECT inserts, updates, deletes FROM tapdata.tables WHERE pipeline = 'cmp'}), '8|1|1', 'counted');
+sql_becomes($hub, q{SELECT inserts, updates, deletes FROM tapdata.tables WHERE pipeline = 'cmp'}, '8|1|1', 'counted');
 $list{rows}[6] = { id => 9, a => 'a9', b => 9, c => 'third' };
 $server->api('/list' => \%list);
 caught_up($hub, 'cmp');
@@ -157,10 +157,11 @@ wait_for_sql($hub, q{SELECT count(*) FROM quick.quick WHERE id = 99}, 1);
 my $writes = sql(q{SELECT max(xmin::text) FROM quick.quick});
 $server->forget;
 my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
-select undef, undef, undef, 0.05 until $server->requests >= 3 || time > $deadline;
+select undef, undef, undef, 0.05 until $server->requests >= 11 || time > $deadline;
 is(sql(q{SELECT max(xmin::text) FROM quick.quick}), $writes, 'rows that are the same are not written');
+# of many, so that it does not matter whether one is late
 my @times = map { $_->{at} } $server->requests;
-cmp_ok($times[2] - $times[0], '>', 0.35, 'polls keep their interval');
+cmp_ok($times[10] - $times[0], '>', 10 * 0.175, 'polls keep their interval');
 sql(q{SELECT tapdata.drop_pipeline('quick')});
 
 $server->api('/slow' => { rows => [ map { { id => $_ } } 1 .. 7 ], pages => 'link' });
@@ -168,7 +169,8 @@ pull_http($hub, $server, 'slow', { requests_per_minute => 300,
 	endpoints => { slow => { key => 'id', pagination => 'link' } } }, { interval => '1 day' });
 caught_up($hub, 'slow');
 @times = map { $_->{at} } grep { $_->{path} =~ /^.slow\?start/ } $server->requests;
-cmp_ok($times[2] - $times[0], '>', 0.35, 'requests_per_minute');
+cmp_ok(scalar @times, '>=', 3, 'all pages are asked for');
+cmp_ok($times[-1] - $times[0], '>', $#times * 0.175, 'requests_per_minute');
 is(sql('SELECT count(*) FROM slow.slow'), 7, 'all pages');
 
 # --- endpoints that come and go -----------------------------------------------------------------
