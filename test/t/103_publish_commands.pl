@@ -122,9 +122,9 @@ $hub->safe_psql('postgres', q{SELECT tapdata.publish('p', 't', '{erp.*, !erp.cus
 published();
 sql_ok($hub, q{SELECT name, direction, connection, tables, into_schema IS NULL, enabled FROM tapdata.pipelines},
 	'p|publish|t|{erp.*,!erp.customers}|t|t', 'the pipeline is there');
-sql_ok($hub, q{SELECT source_table, hub_table, state, rows_copied FROM tapdata.tables ORDER BY 1},
+sql_becomes($hub, q{SELECT source_table, hub_table, state, rows_copied FROM tapdata.tables ORDER BY 1},
 	"erp.lines|erp.lines|streaming|1\nerp.orders|erp.orders|streaming|2", 'so are its tables');
-sql_ok($hub, q{SELECT direction, state, tables, position IS NOT NULL, source_position IS NOT NULL, lag_seconds,
+sql_becomes($hub, q{SELECT direction, state, tables, position IS NOT NULL, source_position IS NOT NULL, lag_seconds,
 	last_error IS NULL, since IS NOT NULL FROM tapdata.status}, 'publish|streaming|2|t|t|0|t|t',
 	'status of a pipeline at rest');
 sql_ok($hub, q{SELECT position::pg_lsn <= source_position::pg_lsn FROM tapdata.status}, 't', 'its positions are LSNs');
@@ -141,9 +141,9 @@ $hub->safe_psql('postgres', q{
 published();
 is_deeply([ sort keys %{ $target->rows('erp.orders', 'id') } ], [ 1, 3 ], 'and the changes');
 is_deeply($target->rows('erp.customers', 'id'), {}, 'but not those of the table that is left out');
-sql_ok($hub, q{SELECT inserts, updates, deletes, transactions, bytes > 0 FROM tapdata.status}, '1|1|1|3|t',
+sql_becomes($hub, q{SELECT inserts, updates, deletes, transactions, bytes > 0 FROM tapdata.status}, '1|1|1|3|t',
 	'changes are counted');
-sql_ok($hub, q{SELECT inserts, updates, deletes, truncates FROM tapdata.tables WHERE source_table = 'erp.orders'},
+sql_becomes($hub, q{SELECT inserts, updates, deletes, truncates FROM tapdata.tables WHERE source_table = 'erp.orders'},
 	'1|1|1|0', 'also by table');
 sql_ok($hub, q{SELECT count(*) FROM tapdata.events WHERE pipeline = 'p' AND severity <> 'info'}, '0',
 	'nothing else has happened');
@@ -224,7 +224,7 @@ wait_for_sql($hub, q{SELECT lag_bytes > 0 AND position::pg_lsn < source_position
 sql_fails($hub, q{SELECT tapdata.wait('p', '300 ms')}, '55P03', qr/p/, 'one waits until the target has acknowledged');
 $hub->safe_psql('postgres', q{SELECT tapdata.alter_pipeline('p', '{"ack_delay_ms": null}')});
 published();
-sql_ok($hub, q{SELECT lag_bytes, lag_seconds FROM tapdata.status}, '0|0', 'no lag is left then');
+sql_becomes($hub, q{SELECT lag_bytes, lag_seconds FROM tapdata.status}, '0|0', 'no lag is left then');
 
 # --- resync -----------------------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ published();
 is_deeply([ grep { $_ > 10 } sort keys %{ $target->rows('erp.orders', 'id') } ], [12], 'or becomes a dead letter');
 sql_ok($hub, q{SELECT pipeline, "table", sqlstate, change->>'line' LIKE 'insert%evil', position::pg_lsn IS NOT NULL FROM tapdata.dead_letters},
 	'p|erp.orders|23514|t|t', 'that holds it whole');
-sql_ok($hub, q{SELECT state, dead_letters FROM tapdata.status}, 'streaming|1', 'the status counts it');
+sql_becomes($hub, q{SELECT state, dead_letters FROM tapdata.status}, 'streaming|1', 'the status counts it');
 sql_fails($hub, q{SELECT tapdata.retry_dead_letters('p')}, '0A000', qr/UPDATE.*discard_dead_letters/s,
 	'dead letters of a target are not sent again');
 sql_ok($hub, q{SELECT tapdata.discard_dead_letters('p')}, '1', 'but can be discarded');
@@ -332,7 +332,7 @@ published('fresh');
 $hub->safe_psql('postgres', 'INSERT INTO fresh VALUES (2); TRUNCATE fresh; INSERT INTO fresh VALUES (3)');
 published('fresh');
 is_deeply([ keys %{ $fresh->rows('public.fresh', 'id') } ], [3], 'is published from its first row on');
-sql_ok($hub, q{SELECT truncates FROM tapdata.tables WHERE pipeline = 'fresh'}, '1', 'and its truncate counted');
+sql_becomes($hub, q{SELECT truncates FROM tapdata.tables WHERE pipeline = 'fresh'}, '1', 'and its truncate counted');
 $hub->safe_psql('postgres', q{SELECT tapdata.drop_pipeline('fresh')});
 wait_for_sql($hub, 'SELECT count(*) FROM pg_replication_slots', '0');
 

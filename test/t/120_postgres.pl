@@ -285,7 +285,7 @@ delivered($hub, 'p');
 same_as_hub($hub, $target, 's.plain', name => 'after a stop');
 is($target->safe_psql('postgres', 'SELECT count(*) FROM tapdata_target.tapdata_progress'), 2,
 	'a position for each pipeline');
-is($hub->safe_psql('postgres', "SELECT string_agg(DISTINCT state || ':' || dead_letters || ':' || coalesce(last_error, ''), ',') FROM tapdata.status"),
+sql_becomes($hub, "SELECT string_agg(DISTINCT state || ':' || dead_letters || ':' || coalesce(last_error, ''), ',') FROM tapdata.status",
 	'streaming:0:', 'nothing failed on the way');
 
 # copied again

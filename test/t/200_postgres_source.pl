@@ -360,7 +360,7 @@ $source->safe_psql('postgres', q(
 ));
 caught_up($hub, 'p');
 all_same('changes');
-is($hub->safe_psql('postgres', "SELECT state FROM tapdata.status WHERE name = 'p'"), 'streaming', 'it streams');
+sql_becomes($hub, "SELECT state FROM tapdata.status WHERE name = 'p'", 'streaming', 'it streams');
 
 # a replica identity that changes on the way
 at_source($source, 'CREATE TABLE d.identities (id int PRIMARY KEY, k int NOT NULL, v text)', 'CREATE UNIQUE INDEX identities_k ON d.identities (k)');
