@@ -70,6 +70,13 @@
 			   sizeof(TapOutTxn) * 41 + sizeof(TapSourceSequence) * 43))
 #define TAP_CONNECTOR_INIT		"tap_connector_init"
 
+/*
+ * SQLSTATE of stream_start() in a session of TAP_PURPOSE_CATCHUP: the source
+ * does not show all changes since the position.  The table, which nobody could
+ * use yet, is copied again from its beginning.
+ */
+#define TAP_ERRCODE_COPY_AGAIN	MAKE_SQLSTATE('T', 'A', 'P', '0', '1')
+
 /* ---------------------------------------------------------------------
  * Options
  * ---------------------------------------------------------------------

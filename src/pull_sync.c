@@ -25,12 +25,16 @@
  *	  it goes on before step 3, and has thereby passed S, the table goes back
  *	  to TAP_TABLE_CATCHUP and its sync worker starts again from S.
  *
+ *	  Where the source does not show what the catch-up needs, and the connector
+ *	  says that this may be healed, the copy begins anew.
+ *
  * Copyright (c) 2026, tapdata contributors
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
@@ -50,7 +54,9 @@
 
 static bool waiting = false;	/* this process is counted in join_waiting */
 
+static bool begin_stream(TapPull *pull);
 static void copy_table(TapPull *pull);
+static void copy_again(TapPull *pull, const char *why);
 static bool caught_up(TapPull *pull);
 static void build_indexes(TapPull *pull);
 static void set_waiting(bool on);
@@ -69,10 +75,12 @@ tap_pull_sync_main(int32 pipeline, int32 table)
 	bool		indexed = false;
 
 	before_shmem_exit(stop_waiting, (Datum) 0);
-	copy_table(pull);
-	if (pull->position == NULL)
-		return;
-	tap_pull_start_stream(pull);
+	do
+	{
+		copy_table(pull);
+		if (pull->position == NULL)
+			return;
+	} while (!begin_stream(pull));
 	if (pull->tables == NIL)
 		return;					/* removed from the pipeline meanwhile */
 	for (;;)
@@ -98,6 +106,58 @@ tap_pull_sync_main(int32 pipeline, int32 table)
 		}
 		tap_pull_wait(pull, waiting ? 1000 : -1);
 	}
+}
+
+/*
+ * False: the table is to be copied again.  Where that helps no more than once,
+ * let the next worker try, after a while.
+ */
+static bool
+begin_stream(TapPull *pull)
+{
+	static bool again = false;
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData  *volatile edata = NULL;
+
+	PG_TRY();
+	{
+		tap_pull_start_stream(pull);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != TAP_ERRCODE_COPY_AGAIN || again)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (edata == NULL)
+		return true;
+	again = true;
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(context);
+	copy_again(pull, edata->message);
+	return false;
+}
+
+static void
+copy_again(TapPull *pull, const char *why)
+{
+	TapTableRow *row;
+
+	tap_session_close(pull->session);
+	pull->session = NULL;
+	tap_worker_begin();
+	row = tap_catalog_table_by_id(pull->sync_table);
+	if (row != NULL && row->state == TAP_TABLE_CATCHUP)
+	{
+		row->state = TAP_TABLE_NEW;
+		tap_catalog_update_table(row);
+		tap_catalog_insert_event(pull->pipeline->name, &row->source, "warning", "copied again",
+								 psprintf("%s; the table is copied again", why));
+	}
+	tap_worker_commit();
 }
 
 /* Copy the table; pull->position is where to replay from, NULL if it is gone. */

@@ -54,10 +54,7 @@ struct TapPgHeal
 bool
 tap_pg_can_heal(const TapPgStream *stream)
 {
-	const TapSession *session = stream->session;
-
-	return session->args.purpose == TAP_PURPOSE_STREAM &&
-		strcmp(tap_pg_option(session, "on_gap", "stop"), "compare") == 0;
+	return strcmp(tap_pg_option(stream->session, "on_gap", "stop"), "compare") == 0;
 }
 
 static List *

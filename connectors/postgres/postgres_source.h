@@ -525,12 +525,15 @@ extern char *tap_pg_plugin_arguments(TapPgStream *stream);
 /* Begin to receive the log from stream->position on. */
 extern void tap_pg_start_replication(TapPgStream *stream);
 
-/* False when changes could be missing, and are to be found by comparison. */
+/*
+ * False when changes could be missing, and are to be found by comparison.  In
+ * the catch-up of one table that is an error, TAP_ERRCODE_COPY_AGAIN.
+ */
 extern bool tap_pg_is_continuous(TapPgStream *stream);
 
 /* ---- postgres_heal.c ---- */
 
-/* Whether a gap in the source's history is to be healed by comparison. */
+/* Whether a gap in the source's history is to be healed, by the option on_gap. */
 extern bool tap_pg_can_heal(const TapPgStream *stream);
 
 /*

@@ -53,11 +53,18 @@ given(const TapSession *session, const char *option)
 	return name != NULL && name[0] != '\0' ? name : NULL;
 }
 
+/* The pipeline's slot that the user has named; NULL: it was made here. */
+static const char *
+given_slot(const TapSession *session)
+{
+	return session->args.table_id != 0 ? NULL : given(session, "slot");
+}
+
 /* The slot of the one table that is caught up by itself, or the pipeline's. */
 char *
 tap_pg_slot_name(const TapSession *session)
 {
-	const char *name = given(session, "slot");
+	const char *name = given_slot(session);
 
 	if (session->args.table_id != 0)
 		return psprintf("%s_t%d", base_name(session), session->args.table_id);
@@ -391,7 +398,7 @@ tap_pg_snapshot_begin(TapSession *session, List *tables)
 
 	tap_pg_prepare_publications(session, tables);
 	slot = tap_pg_slot_find(session, name);
-	if (slot != NULL && slot->lost && given(session, "slot") == NULL)
+	if (slot != NULL && slot->lost && given_slot(session) == NULL)
 	{
 		(void) tap_pg_query(session, "drop the replication slot",
 							"SELECT pg_drop_replication_slot(%s)", quote_literal_cstr(name));
@@ -411,10 +418,10 @@ tap_pg_safe_position(TapSession *session)
 
 	if (slot == NULL || slot->lost)
 		ereport(ERROR,
-				(errcode(given(session, "slot") != NULL ?
+				(errcode(given_slot(session) != NULL ?
 						 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE : ERRCODE_CONNECTION_FAILURE),
 				 errmsg("replication slot \"%s\" of the source has vanished", name),
-				 given(session, "slot") == NULL ? 0 :
+				 given_slot(session) == NULL ? 0 :
 				 errhint("Make the slot again at the source, then resync() the pipeline.")));
 	tap_pg_position_now(session, &position);
 	position.lsn = slot->confirmed;

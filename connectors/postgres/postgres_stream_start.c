@@ -178,6 +178,11 @@ tap_pg_is_continuous(TapPgStream *stream)
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
 		FlushErrorState();
+
+		/* of a table that is not whole yet there is nothing to compare */
+		if (stream->session->args.purpose == TAP_PURPOSE_CATCHUP)
+			ereport(ERROR,
+					(errcode(TAP_ERRCODE_COPY_AGAIN), errmsg("%s", edata->message)));
 		tap_pg_core->event("warning", NULL,
 						   psprintf("%s; all tables are compared with the source", edata->message));
 		result = false;

@@ -1,0 +1,219 @@
+# PostgreSQL as a source that loses what the hub still needs at a bad moment: while a table
+# is caught up by itself, while a backlog is read in batches.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::RecursiveCopy;
+use PostgreSQL::Test::Utils;
+use Tapdata::PostgresSource;
+use Tapdata::Test;
+use Test::More;
+
+my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 1s\n");
+my $source = new_source('source', "log_statement = all\n");
+my $batches = $source->pg_version >= 14;
+my $from = 0;
+
+at_source($source,
+	'CREATE SCHEMA s',
+	'CREATE TABLE s.a (id int PRIMARY KEY, v text)',
+	'CREATE TABLE s.b (id int PRIMARY KEY, v text)',
+	'CREATE TABLE s.c (v text)',
+	'ALTER TABLE s.c REPLICA IDENTITY FULL',
+	'CREATE TABLE s.wide (id int PRIMARY KEY, big text)',
+	'ALTER TABLE s.wide ALTER big SET STORAGE EXTERNAL',
+	'CREATE TABLE other (big text)',
+	'ALTER TABLE other ALTER big SET STORAGE EXTERNAL',
+	(map { "INSERT INTO s.$_ SELECT i, 'v' FROM generate_series(1, 100) i" } qw(a b)),
+	"INSERT INTO s.c SELECT i FROM generate_series(1, 100) i");
+connect_source($hub, $source, 'src');
+pull_from($hub, 'p', 'src', ['s.*'], 's', '{"on_gap": "compare"}');
+caught_up($hub, 'p');
+
+check_set_back();
+if ($batches)
+{
+	check_dropped();
+	check_invalidated();
+	check_no_temporary_files();
+}
+done_testing();
+
+# ---------------------------------------------------------------------
+
+sub stop
+{
+	$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
+	wait_for_state($hub, 'p', 'stopped');
+	return;
+}
+
+sub start
+{
+	$hub->safe_psql('postgres', "SELECT tapdata.start('p')");
+	return;
+}
+
+sub all_same
+{
+	my ($name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	caught_up($hub, 'p');
+	same_as_source($hub, $source, $_, $_, "$name: $_") for qw(s.a s.b s.c);
+	same_as_source($hub, $source, 's.wide', 's.wide', "$name: s.wide", 'id, md5(big)');
+	return;
+}
+
+# A session of the hub that holds what others have to wait for.
+sub holder
+{
+	my ($sql) = @_;
+	my $session = $hub->background_psql('postgres');
+
+	$session->query_safe("BEGIN; $sql");
+	return $session;
+}
+
+sub wait_for_lock
+{
+	my ($table) = @_;
+
+	wait_for_sql($hub, "SELECT count(*) > 0 FROM pg_locks WHERE relation = '$table'::regclass AND NOT granted");
+	return;
+}
+
+# The source's files become those of an older copy.
+sub put_back
+{
+	my ($copy) = @_;
+	my $folder = $source->data_dir;
+
+	$source->stop('immediate');
+	rename $folder, "$folder.newer" or die "rename: $!";
+	PostgreSQL::Test::RecursiveCopy::copypath($copy, $folder);
+	chmod 0700, $folder;
+	$source->start;
+	return;
+}
+
+# Two tables, one of them without a key, have been copied again and wait for the pipeline's
+# stream, which stands still, when the source is set back.
+sub check_set_back
+{
+	my $copy = $source->data_dir . '.copy';
+
+	stop();
+	$source->stop;
+	PostgreSQL::Test::RecursiveCopy::copypath($source->data_dir, $copy);
+	$source->start;
+	start();
+	caught_up($hub, 'p');
+	my $slots = $source->background_psql('postgres');
+	$slots->query_safe('BEGIN; SELECT pg_current_xact_id()');
+	$hub->safe_psql('postgres', "SELECT tapdata.resync('p', 's.b'); SELECT tapdata.resync('p', 's.c')");
+	wait_for_sql($source, "SELECT count(*) = 2 FROM pg_stat_activity WHERE query ~ 'pg_create_logical_replication_slot.*_t[0-9]+' AND pid <> pg_backend_pid()");
+	my $streamed = holder('LOCK s.a IN SHARE MODE');
+	at_source($source, "INSERT INTO s.a VALUES (1000, 'lost')");
+	wait_for_lock('s.a');
+	$slots->query_safe('COMMIT');
+	$slots->quit;
+	wait_for_sql($hub, "SELECT string_agg(source_table || ' ' || state, ',' ORDER BY source_table) FROM tapdata.tables WHERE pipeline = 'p' AND source_table IN ('s.b', 's.c')",
+		's.b catchup,s.c catchup');
+	at_source($source, "INSERT INTO s.b VALUES (1000, 'lost')", "UPDATE s.b SET v = 'lost' WHERE id < 20", "INSERT INTO s.c VALUES ('lost')");
+	put_back($copy);
+	at_source($source, "UPDATE s.b SET v = 'kept' WHERE id > 90", "DELETE FROM s.c WHERE v = '7'", "INSERT INTO s.a VALUES (2000, 'kept')");
+	$streamed->query('COMMIT');
+	eval { $streamed->quit };
+	all_same('set back while tables are caught up');
+	is($hub->safe_psql('postgres', "SELECT string_agg(DISTINCT source_table, ',' ORDER BY source_table) FROM tapdata.events WHERE pipeline = 'p' AND message LIKE '%the table is copied again'"),
+		's.b,s.c', 'tapdata.events tells which were copied again');
+	at_source($source, map { "INSERT INTO s.$_ SELECT 3000" } qw(a b c));
+	all_same('then they stream');
+	is($source->safe_psql('postgres', "SELECT count(*) FROM pg_replication_slots WHERE slot_name ~ '_t[0-9]+\$'"), 0, 'no slot of a table is left');
+	return;
+}
+
+# A backlog of ours, and of others that the source only passes over.
+sub make_backlog
+{
+	$from += 100_000;
+	at_source($source,
+		"INSERT INTO s.wide SELECT $from + i, repeat(md5(i::text), 100) FROM generate_series(1, 4000) i",
+		"UPDATE s.b SET v = v || '.'",
+		'INSERT INTO other SELECT repeat(md5(i::text), 100) FROM generate_series(1, 6000) i');
+	return;
+}
+
+# The hub waits for a lock in the middle of a batch while something is done to the slot.
+sub in_a_batch
+{
+	my ($what) = @_;
+
+	stop();
+	make_backlog();
+	my $lock = holder('LOCK s.b IN SHARE MODE');
+	start();
+	wait_for_lock('s.b');
+	wait_for_sql($source, "SELECT count(*) = 1 FROM pg_replication_slots WHERE slot_name ~ '_backlog_' AND temporary");
+	$what->($source->safe_psql('postgres', "SELECT slot_name FROM pg_replication_slots WHERE slot_type = 'logical' AND NOT temporary"));
+	$lock->query_safe('COMMIT');
+	$lock->quit;
+	return;
+}
+
+sub stops_and_heals
+{
+	my ($name, $what, $pattern) = @_;
+
+	$hub->safe_psql('postgres', q(SELECT tapdata.alter_pipeline('p', '{"on_gap": "stop"}')));
+	in_a_batch($what);
+	wait_for_state($hub, 'p', 'failed');
+	like($hub->safe_psql('postgres', "SELECT last_error FROM tapdata.status WHERE name = 'p'"), $pattern, "$name: the error says so");
+	at_source($source, "DELETE FROM s.b WHERE id = $from / 100000");
+	$hub->safe_psql('postgres', q(SELECT tapdata.alter_pipeline('p', '{"on_gap": "compare"}'); SELECT tapdata.start('p')));
+	all_same("$name, and healed");
+	return;
+}
+
+sub check_dropped
+{
+	stops_and_heals('the slot is dropped behind a batch',
+		sub { $source->safe_psql('postgres', "SELECT pg_drop_replication_slot('$_[0]')") },
+		qr/replication slot "\w+" is gone from the source/);
+	return;
+}
+
+sub check_invalidated
+{
+	stops_and_heals('the slot is invalidated while a batch is read', sub {
+			at_source($source, "ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'", 'SELECT pg_reload_conf()',
+				(map { ('INSERT INTO other SELECT repeat(md5(i::text), 100) FROM generate_series(1, 1000) i', 'SELECT pg_switch_wal()') } 1 .. 4),
+				'CHECKPOINT');
+			wait_for_sql($source, "SELECT bool_and(wal_status = 'lost') FROM pg_replication_slots WHERE slot_name = '$_[0]'");
+			at_source($source, 'ALTER SYSTEM RESET max_slot_wal_keep_size', 'SELECT pg_reload_conf()');
+		}, qr/the source has invalidated replication slot "\w+"/);
+	return;
+}
+
+# A transaction that is more than a batch is to keep in memory, and no room on the disk.
+sub check_no_temporary_files
+{
+	at_source($source, 'TRUNCATE s.wide');
+	caught_up($hub, 'p');
+	stop();
+	at_source($source, "ALTER SYSTEM SET temp_file_limit = '1MB'", 'SELECT pg_reload_conf()',
+		'BEGIN; INSERT INTO s.wide SELECT -i, repeat(md5(i::text), 30000) FROM generate_series(1, 150) i; UPDATE s.b SET v = v || \'+\'; COMMIT');
+	start();
+	caught_up($hub, 'p');
+	at_source($source, 'ALTER SYSTEM RESET temp_file_limit', 'SELECT pg_reload_conf()');
+	all_same('a transaction for which the source has no temporary files');
+	like(slurp_file($hub->logfile), qr/the source does not give its log in batches: temporary file size exceeds/, 'it came as a stream');
+	is($hub->safe_psql('postgres', "SELECT count(*) FROM tapdata.events WHERE pipeline = 'p' AND message LIKE '%temporary file size%'"), 0, 'it is no error of the pipeline');
+	return;
+}
