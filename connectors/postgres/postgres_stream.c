@@ -453,7 +453,7 @@ next_event(TapPgStream *stream, TapEvent *event)
 		if (position_is_due(stream))
 			return tap_pg_stream_tell(stream, event, TAP_EVENT_HEARTBEAT);
 	}
-	event->behind = stream->backlog != NULL;
+	event->behind = stream->backlog != NULL || stream->position.lsn < stream->log_end;
 	if (stream->backlog == NULL)
 		check_silence(stream);
 	if (stream->moved && !stream->in_txn)

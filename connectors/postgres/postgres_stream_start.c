@@ -327,6 +327,16 @@ tap_pg_plugin_arguments(TapPgStream *stream)
 	return out.data;
 }
 
+/* How much of the log there is for a walsender to send. */
+static uint64
+log_end(TapSession *session)
+{
+	TapPgRows  *rows = tap_pg_query(session, "ask the source for the end of its log",
+									"SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END");
+
+	return tap_pg_lsn_parse(tap_pg_needed(rows, 0, 0));
+}
+
 void
 tap_pg_start_replication(TapPgStream *stream)
 {
@@ -335,6 +345,7 @@ tap_pg_start_replication(TapPgStream *stream)
 	StringInfoData sql;
 	PGresult   *result;
 
+	stream->log_end = log_end(session);
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "START_REPLICATION SLOT %s LOGICAL %s (",
 					 tap_pg_quote(tap_pg_slot_name(session)), tap_pg_lsn_text(stream->position.lsn));

@@ -1,5 +1,5 @@
 # PostgreSQL as a source that loses what the hub still needs at a bad moment: while a table
-# is caught up by itself, while a backlog is read in batches.
+# is caught up by itself, while a backlog is read in batches; and what the status says.
 
 use strict;
 use warnings;
@@ -38,6 +38,7 @@ caught_up($hub, 'p');
 check_set_back();
 if ($batches)
 {
+	check_lag();
 	check_dropped();
 	check_invalidated();
 	check_no_temporary_files();
@@ -147,6 +148,39 @@ sub make_backlog
 		"INSERT INTO s.wide SELECT $from + i, repeat(md5(i::text), 100) FROM generate_series(1, 4000) i",
 		"UPDATE s.b SET v = v || '.'",
 		'INSERT INTO other SELECT repeat(md5(i::text), 100) FROM generate_series(1, 6000) i');
+	return;
+}
+
+# What tapdata.status says while the source refuses a batch, and sends the rest as a stream.
+sub check_lag
+{
+	at_source($source, 'CREATE ROLE reader LOGIN REPLICATION', 'GRANT USAGE ON SCHEMA s TO reader',
+		'GRANT SELECT ON ALL TABLES IN SCHEMA s TO reader',
+		'REVOKE EXECUTE ON FUNCTION pg_logical_slot_get_binary_changes FROM PUBLIC');
+	stop();
+	my $uri = Tapdata::Postgres::target_uri($source, user => 'reader');
+	$hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', '$uri', '{\"socket\": \"${\ $source->host }\"}')");
+	make_backlog();
+	at_source($source, "INSERT INTO s.a VALUES ($from, 'last')");
+	my $session = $hub->background_psql('postgres');
+	my ($early, $seen) = (0, 0);
+
+	start();
+	for (my $until = time + $PostgreSQL::Test::Utils::timeout_default; time < $until;)
+	{
+		my $done = $session->query_safe("SELECT state = 'streaming' FROM tapdata.status WHERE name = 'p'");
+		my $last = $session->query_safe("SELECT count(*) FROM s.a WHERE id = $from");
+
+		$seen++;
+		$early++ if $done eq 't' && !$last;
+		last if $last;
+	}
+	$session->quit;
+	is($early, 0, "the pipeline is not said to stream before it has what was there when it began, in $seen looks");
+	wait_for_sql($hub, "SELECT state = 'streaming' AND lag_bytes = 0 FROM tapdata.status WHERE name = 'p'");
+	all_same('a backlog that is refused');
+	at_source($source, 'GRANT EXECUTE ON FUNCTION pg_logical_slot_get_binary_changes TO PUBLIC');
+	reconnect_source($hub, $source, 'src');
 	return;
 }
 
