@@ -203,13 +203,20 @@ tap_kafka_client_new(rd_kafka_type_t type, List *properties)
 	return client;
 }
 
+rd_kafka_queue_t *
+tap_kafka_queue_new(TapKafkaClient *client)
+{
+	LiveClient *live = (LiveClient *) ((char *) client - offsetof(LiveClient, client));
+	rd_kafka_queue_t *queue = rd_kafka_queue_new(client->rk);
+
+	rd_kafka_queue_io_event_enable(queue, live->write_end, "", 1);
+	return queue;
+}
+
 void
 tap_kafka_receive(TapKafkaClient *client)
 {
-	LiveClient *live = (LiveClient *) ((char *) client - offsetof(LiveClient, client));
-
-	client->messages = rd_kafka_queue_new(client->rk);
-	rd_kafka_queue_io_event_enable(client->messages, live->write_end, "", 1);
+	client->messages = tap_kafka_queue_new(client);
 }
 
 /* ---------------------------------------------------------------------

@@ -128,6 +128,12 @@ extern void tap_kafka_client_free(TapKafkaClient *client);
 extern void tap_kafka_serve(TapKafkaClient *client);
 
 /*
+ * A queue that wakes as the main queue does.  The caller has it forget that and
+ * destroys it, before the client ends.
+ */
+extern rd_kafka_queue_t *tap_kafka_queue_new(TapKafkaClient *client);
+
+/*
  * Make the queue for consumed messages, which wakes as the main queue does: it
  * must have been read until it was empty before it is waited for.
  */

@@ -101,7 +101,8 @@ estimate_rows(TapSession *session, const TapKafkaTopicFacts *topic)
 	{
 		strlcpy(items[i].topic, topic->name, sizeof(items[i].topic));
 		items[i].partition = i % count;
-		items[i].offset = i < count ? RD_KAFKA_OFFSET_BEGINNING : RD_KAFKA_OFFSET_END;
+		items[i].offset = !topic->has_leader[i % count] ? TAP_KAFKA_OFFSET_UNKNOWN :
+			i < count ? RD_KAFKA_OFFSET_BEGINNING : RD_KAFKA_OFFSET_END;
 	}
 	tap_kafka_query_offsets(session, items, count);
 	tap_kafka_query_offsets(session, items + count, count);
@@ -152,7 +153,7 @@ describe_topic(TapSession *session, const TapKafkaTopicFacts *topic)
 static List *
 describe_tables(TapSession *session, List *names)
 {
-	List	   *topics = tap_kafka_cluster_topics(session);
+	List	   *topics = tap_kafka_settled_topics(session, names);
 	List	   *result = NIL;
 	ListCell   *cell;
 
@@ -207,29 +208,15 @@ all_partitions(List *topics, int64 offset)
 	return offsets;
 }
 
-/* Ask for those that have a leader; what has no answer becomes unknown. */
+/* What has no answer becomes unknown. */
 static void
 ask_known(TapSession *session, TapKafkaOffsets *offsets)
 {
-	TapKafkaOffset *asked = palloc(sizeof(TapKafkaOffset) * Max(offsets->count, 1));
-	int			count = 0;
-
+	tap_kafka_query_offsets(session, offsets->items, offsets->count);
 	for (int i = 0; i < offsets->count; i++)
 	{
-		if (offsets->items[i].offset != TAP_KAFKA_OFFSET_UNKNOWN)
-			asked[count++] = offsets->items[i];
-	}
-	tap_kafka_query_offsets(session, asked, count);
-	count = 0;
-	for (int i = 0; i < offsets->count; i++)
-	{
-		TapKafkaOffset *item = &offsets->items[i];
-
-		if (item->offset == TAP_KAFKA_OFFSET_UNKNOWN)
-			continue;
-		*item = asked[count++];
-		if (item->error != RD_KAFKA_RESP_ERR_NO_ERROR)
-			item->offset = TAP_KAFKA_OFFSET_UNKNOWN;
+		if (offsets->items[i].error != RD_KAFKA_RESP_ERR_NO_ERROR)
+			offsets->items[i].offset = TAP_KAFKA_OFFSET_UNKNOWN;
 	}
 }
 
@@ -261,10 +248,18 @@ log_behind(TapSession *session, const char *position, bool *purged, char **detai
 {
 	TapKafkaOffsets *stored = tap_kafka_parse_offsets(position);
 	TapKafkaOffsets *first = tap_kafka_parse_offsets(position);
+	List	   *topics = tap_kafka_cluster_topics(session);
 
 	*purged = false;
 	for (int i = 0; i < first->count; i++)
-		first->items[i].offset = RD_KAFKA_OFFSET_BEGINNING;
+	{
+		const TapKafkaTopicFacts *facts = tap_kafka_find_topic(topics, first->items[i].topic);
+		int32		partition = first->items[i].partition;
+		bool		asked = facts != NULL && partition < facts->npartitions &&
+		facts->has_leader[partition] && stored->items[i].offset != TAP_KAFKA_OFFSET_NONE;
+
+		first->items[i].offset = asked ? RD_KAFKA_OFFSET_BEGINNING : TAP_KAFKA_OFFSET_UNKNOWN;
+	}
 	ask_known(session, first);
 	for (int i = 0; i < first->count; i++)
 	{

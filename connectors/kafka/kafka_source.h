@@ -10,6 +10,7 @@
  * kafka_source_sample.c	the first messages of a topic
  * kafka_source_stream.c	the stream of events
  * kafka_source_topics.c	the topics of the stream: start, stop, new ones
+ * kafka_source_leader.c	partitions of them that have no leader wait
  * kafka_source_same.c		whether a topic is the one that was read
  *
  * NOTES
@@ -20,7 +21,9 @@
  *	  A position is the offset of the next message for each partition of each
  *	  followed topic, sorted: "clicks:0=12,1=40;orders:0=7".  Offsets that hold
  *	  no message for us (ends of transactions, what was compacted or aborted)
- *	  are passed when the end of a partition is told.
+ *	  are passed when the end of a partition is told.  A partition that had no
+ *	  leader since its topic is followed has "-": nothing of it was read, and
+ *	  where to begin is not known yet.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -34,6 +37,9 @@
 
 /* An offset that is not known: the partition has no leader now. */
 #define TAP_KAFKA_OFFSET_UNKNOWN	PG_INT64_MAX
+
+/* In positions: where to begin was never known. */
+#define TAP_KAFKA_OFFSET_NONE		INT64CONST(-1)
 
 /* Names of topics have at most 249 bytes. */
 #define TAP_KAFKA_TOPIC_BYTES		256
@@ -80,7 +86,10 @@ typedef struct TapKafkaStreamTopic
 	MemoryContext decoder_context;
 	TapKafkaDecoder *decoder;
 	int			npartitions;
-	int64	   *next;			/* npartitions: offset of the next message */
+	int64	   *next;			/* npartitions: offset of the next message, or
+								 * TAP_KAFKA_OFFSET_UNKNOWN */
+	bool	   *waits;			/* npartitions: not read, since it has had no
+								 * leader */
 	TimestampTz *noted_at;		/* npartitions: when one of its messages was
 								 * noted; 0: not in this session */
 	bool		continued;		/* from the stored position */
@@ -111,6 +120,7 @@ typedef struct TapKafkaSource
 	TapKafkaMessage message;	/* the last one that was decoded */
 	StringInfoData key;			/* its bytes */
 	StringInfoData value;
+	List	   *unchecked;		/* kafka_source_same.c's, of those that wait */
 	TapKafkaJob *refresh_job;	/* under way */
 	TimestampTz next_refresh;
 } TapKafkaSource;
@@ -185,6 +195,12 @@ extern TapPositionOrder tap_kafka_compare_positions(const char *a, const char *b
  */
 extern List *tap_kafka_cluster_topics(TapSession *session);
 
+/*
+ * The same; if partitions of one of the topics (List of TapTableName *) have no
+ * leader, they are given a moment to get one.
+ */
+extern List *tap_kafka_settled_topics(TapSession *session, List *names);
+
 /* A job that finds them, and what it has found when it has ended (or NIL). */
 extern TapKafkaJob *tap_kafka_topics_job(void);
 extern List *tap_kafka_topics_found(const TapKafkaJob *job);
@@ -196,8 +212,10 @@ extern const TapKafkaTopicFacts *tap_kafka_find_topic(List *topics, const char *
  * Ask for offsets: each item's offset is RD_KAFKA_OFFSET_BEGINNING,
  * RD_KAFKA_OFFSET_END (as far as it may be read) or a time in milliseconds,
  * and becomes the answer; behind the last message's time: -1.  An item that
- * the brokers have no answer for has its error set.  Raises an error if they
- * do not answer at all.  Uses the network.
+ * the brokers have no answer for has its error set; one that is
+ * TAP_KAFKA_OFFSET_UNKNOWN is not asked for, and stays so.  Raises an error if
+ * they do not answer at all, or a partition has no leader: those are not to be
+ * asked for.  Uses the network.
  */
 extern void tap_kafka_query_offsets(TapSession *session, TapKafkaOffset *items, int count);
 
@@ -248,9 +266,34 @@ extern void tap_kafka_topics_refresh(TapSession *session);
 /* Wait for the end of what was begun by it: the thread does one thing at a time. */
 extern void tap_kafka_topics_settle(TapSession *session);
 
-/* Where partitions begin by the options "start" and "start_offsets". */
+/* Begin to read a partition at its next offset. */
+extern void tap_kafka_topic_start(TapSession *session, TapKafkaStreamTopic *topic,
+								  int32 partition);
+
+/*
+ * Where partitions begin by the options "start" and "start_offsets"; unknown,
+ * if that has to be asked for and there is no leader.
+ */
 extern void tap_kafka_start_items(TapSession *session, const TapKafkaTopicFacts *facts,
 								  TapKafkaOffset *items);
+
+/* ---- kafka_source_leader.c ---- */
+
+/* Whether a partition of any topic waits for a leader. */
+extern bool tap_kafka_leaders_missing(const TapKafkaSource *source);
+
+/* How many of the topic's partitions, from the first on, have a leader. */
+extern int	tap_kafka_leaders_count(const TapKafkaTopicFacts *facts, int from);
+
+/*
+ * Have partitions of a topic wait that have no leader; its others are begun by
+ * the caller.
+ */
+extern void tap_kafka_leaders_wait(TapKafkaStreamTopic *topic, const TapKafkaTopicFacts *facts);
+
+/* Begin those that waited and have a leader now. */
+extern void tap_kafka_leaders_begin(TapSession *session, TapKafkaStreamTopic *topic,
+									const TapKafkaTopicFacts *facts);
 
 /* ---- kafka_source_same.c ---- */
 
@@ -263,9 +306,14 @@ extern void tap_kafka_note_read(TapSession *session);
 /*
  * Read what is noted of the topics that go on from the stored position again,
  * before they are read.  Raises ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE if
- * one is another topic now, or has it begin as the option "on_gap" says.
+ * one is another topic now, or has it begin as the option "on_gap" says.  What
+ * is noted of partitions that wait is kept for tap_kafka_check_partition().
  */
 extern void tap_kafka_check_same(TapSession *session);
+
+/* The same for a partition that waited, before it is read. */
+extern void tap_kafka_check_partition(TapSession *session, TapKafkaStreamTopic *topic,
+									  int32 partition);
 
 /* ---- kafka_source_stream.c ---- */
 

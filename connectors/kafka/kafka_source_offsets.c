@@ -53,6 +53,11 @@ parse_item(const char *text, const char *p, TapKafkaOffset *item)
 		item->offset = TAP_KAFKA_OFFSET_UNKNOWN;
 		return p + 1;
 	}
+	if (*p == '-')
+	{
+		item->offset = TAP_KAFKA_OFFSET_NONE;
+		return p + 1;
+	}
 	item->offset = strtoll(p, &end, 10);
 	if (end == p)
 		report_malformed(text);
@@ -115,6 +120,8 @@ tap_kafka_print_offsets(const TapKafkaOffsets *offsets)
 		appendStringInfoChar(&text, '=');
 		if (item->offset == TAP_KAFKA_OFFSET_UNKNOWN)
 			appendStringInfoChar(&text, '?');
+		else if (item->offset == TAP_KAFKA_OFFSET_NONE)
+			appendStringInfoChar(&text, '-');
 		else
 			tap_json_append_int(&text, item->offset);
 	}

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "utils/timestamp.h"
+
 /*
  * How long the brokers may be silent, or without a leader for a partition, and
  * one round of waiting.
@@ -21,6 +23,10 @@
 #define ROUND_MS			1000
 #define LAST_ROUND_MS		4000
 #define PAUSE_US			100000
+
+/* How long an election is waited for before partitions are left out. */
+#define ELECTION_MS			3000
+#define ELECTION_LOOK_MS	100
 
 /* Topics that Kafka, and what comes with it, keep for themselves. */
 #define INTERNAL_PREFIX		"__"
@@ -272,27 +278,77 @@ tap_kafka_find_topic(List *topics, const char *name)
 	return NULL;
 }
 
+static bool
+have_leaders(List *topics, List *names)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+	{
+		const TapKafkaTopicFacts *facts =
+		tap_kafka_find_topic(topics, ((TapTableName *) lfirst(cell))->name);
+
+		if (facts != NULL && tap_kafka_leaders_count(facts, 0) < facts->npartitions)
+			return false;
+	}
+	return true;
+}
+
+List *
+tap_kafka_settled_topics(TapSession *session, List *names)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ELECTION_MS);
+	List	   *topics = tap_kafka_cluster_topics(session);
+
+	while (!have_leaders(topics, names) && GetCurrentTimestamp() < until)
+	{
+		(void) tap_kafka_core->wait_socket(PGINVALID_SOCKET, 0, ELECTION_LOOK_MS);
+		topics = tap_kafka_cluster_topics(session);
+	}
+	return topics;
+}
+
+/* The items that are to be asked for; NULL: none. */
+static Query *
+make_query(const TapKafkaOffset *items, int count)
+{
+	Query	   *query = malloc(offsetof(Query, items) + sizeof(TapKafkaOffset) * count);
+
+	if (query == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	query->count = 0;
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].offset != TAP_KAFKA_OFFSET_UNKNOWN)
+			query->items[query->count++] = items[i];
+	}
+	if (query->count > 0)
+		return query;
+	free(query);
+	return NULL;
+}
+
 void
 tap_kafka_query_offsets(TapSession *session, TapKafkaOffset *items, int count)
 {
 	TapKafkaJob *job;
 	TapKafkaError error;
-	Query	   *query;
+	Query	   *query = make_query(items, count);
+	int			answer = 0;
 
-	if (count == 0)
-		return;
-	query = malloc(offsetof(Query, items) + sizeof(TapKafkaOffset) * count);
 	if (query == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
-	query->count = count;
-	memcpy(query->items, items, sizeof(TapKafkaOffset) * count);
+		return;
 	job = tap_kafka_job_new(run_query);
 	job->data = query;
 	tap_kafka_job_run(session->client, job);
 	error = job->error;
-	memcpy(items, query->items, sizeof(TapKafkaOffset) * count);
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].offset != TAP_KAFKA_OFFSET_UNKNOWN)
+			items[i] = query->items[answer++];
+	}
 	tap_kafka_job_free(session->client, job);
 	tap_kafka_explain(session->client, &error);
 	if (error.code != RD_KAFKA_RESP_ERR_NO_ERROR)

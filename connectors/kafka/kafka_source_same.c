@@ -49,6 +49,7 @@ typedef struct Mark
 typedef struct Marks
 {
 	TapSession *session;
+	rd_kafka_queue_t *queue;	/* their messages come here */
 	List	   *marks;			/* of Mark * */
 	int			nopen;
 	const Mark *failed;			/* one that cannot be read, or NULL */
@@ -103,6 +104,18 @@ tap_kafka_note_read(TapSession *session)
 	}
 }
 
+/* For the time at which the partition has a leader. */
+static void
+keep_mark(TapSession *session, const Mark *mark)
+{
+	MemoryContext before = MemoryContextSwitchTo(session->args.context);
+	Mark	   *copy = palloc(sizeof(Mark));
+
+	*copy = *mark;
+	session->source->unchecked = lappend(session->source->unchecked, copy);
+	MemoryContextSwitchTo(before);
+}
+
 /* A note of a topic that begins anew, or is not followed, is void. */
 static void
 take_note(void *arg, const char *key, const char *value)
@@ -117,8 +130,12 @@ take_note(void *arg, const char *key, const char *value)
 		mark->topic = tap_kafka_stream_topic(marks->session->source, key + name);
 	if (mark->topic == NULL || !mark->topic->continued)
 		tap_kafka_core->remember(key, NULL);
-	else if (mark->partition < mark->topic->npartitions &&
-			 mark->offset < mark->topic->next[mark->partition])
+	else if (mark->partition >= mark->topic->npartitions ||
+			 mark->offset >= mark->topic->next[mark->partition])
+		return;
+	else if (mark->topic->waits[mark->partition])
+		keep_mark(marks->session, mark);
+	else
 		marks->marks = lappend(marks->marks, mark);
 }
 
@@ -137,7 +154,7 @@ begin_reading(Marks *marks)
 		Mark	   *mark = lfirst(cell);
 
 		if (rd_kafka_consume_start_queue(mark->topic->handle, mark->partition, mark->offset,
-										 marks->session->client->messages) != 0)
+										 marks->queue) != 0)
 		{
 			tap_kafka_keep_code(&marks->error, rd_kafka_last_error(), NULL);
 			marks->failed = mark;
@@ -209,7 +226,7 @@ take_batch(Marks *marks)
 	rd_kafka_message_t *batch[BATCH];
 	ssize_t		n;
 
-	n = rd_kafka_consume_batch_queue(marks->session->client->messages, 0, batch, BATCH);
+	n = rd_kafka_consume_batch_queue(marks->queue, 0, batch, BATCH);
 	for (ssize_t i = 0; i < n; i++)
 	{
 		take_message(marks, batch[i]);
@@ -245,7 +262,7 @@ report_failure(const Marks *marks)
 }
 
 static void
-read_marks(Marks *marks)
+read_open(Marks *marks)
 {
 	TapKafkaClient *client = marks->session->client;
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CHECK_MS);
@@ -268,7 +285,24 @@ read_marks(Marks *marks)
 		if (waits)
 			tap_kafka_wait(client, left);
 	}
-	end_reading(marks);
+}
+
+/* By a queue of their own, for the stream may go on beside it. */
+static void
+read_marks(Marks *marks)
+{
+	marks->queue = tap_kafka_queue_new(marks->session->client);
+	PG_TRY();
+	{
+		read_open(marks);
+	}
+	PG_FINALLY();
+	{
+		end_reading(marks);
+		rd_kafka_queue_io_event_enable(marks->queue, -1, NULL, 0);
+		rd_kafka_queue_destroy(marks->queue);
+	}
+	PG_END_TRY();
 	report_failure(marks);
 }
 
@@ -298,22 +332,26 @@ report_other(const Mark *mark)
 			 errhint("It was deleted and made anew, or its log was cut off. To read the new one beside the rows that are there, set the option \"on_gap\" to earliest or latest by tapdata.alter_pipeline() and start the pipeline; or begin the table anew with tapdata.resync().")));
 }
 
-/* Go on as with a gap, in all partitions. */
+/*
+ * Go on as with a gap, in so many partitions from this one on.  Of those that
+ * wait it is not known where that is.
+ */
 static void
-begin_anew(TapSession *session, TapKafkaStreamTopic *topic)
+begin_anew(TapSession *session, TapKafkaStreamTopic *topic, int32 first, int count)
 {
 	bool		earliest = session->source->on_gap == TAP_KAFKA_GAP_EARLIEST;
-	TapKafkaOffset *items = palloc0(sizeof(TapKafkaOffset) * topic->npartitions);
+	TapKafkaOffset *items = palloc0(sizeof(TapKafkaOffset) * count);
 
-	for (int i = 0; i < topic->npartitions; i++)
+	for (int i = 0; i < count; i++)
 	{
 		strlcpy(items[i].topic, topic->table.name, sizeof(items[i].topic));
-		items[i].partition = i;
-		items[i].offset = earliest ? RD_KAFKA_OFFSET_BEGINNING : RD_KAFKA_OFFSET_END;
+		items[i].partition = first + i;
+		items[i].offset = topic->waits[first + i] ? TAP_KAFKA_OFFSET_UNKNOWN :
+			earliest ? RD_KAFKA_OFFSET_BEGINNING : RD_KAFKA_OFFSET_END;
 	}
-	tap_kafka_require_offsets(session, items, topic->npartitions);
-	for (int i = 0; i < topic->npartitions; i++)
-		topic->next[i] = items[i].offset;
+	tap_kafka_require_offsets(session, items, count);
+	for (int i = 0; i < count; i++)
+		topic->next[first + i] = items[i].offset;
 	session->source->moved = true;
 	tap_kafka_core->event("warning", &topic->table,
 						  psprintf("topic \"%s\" is not the one that was read; reading begins at the %s message that it has",
@@ -345,8 +383,45 @@ tap_kafka_check_same(TapSession *session)
 			continue;
 		if (session->source->on_gap == TAP_KAFKA_GAP_STOP)
 			report_other(mark);
-		begin_anew(session, mark->topic);
+		begin_anew(session, mark->topic, 0, mark->topic->npartitions);
 		forget_notes(mark->topic);
 		mark->topic->continued = false;
 	}
+}
+
+/* A mark that was kept for the partition; it is kept no more. */
+static Mark *
+take_kept(TapKafkaSource *source, const TapKafkaStreamTopic *topic, int32 partition)
+{
+	ListCell   *cell;
+
+	foreach(cell, source->unchecked)
+	{
+		Mark	   *mark = lfirst(cell);
+
+		if (mark->topic != topic || mark->partition != partition)
+			continue;
+		source->unchecked = foreach_delete_current(source->unchecked, cell);
+		return mark;
+	}
+	return NULL;
+}
+
+void
+tap_kafka_check_partition(TapSession *session, TapKafkaStreamTopic *topic, int32 partition)
+{
+	Marks		marks = {.session = session};
+	Mark	   *mark = take_kept(session->source, topic, partition);
+
+	/* the topic may have begun anew since */
+	if (mark == NULL || !topic->continued)
+		return;
+	marks.marks = list_make1(mark);
+	read_marks(&marks);
+	if (!mark->differs)
+		return;
+	if (session->source->on_gap == TAP_KAFKA_GAP_STOP)
+		report_other(mark);
+	topic->waits[partition] = false;
+	begin_anew(session, topic, partition, 1);
 }

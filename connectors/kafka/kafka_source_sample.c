@@ -47,7 +47,7 @@ find_starts(TapSession *session, const TapKafkaTopicFacts *topic)
 	{
 		strlcpy(low[i].topic, topic->name, sizeof(low[i].topic));
 		low[i].partition = i;
-		low[i].offset = RD_KAFKA_OFFSET_BEGINNING;
+		low[i].offset = topic->has_leader[i] ? RD_KAFKA_OFFSET_BEGINNING : TAP_KAFKA_OFFSET_UNKNOWN;
 	}
 	tap_kafka_require_offsets(session, low, count);
 	tap_kafka_start_items(session, topic, start);
@@ -147,7 +147,8 @@ tap_kafka_sample(TapSession *session, const TapKafkaTopicFacts *topic, int *coun
 	sampling.messages = palloc(sizeof(TapKafkaMessage) * session->source->sample_messages);
 	for (int i = 0; i < topic->npartitions; i++)
 	{
-		if (rd_kafka_consume_start_queue(sampling.handle, i, starts[i].offset,
+		if (!topic->has_leader[i] ||
+			rd_kafka_consume_start_queue(sampling.handle, i, starts[i].offset,
 										 client->messages) != 0)
 			continue;
 		sampling.open[i] = true;

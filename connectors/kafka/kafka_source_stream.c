@@ -38,7 +38,6 @@ tap_kafka_stream_start(TapSession *session, const TapStreamArgs *args)
 
 	source->args = *args;
 	source->batch = palloc(sizeof(rd_kafka_message_t *) * BATCH_MESSAGES);
-	source->next_refresh = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), source->refresh_ms);
 	tap_kafka_topics_start(session, args);
 
 	/* that it took several attempts to get here is no news any more */
@@ -393,7 +392,8 @@ tap_kafka_stream_position(TapSession *session)
 
 			strlcpy(item->topic, topic->table.name, sizeof(item->topic));
 			item->partition = i;
-			item->offset = topic->next[i];
+			item->offset = topic->next[i] == TAP_KAFKA_OFFSET_UNKNOWN ?
+				TAP_KAFKA_OFFSET_NONE : topic->next[i];
 		}
 	}
 	return tap_kafka_print_offsets(&offsets);

@@ -14,6 +14,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+/* How often partitions are looked at that have no leader, at least. */
+#define LEADER_LOOK_MS	1000
+
 /* Between the epochs of Kafka and of PostgreSQL. */
 #define EPOCH_SECONDS	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY)
 
@@ -72,7 +75,7 @@ tap_kafka_start_items(TapSession *session, const TapKafkaTopicFacts *facts, TapK
 		memset(&items[i], 0, sizeof(TapKafkaOffset));
 		strlcpy(items[i].topic, facts->name, sizeof(items[i].topic));
 		items[i].partition = i;
-		items[i].offset = start;
+		items[i].offset = facts->has_leader[i] ? start : TAP_KAFKA_OFFSET_UNKNOWN;
 	}
 	tap_kafka_require_offsets(session, items, facts->npartitions);
 	resolve_ends(session, items, facts->npartitions);
@@ -90,8 +93,8 @@ tap_kafka_start_items(TapSession *session, const TapKafkaTopicFacts *facts, TapK
  * ---------------------------------------------------------------------
  */
 
-static void
-start_partition(TapSession *session, TapKafkaStreamTopic *topic, int32 partition)
+void
+tap_kafka_topic_start(TapSession *session, TapKafkaStreamTopic *topic, int32 partition)
 {
 	TapKafkaError error;
 
@@ -111,7 +114,7 @@ tap_kafka_topic_seek(TapSession *session, TapKafkaStreamTopic *topic, int32 part
 
 	/* what was noted is of before */
 	topic->noted_at[partition] = 0;
-	start_partition(session, topic, partition);
+	tap_kafka_topic_start(session, topic, partition);
 }
 
 /* Its messages lead to the struct. */
@@ -139,17 +142,19 @@ compare_topics(const ListCell *a, const ListCell *b)
 
 /* items are its partitions; they are not read yet. */
 static TapKafkaStreamTopic *
-add_topic(TapSession *session, const TapKafkaTopicFacts *facts, const TapKafkaOffset *items)
+add_topic(TapSession *session, const TapKafkaTopicFacts *facts, const TapKafkaOffset *items,
+		  int npartitions)
 {
 	MemoryContext before = MemoryContextSwitchTo(session->args.context);
 	TapKafkaSource *source = session->source;
 	TapKafkaStreamTopic *topic = palloc0(sizeof(TapKafkaStreamTopic));
 
 	topic->table.name = pstrdup(facts->name);
-	topic->npartitions = facts->npartitions;
-	topic->next = palloc(sizeof(int64) * facts->npartitions);
-	topic->noted_at = palloc0(sizeof(TimestampTz) * facts->npartitions);
-	for (int i = 0; i < facts->npartitions; i++)
+	topic->npartitions = npartitions;
+	topic->next = palloc(sizeof(int64) * Max(npartitions, 1));
+	topic->waits = palloc0(sizeof(bool) * Max(npartitions, 1));
+	topic->noted_at = palloc0(sizeof(TimestampTz) * Max(npartitions, 1));
+	for (int i = 0; i < npartitions; i++)
 		topic->next[i] = items[i].offset;
 	open_handle(session, topic);
 	source->topics = lappend(source->topics, topic);
@@ -170,32 +175,36 @@ remove_topic(TapSession *session, TapKafkaStreamTopic *topic)
 	session->source->topics = list_delete_ptr(session->source->topics, topic);
 }
 
-/* Partitions that were not there when the position was stored are new. */
-static void
+/*
+ * Partitions that were not there when the position was stored are new: taken up
+ * to the first one without a leader.  Returns how many partitions there are
+ * then.
+ */
+static int
 follow_position(TapSession *session, const TapKafkaTopicFacts *facts,
 				const TapKafkaOffsets *stored, TapKafkaOffset *items)
 {
-	int			nnew = 0;
-	TapKafkaOffset *new_items = palloc0(sizeof(TapKafkaOffset) * facts->npartitions);
+	const TapKafkaOffset *item;
+	int			nstored = 0;
+	int			count;
 
-	for (int i = 0; i < facts->npartitions; i++)
+	while (nstored < facts->npartitions &&
+		   (item = tap_kafka_find_offset(stored, facts->name, nstored)) != NULL)
 	{
-		const TapKafkaOffset *item = tap_kafka_find_offset(stored, facts->name, i);
-
-		items[i].offset = item ? item->offset : -1;
-		if (item != NULL)
-			continue;
-		strlcpy(new_items[nnew].topic, facts->name, sizeof(new_items[nnew].topic));
-		new_items[nnew].partition = i;
-		new_items[nnew++].offset = RD_KAFKA_OFFSET_BEGINNING;
+		items[nstored] = *item;
+		if (item->offset == TAP_KAFKA_OFFSET_NONE)
+			items[nstored].offset = TAP_KAFKA_OFFSET_UNKNOWN;
+		nstored++;
 	}
-	tap_kafka_require_offsets(session, new_items, nnew);
-	nnew = 0;
-	for (int i = 0; i < facts->npartitions; i++)
+	count = tap_kafka_leaders_count(facts, nstored);
+	for (int i = nstored; i < count; i++)
 	{
-		if (items[i].offset < 0)
-			items[i].offset = new_items[nnew++].offset;
+		strlcpy(items[i].topic, facts->name, sizeof(items[i].topic));
+		items[i].partition = i;
+		items[i].offset = RD_KAFKA_OFFSET_BEGINNING;
 	}
+	tap_kafka_require_offsets(session, items + nstored, count - nstored);
+	return count;
 }
 
 static bool
@@ -220,28 +229,51 @@ report_missing(const char *name)
 	tap_kafka_report_topic(name, -1, &error);
 }
 
+/* Add a topic that is followed; where it goes on, or begins. */
+static void
+start_topic(TapSession *session, const TapKafkaTopicFacts *facts, const TapKafkaOffsets *stored,
+			bool fresh)
+{
+	TapKafkaOffset *items = palloc0(sizeof(TapKafkaOffset) * facts->npartitions);
+	TapKafkaStreamTopic *topic;
+	int			count = facts->npartitions;
+
+	if (fresh)
+		tap_kafka_start_items(session, facts, items);
+	else
+		count = follow_position(session, facts, stored, items);
+	topic = add_topic(session, facts, items, count);
+	topic->continued = !fresh;
+	tap_kafka_leaders_wait(topic, facts);
+}
+
+/* Sooner while partitions have no leader. */
+static void
+plan_refresh(TapKafkaSource *source)
+{
+	int			ms = tap_kafka_leaders_missing(source) ? Min(source->refresh_ms, LEADER_LOOK_MS) :
+	source->refresh_ms;
+
+	source->next_refresh = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+}
+
 void
 tap_kafka_topics_start(TapSession *session, const TapStreamArgs *args)
 {
-	List	   *cluster = tap_kafka_cluster_topics(session);
+	List	   *names = args->tables_followed(args->core_data);
+	List	   *cluster = tap_kafka_settled_topics(session, names);
 	TapKafkaOffsets *stored = tap_kafka_parse_offsets(args->position ? args->position : "");
 	ListCell   *cell;
 
-	foreach(cell, args->tables_followed(args->core_data))
+	foreach(cell, names)
 	{
 		const char *name = ((TapTableName *) lfirst(cell))->name;
 		const TapKafkaTopicFacts *facts = tap_kafka_find_topic(cluster, name);
-		bool		fresh = is_named(args->fresh, name) || !tap_kafka_has_topic(stored, name);
-		TapKafkaOffset *items;
 
 		if (facts == NULL)
 			report_missing(name);
-		items = palloc0(sizeof(TapKafkaOffset) * facts->npartitions);
-		if (fresh)
-			tap_kafka_start_items(session, facts, items);
-		else
-			follow_position(session, facts, stored, items);
-		add_topic(session, facts, items)->continued = !fresh;
+		start_topic(session, facts, stored,
+					is_named(args->fresh, name) || !tap_kafka_has_topic(stored, name));
 	}
 	tap_kafka_check_same(session);
 	foreach(cell, session->source->topics)
@@ -249,8 +281,12 @@ tap_kafka_topics_start(TapSession *session, const TapStreamArgs *args)
 		TapKafkaStreamTopic *topic = lfirst(cell);
 
 		for (int i = 0; i < topic->npartitions; i++)
-			start_partition(session, topic, i);
+		{
+			if (!topic->waits[i])
+				tap_kafka_topic_start(session, topic, i);
+		}
 	}
+	plan_refresh(session->source);
 }
 
 /* ---------------------------------------------------------------------
@@ -347,12 +383,17 @@ tap_kafka_stream_topic(const TapKafkaSource *source, const char *name)
 	return NULL;
 }
 
+/* In their order; one without a leader is not there yet. */
 static void
 add_partitions(TapSession *session, TapKafkaStreamTopic *topic, const TapKafkaTopicFacts *facts)
 {
-	int			count = facts->npartitions - topic->npartitions;
-	TapKafkaOffset *items = palloc0(sizeof(TapKafkaOffset) * count);
+	int			total = tap_kafka_leaders_count(facts, topic->npartitions);
+	int			count = total - topic->npartitions;
+	TapKafkaOffset *items;
 
+	if (count <= 0)
+		return;
+	items = palloc0(sizeof(TapKafkaOffset) * count);
 	for (int i = 0; i < count; i++)
 	{
 		strlcpy(items[i].topic, facts->name, sizeof(items[i].topic));
@@ -360,13 +401,15 @@ add_partitions(TapSession *session, TapKafkaStreamTopic *topic, const TapKafkaTo
 		items[i].offset = RD_KAFKA_OFFSET_BEGINNING;
 	}
 	tap_kafka_require_offsets(session, items, count);
-	topic->next = repalloc(topic->next, sizeof(int64) * facts->npartitions);
-	topic->noted_at = repalloc(topic->noted_at, sizeof(TimestampTz) * facts->npartitions);
+	topic->next = repalloc(topic->next, sizeof(int64) * total);
+	topic->waits = repalloc(topic->waits, sizeof(bool) * total);
+	topic->noted_at = repalloc(topic->noted_at, sizeof(TimestampTz) * total);
 	for (int i = 0; i < count; i++)
 	{
 		topic->noted_at[topic->npartitions] = 0;
+		topic->waits[topic->npartitions] = false;
 		topic->next[topic->npartitions] = items[i].offset;
-		start_partition(session, topic, topic->npartitions++);
+		tap_kafka_topic_start(session, topic, topic->npartitions++);
 	}
 	session->source->moved = true;
 	tap_kafka_core->event("partitions added", &topic->table,
@@ -405,7 +448,6 @@ take_refresh(TapSession *session)
 
 	tap_kafka_job_free(session->client, source->refresh_job);
 	source->refresh_job = NULL;
-	source->next_refresh = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), source->refresh_ms);
 	foreach(cell, found)
 	{
 		const TapKafkaTopicFacts *facts = lfirst(cell);
@@ -413,9 +455,13 @@ take_refresh(TapSession *session)
 
 		if (topic == NULL)
 			offer_topic(session, facts->name);
-		else if (facts->npartitions > topic->npartitions)
+		else
+		{
+			tap_kafka_leaders_begin(session, topic, facts);
 			add_partitions(session, topic, facts);
+		}
 	}
+	plan_refresh(source);
 }
 
 void

@@ -244,7 +244,7 @@ check_registry(CheckState *state)
 	}
 }
 
-/* Each topic must be there, and its partitions must have leaders. */
+/* Each topic must be there, and its partitions should have leaders. */
 static void
 check_sources(CheckState *state, List *tables)
 {
@@ -264,10 +264,10 @@ check_sources(CheckState *state, List *tables)
 			if (!facts->has_leader[i])
 				tap_kafka_keep_code(&error, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, NULL);
 		}
-		add_check(state, psprintf("topic %s", name), &error, true,
+		add_check(state, psprintf("topic %s", name), &error, facts == NULL,
 				  facts ? psprintf("%d partition%s", facts->npartitions,
 								   facts->npartitions == 1 ? "" : "s") : NULL,
-				  facts ? "Check that the brokers of all partitions run." :
+				  facts ? "Check that the brokers of all partitions run; a partition without a leader is read when it has one." :
 				  "Create the topic, or allow the user to READ and DESCRIBE it.");
 		if (facts == NULL)
 			((TapCheck *) llast(state->checks))->sqlstate = ERRCODE_UNDEFINED_OBJECT;

@@ -10,12 +10,13 @@
 # start writes DIR/env (HOST, PORT, SECURE_PORT, CONTROLLER_PORT, PID, VERSION, USER, PASSWORD,
 # CA) when the broker answers; on a folder that was used before it starts the same data on the
 # same ports again. SECURE_PORT wants TLS, by a certificate of the authority CA, and the user's
-# password by PLAIN or SCRAM-SHA-256. Settings at the end win over those here. kill is without mercy. available says nothing and
+# password by PLAIN or SCRAM-SHA-256. Settings at the end win over those here; "joins=PORT" as the
+# first makes it a second broker, for the node with that CONTROLLER_PORT. kill is without mercy. available says nothing and
 # succeeds, or exits with 77 and the reason. fetch gets the jars of the broker, and of the
 # other Java programs that tests use, from Maven Central. tool runs one of Kafka's command
 # line tools, as org.apache.kafka.tools.TopicCommand.
 #
-# The node is broker and controller at once (KRaft).
+# The node is broker and controller at once (KRaft), a second one broker alone.
 
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -96,26 +97,39 @@ write_settings()
 		num.network.threads=2
 		num.io.threads=4
 	PROPERTIES
+	[ -z "$joins" ] || cat >>"$dir/server.properties" <<-PROPERTIES
+		process.roles=broker
+		node.id=$node
+		controller.quorum.voters=1@127.0.0.1:$joins
+		listeners=PLAINTEXT://127.0.0.1:$port,SECURE://127.0.0.1:$secure_port
+	PROPERTIES
 	printf '%s\n' "$@" >>"$dir/server.properties"
 	[ "$(id -u)" -ne 0 ] || chown postgres: "$dir/server.properties"
 }
 
 format()
 {
+	local users=(--add-scram "SCRAM-SHA-256=[name=$USER_NAME,password=$USER_PASSWORD]")
+
+	# they are the controller's
+	[ -z "$joins" ] || users=()
 	kafka_java kafka.tools.StorageTool format --cluster-id dGFwZGF0YS10ZXN0LTAwMQ --config "$dir/server.properties" \
-		--add-scram "SCRAM-SHA-256=[name=$USER_NAME,password=$USER_PASSWORD]"
+		"${users[@]}"
 	"${server_user[@]}" "${kafka_command[@]}" >"$dir/format.log" 2>&1 ||
 		{ cat "$dir/format.log" >&2; die "the data folder of Kafka could not be made"; }
 }
 
 answers()
 {
-	kcat -b "127.0.0.1:$port" -L -m 1 2>/dev/null | grep -q '^  broker 1 at'
+	kcat -b "127.0.0.1:$port" -L -m 1 2>/dev/null | grep -q "^  broker $node at"
 }
 
 start()
 {
-	local attempt port secure_port controller_port version
+	local attempt port secure_port controller_port version joins= node=1
+	case ${1:-} in
+		joins=*) joins=${1#joins=}; node=2; shift ;;
+	esac
 	[ -d "$dir/tls" ] || make_certificate
 	for attempt in 1 2 3
 	do
