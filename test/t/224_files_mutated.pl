@@ -49,7 +49,7 @@ for my $number (1 .. $count)
 	$files->write($name, $content);
 }
 ok(caught_up($hub, 'damaged', 120), "$count damaged files are read");
-sql_ok($hub, 'SELECT state, restarts FROM tapdata.status', 'streaming|0', 'without an end of the worker');
+sql_becomes($hub, 'SELECT state, restarts FROM tapdata.status', 'streaming|0', 'without an end of the worker');
 sql_ok($hub, 'SELECT count(*) > 0, bool_and(error <> \'\' AND change ? \'file\') FROM tapdata.dead_letters', 't|t',
 	'what could not be read is kept, with its place');
 my ($pid) = worker_pids($hub, 'tapdata pipeline');
