@@ -22,7 +22,8 @@
  *	  postgres_stream_backlog.c	a long backlog of the log, in batches
  *	  postgres_stream_spool.c	transactions in progress
  *	  postgres_stream_row.c		rows of the stream
- *	  postgres_stream_table.c	tables of the stream and their formats
+ *	  postgres_stream_table.c	tables of the stream
+ *	  postgres_stream_format.c	their formats at a place of the log
  *	  postgres_stream_ddl.c		what an event trigger of the source tells
  *
  * Copyright (c) 2026, tapdata contributors
@@ -581,6 +582,20 @@ extern void tap_pg_stream_need_format(TapPgStream *stream, TapPgStreamTable *tab
 
 /* Forget what the core said of it. */
 extern void tap_pg_stream_forget(TapPgStreamTable *table);
+
+/* ---- postgres_stream_format.c ---- */
+
+/* The index of the column of that name in the RELATION message, or -1. */
+extern int	tap_pg_stream_column(const TapPgStreamTable *table, const char *name);
+
+/* Whether the RELATION message is of the format that the core knows. */
+extern bool tap_pg_stream_is_known(const TapPgStreamTable *table);
+
+/*
+ * The format that the RELATION message, the known one and the catalog make; in
+ * the current context.  Sets table->renames.
+ */
+extern TapPgFormat *tap_pg_stream_follow_format(TapPgStream *stream, TapPgStreamTable *table);
 
 /* ---- postgres_stream_ddl.c ---- */
 
