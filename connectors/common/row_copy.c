@@ -9,6 +9,16 @@
  */
 #include "row_copy.h"
 
+/* Values that are refused, by a type or by the checks of a domain. */
+static bool
+is_of_data(int sqlerrcode)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlerrcode);
+
+	return category == ERRCODE_DATA_EXCEPTION ||
+		category == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION;
+}
+
 /* Copy up to a row that is bad, whose error is returned; NULL: to the end. */
 static ErrorData *
 copy_to_bad_row(const TapRowCopyCallbacks *callbacks, void *arg)
@@ -22,8 +32,7 @@ copy_to_bad_row(const TapRowCopyCallbacks *callbacks, void *arg)
 	}
 	PG_CATCH();
 	{
-		if (!callbacks->is_converting(arg) ||
-			ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+		if (!callbacks->is_converting(arg) || !is_of_data(geterrcode()))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();

@@ -30,8 +30,8 @@ typedef struct TapRowCopyCallbacks
 } TapRowCopyCallbacks;
 
 /*
- * Copy rows, handing those whose data raise an error of class 22 while they
- * are converted to receiver->reject_row().  Other errors are raised.
+ * Copy rows, handing those whose data raise an error of class 22 or 23 while
+ * they are converted to receiver->reject_row().  Other errors are raised.
  */
 extern void tap_row_copy(const TapRowCopyCallbacks *callbacks, void *arg,
 						 TapRowReceiver *receiver);

@@ -72,11 +72,20 @@ for my $flavour (@flavours)
 	sql_ok($hub, "SELECT change->'new'->>'id', sqlstate FROM tapdata.dead_letters WHERE pipeline = '$f'", '1|22P05',
 		"$f: a value that PostgreSQL cannot hold");
 	sql_ok($hub, "SELECT tapdata.retry_dead_letters('$f')", '0', "$f: is not stored as something else");
+	sql_ok($hub, "SELECT tapdata.discard_dead_letters('$f')", '1', "$f: it can be discarded");
+
+	# of a copy: the first row and the last
+	$source->do("UPDATE $f.t SET v = CONCAT('x', CHAR(0)) WHERE id = 40");
+	caught_up($hub, $f);
+	$hub->safe_psql('postgres', "SELECT tapdata.discard_dead_letters('$f'), tapdata.resync('$f', '$f.t')");
+	caught_up($hub, $f);
+	sql_ok($hub, "SELECT string_agg(id::text, ' ' ORDER BY id) FROM $f.t", '2 3', "$f: rows between bad ones are copied");
+	sql_ok($hub, "SELECT change->>'id', sqlstate FROM tapdata.dead_letters WHERE pipeline = '$f' ORDER BY 1",
+		"1|22P05\n40|22P05", "$f: the bad ones are told");
 	$hub->safe_psql('postgres', qq(SELECT tapdata.alter_pipeline('$f', '{"nul_in_text": "remove"}')));
 	$hub->safe_psql('postgres', "SELECT tapdata.resync('$f', '$f.t')");
 	caught_up($hub, $f);
 	sql_ok($hub, "SELECT v FROM $f.t WHERE id = 1", 'xy', "$f: the option and resync mend it");
-	sql_ok($hub, "SELECT tapdata.discard_dead_letters('$f')", '1', "$f: it can be discarded");
 
 	# --- what is refused only at the commit is nobody's dead letter, and not skipped -----------
 

@@ -296,6 +296,12 @@ sub check_dead_letter
 	cmp_ok(calls(), '>', $before, 'read in batches');
 	is($hub->safe_psql('postgres', "SELECT string_agg(id::text, ',' ORDER BY id) FROM d.t"), '1,3', 'rows that can be read are there');
 	like($hub->safe_psql('postgres', "SELECT change FROM tapdata.dead_letters WHERE pipeline = 'd'"), qr/"after": \{[^}]*"bad"/, 'the other is a dead letter with what it holds');
+
+	# and in a copy
+	$hub->safe_psql('postgres', "SELECT tapdata.discard_dead_letters('d'), tapdata.resync('d', 'd.t')");
+	caught_up($hub, 'd');
+	is($hub->safe_psql('postgres', "SELECT string_agg(id::text, ',' ORDER BY id) FROM d.t"), '1,3', 'rows behind it are copied');
+	like($hub->safe_psql('postgres', "SELECT change FROM tapdata.dead_letters WHERE pipeline = 'd'"), qr/"bad"/, 'it is told again');
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('d', true)");
 	return;
 }
