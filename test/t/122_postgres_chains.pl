@@ -72,8 +72,8 @@ is($north->safe_psql('postgres', 'SELECT count(*), sum(n), count(*) FILTER (WHER
 	'each change was made once');
 is(counters($north), '11|50|1', 'north sent its own changes');
 is(counters($south), '21|49|0', 'south sent its own changes');
-is($north->safe_psql('postgres', "SELECT string_agg(state, ',') FROM tapdata.status"), 'streaming', 'north streams');
-is($south->safe_psql('postgres', "SELECT string_agg(state, ',') FROM tapdata.status"), 'streaming', 'south streams');
+sql_becomes($north, "SELECT string_agg(state, ',') FROM tapdata.status", 'streaming', 'north streams');
+sql_becomes($south, "SELECT string_agg(state, ',') FROM tapdata.status", 'streaming', 'south streams');
 like($south->safe_psql('postgres', 'SELECT roname FROM pg_replication_origin'), qr{^tapdata_\d+/\d+/\d+$}m,
 	'the changes are marked with an origin');
 

@@ -135,7 +135,7 @@ $server->forget;
 my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 sleep 0.1 until (grep { $_->{path} eq '/token' } $server->requests) >= 2 || time > $deadline;
 cmp_ok(scalar(grep { $_->{path} eq '/token' } $server->requests), '>=', 2, 'tokens that were taken back are replaced');
-is(sql(q{SELECT state, restarts FROM tapdata.status WHERE name = 'expiring'}), 'streaming|0', 'without a restart');
+sql_becomes($hub, q{SELECT state, restarts FROM tapdata.status WHERE name = 'expiring'}, 'streaming|0', 'without a restart');
 sql(q{SELECT tapdata.drop_pipeline('expiring')});
 
 # --- rows that do not fit ---------------------------------------------------------------------

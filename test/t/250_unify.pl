@@ -99,7 +99,7 @@ my $writes = $hub->safe_psql('postgres',
 is($writes, 40 + 5 * 3, 'of the extracts only what differed was written');
 
 is($hub->safe_psql('postgres', q(SELECT count(*) FROM tapdata.dead_letters)), 0, 'no dead letters');
-is($hub->safe_psql('postgres', q(SELECT string_agg(DISTINCT state, ',') FROM tapdata.status)),
+sql_becomes($hub, q(SELECT string_agg(DISTINCT state, ',') FROM tapdata.status),
 	'streaming', 'all four are streaming');
 done_testing();
 
