@@ -56,14 +56,14 @@ sub kept_bytes
 
 	$hub->safe_psql('postgres', q(SELECT pg_log_backend_memory_contexts(pid)
 		FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'));
-	for (1 .. 1000)
+	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
 	{
 		my $log = slurp_file($hub->logfile, $offset);
 
 		return $1 if $log =~ /tapdata pull: (\d+) total.*Grand total/s;
 		sleep 0.01;
 	}
-	return 0;
+	die 'the worker does not tell its memory';
 }
 
 for my $flavour (@flavours)
@@ -122,7 +122,6 @@ for my $flavour (@flavours)
 		$hub->safe_psql('postgres', "SELECT tapdata.start('$f');\n" x 30);
 		caught_up($hub, $f);
 	}
-	cmp_ok($before, '>', 0, "$f: the worker tells its memory");
 	cmp_ok(kept_bytes(), '<=', $before + 65536, "$f: its memory does not grow with each change of the catalog");
 
 	# two streams with one id would end each other
