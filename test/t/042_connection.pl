@@ -177,16 +177,14 @@ sub password_file
 	$source->sql(q(ALTER USER 'rotated'@'%' IDENTIFIED BY 'second'));
 	unlink $path;
 	append_to_file($path, "second\n");
-	$source->do("KILL $_->[0]")
-	  for @{ $source->rows(q(SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'rotated')) };
+	$source->end_threads(q(USER = 'rotated'));
 	$source->do('UPDATE shop.orders SET v = v + 1');
 	caught_up($hub, 'rotated');
 	same_rows($source, 'shop.orders', $hub, 'rotated.orders', 'a new password in the file is enough');
 
 	# the other way round: the file is late
 	$source->sql(q(ALTER USER 'rotated'@'%' IDENTIFIED BY 'third'));
-	$source->do("KILL $_->[0]")
-	  for @{ $source->rows(q(SELECT ID FROM information_schema.PROCESSLIST WHERE USER = 'rotated')) };
+	$source->end_threads(q(USER = 'rotated'));
 	wait_for_state($hub, 'rotated', 'failed');
 	sql_ok($hub, q(SELECT last_error ~ 'Access denied' AND last_error !~ 'second' FROM tapdata.status WHERE name = 'rotated'),
 		't', 'a password that is refused stops it, and is not shown');
