@@ -79,7 +79,7 @@ sub json_inferred
 	records_to('json', '{"id": 4, "name": "later"}');
 	caught_up($hub, 'json');
 	sql_ok($hub, 'SELECT name FROM json.json WHERE id = 4', 'later', 'what comes later');
-	sql_ok($hub, "SELECT direction, state, position FROM tapdata.status WHERE name = 'json'",
+	sql_becomes($hub, "SELECT direction, state, position FROM tapdata.status WHERE name = 'json'",
 		'pull|streaming|json:0=4', 'the status');
 	drop('json');
 	return;
