@@ -117,7 +117,7 @@ sub check_schema
 	$hub->safe_psql('postgres', q(SELECT tapdata.start('late')));
 	caught_up($hub, 'late');
 	compare($source, $hub, 'late', 'all while stopped', 'late');
-	sql_ok($hub, q(SELECT count(*) FROM tapdata.status WHERE state <> 'streaming' OR restarts > 0), '0',
+	sql_becomes($hub, q(SELECT count(*) FROM tapdata.status WHERE state <> 'streaming' OR restarts > 0), '0',
 		'without an error');
 	sql_ok($hub, q(SELECT count(*) > 10 FROM tapdata.events WHERE pipeline = 'live' AND kind = 'schema changed'), 't',
 		'the changes are among the events');
