@@ -28,6 +28,7 @@ static const char *const conflicts_values[] = {"error", "overwrite", NULL};
 static const char *const auto_values[] = {"auto", "on", "off", NULL};
 static const char *const role_values[] = {"auto", "replica", "origin", NULL};
 static const char *const partitions_values[] = {"root", "leaf", NULL};
+static const char *const changes_values[] = {"all", "published", NULL};
 static const char *const identity_values[] = {"error", "inserts", NULL};
 static const char *const types_values[] = {"text", "create", NULL};
 static const char *const gap_values[] = {"stop", "compare", NULL};
@@ -67,6 +68,9 @@ static const TapOption options[] = {
 	{"publication", TAP_OPTION_TEXT, TAP_SCOPE_PULL, NULL, 0, 0,
 		NULL, false, NULL,
 	"publication of the source to use; made and dropped by itself unless given"},
+	{"changes", TAP_OPTION_ENUM, TAP_SCOPE_PULL, "all", 0, 0,
+		changes_values, false, NULL,
+	"kinds of change that a given publication must publish: all, or published for what it does, inserts at least"},
 	{"slot", TAP_OPTION_TEXT, TAP_SCOPE_PULL, NULL, 0, 0,
 		NULL, false, NULL,
 	"replication slot of the source to use; made and dropped by itself unless given"},

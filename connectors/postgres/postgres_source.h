@@ -7,6 +7,7 @@
  *	  pgoutput.c				messages of the stream
  *	  postgres_source.c			positions, sequences, the callbacks
  *	  postgres_source_slot.c	publications and replication slots
+ *	  postgres_source_publication.c	what a publication of the user's lacks
  *	  postgres_source_types.c	types of the source as types of the hub
  *	  postgres_source_create.c	types of the source made in the hub
  *	  postgres_source_table.c	formats of tables: of the catalog, for the core
@@ -69,6 +70,9 @@ extern const TapSourceCallbacks tap_pg_source_callbacks;
 
 /* ---- postgres_source_slot.c ---- */
 
+/* The value of an option that names something at the source; NULL: not given. */
+extern const char *tap_pg_given(const TapSession *session, const char *option);
+
 /* Names of what is, or is to be, at the source; in the current context. */
 extern char *tap_pg_slot_name(const TapSession *session);
 extern char *tap_pg_publication_name(const TapSession *session);
@@ -106,6 +110,28 @@ extern void tap_pg_check_published(TapSession *session, List *tables);
 /* Drop a slot if it is there, after waiting for its process to let go of it. */
 extern void tap_pg_drop_slot(TapSession *session, const char *name);
 extern void tap_pg_forget(TapSession *session, bool all);
+
+/* ---- postgres_source_publication.c ---- */
+
+/* What is wrong at the source, in the parts of an error. */
+typedef struct TapPgFault
+{
+	int			sqlstate;
+	char	   *message;
+	char	   *detail;			/* or NULL */
+	char	   *hint;			/* what to do at the source */
+	char	   *otherwise;		/* an option that would do, for a pipeline
+								 * that has not begun; or NULL */
+} TapPgFault;
+
+/*
+ * What the publication that the option names lacks for the tables (List of
+ * TapTableName *; NIL: not known yet).  NULL: nothing.  In the current context.
+ */
+extern TapPgFault *tap_pg_publication_fault(TapSession *session, List *tables);
+
+/* False: kinds of change that the publication leaves out are not missed. */
+extern bool tap_pg_follows_all_changes(const TapSession *session);
 
 /* ---- postgres_source_types.c ---- */
 
@@ -238,6 +264,9 @@ extern TapSourceTable *tap_pg_source_table(TapPgFormat *format);
 
 /* Schema and name in double quotes; in the current context. */
 extern char *tap_pg_quote_table(const TapTableName *name);
+
+/* Names (List of TapTableName *) as rows of VALUES, of schema and name; in the current context. */
+extern char *tap_pg_names_as_values(List *names);
 
 /* A column by its name, from 0; -1: there is none. */
 extern int	tap_pg_format_column(const TapPgFormat *format, const char *name);
@@ -391,6 +420,8 @@ struct TapPgStream
 	TapPgoutputDecoder *decoder;
 	HTAB	   *tables;			/* TapPgStreamTable by relid */
 	bool		binary;
+	bool		all_changes;	/* false: deletes may be missing, so that an
+								 * insert finds its row */
 	char	   *types_state;	/* of tap_pg_types_state(); NULL: no types are
 								 * made */
 	TapPgHeal  *heal;			/* under way; NULL: rows come from the log */

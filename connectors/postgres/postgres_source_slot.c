@@ -45,8 +45,8 @@ base_name(const TapSession *session)
 	return psprintf("tapdata_%016llx", (unsigned long long) session->args.pipeline_seed);
 }
 
-static const char *
-given(const TapSession *session, const char *option)
+const char *
+tap_pg_given(const TapSession *session, const char *option)
 {
 	const char *name = tap_pg_option(session, option, NULL);
 
@@ -57,7 +57,7 @@ given(const TapSession *session, const char *option)
 static const char *
 given_slot(const TapSession *session)
 {
-	return session->args.table_id != 0 ? NULL : given(session, "slot");
+	return session->args.table_id != 0 ? NULL : tap_pg_given(session, "slot");
 }
 
 /* The slot of the one table that is caught up by itself, or the pipeline's. */
@@ -74,7 +74,7 @@ tap_pg_slot_name(const TapSession *session)
 char *
 tap_pg_publication_name(const TapSession *session)
 {
-	const char *name = given(session, "publication");
+	const char *name = tap_pg_given(session, "publication");
 
 	return name ? pstrdup(name) : base_name(session);
 }
@@ -187,30 +187,17 @@ add_tables(TapSession *session, const char *publication, List *formats)
 
 /* The user's own publication must have the tables already. */
 static void
-check_given_publication(TapSession *session, const char *publication, List *formats)
+check_given_publication(TapSession *session, List *tables)
 {
-	ListCell   *cell;
+	const TapPgFault *fault = tap_pg_publication_fault(session, tables);
 
-	if (!publication_exists(session, publication))
+	if (fault != NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("publication \"%s\" does not exist at the source", publication),
-				 errhint("Create it there, or leave the option \"publication\" out to have one made.")));
-	foreach(cell, formats)
-	{
-		const TapPgFormat *format = lfirst(cell);
-
-		if (tap_pg_query(session, "read the publication",
-						 "SELECT 1 FROM pg_publication_tables WHERE pubname = %s AND schemaname = %s AND tablename = %s",
-						 quote_literal_cstr(publication), quote_literal_cstr(format->name.schema),
-						 quote_literal_cstr(format->name.name))->nrows == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table \"%s\" is not in publication \"%s\" of the source",
-							tap_pg_table_text(&format->name), publication),
-					 errhint("Run at the source: ALTER PUBLICATION %s ADD TABLE %s;",
-							 tap_pg_quote(publication), tap_pg_quote_table(&format->name))));
-	}
+				(errcode(fault->sqlstate),
+				 errmsg("%s", fault->message),
+				 fault->detail ? errdetail("%s", fault->detail) : 0,
+				 errhint("%s%s%s", fault->hint, fault->otherwise ? " " : "",
+						 fault->otherwise ? fault->otherwise : "")));
 }
 
 void
@@ -219,14 +206,15 @@ tap_pg_prepare_publications(TapSession *session, List *tables)
 	char	   *publication = tap_pg_publication_name(session);
 	char	   *inserts = tap_pg_insert_publication_name(session);
 	bool		only_inserts = strcmp(tap_pg_option(session, "without_identity", "error"), "inserts") == 0;
-	List	   *formats = tap_pg_read_formats(session, tables);
+	List	   *formats;
 	ListCell   *cell;
 
-	if (given(session, "publication") != NULL)
+	if (tap_pg_given(session, "publication") != NULL)
 	{
-		check_given_publication(session, publication, formats);
+		check_given_publication(session, tables);
 		return;
 	}
+	formats = tap_pg_read_formats(session, tables);
 	foreach(cell, formats)
 	{
 		if (!((TapPgFormat *) lfirst(cell))->identified && !only_inserts)
@@ -249,35 +237,39 @@ tap_pg_prepare_publications(TapSession *session, List *tables)
 }
 
 /*
- * A table of which none of the publications has anything, and the names of
- * those that are there; NULL: all is well.  Of the publications made here only
- * that for inserts can be missed silently: a table that was dropped and made
- * anew is in none until it is copied again.
+ * A table of which none of the publications made here has anything; NULL: all
+ * is well.  Only that for inserts can be missed silently: a table that was
+ * dropped and made anew is in none until it is copied again.
  */
 static char *
 unpublished_table(TapSession *session, List *tables)
 {
-	StringInfoData names;
 	TapPgRows  *rows;
-	ListCell   *cell;
 
-	initStringInfo(&names);
-	foreach(cell, tables)
-	{
-		const TapTableName *name = lfirst(cell);
-
-		appendStringInfo(&names, "%s(%s, %s)", names.len ? ", " : "",
-						 quote_literal_cstr(name->schema), quote_literal_cstr(name->name));
-	}
+	if (tables == NIL)
+		return NULL;
 	rows = tap_pg_query(session, "look for the tables in the publication",
 						"SELECT c.oid::regclass FROM (VALUES %s) v (s, t) JOIN pg_namespace n ON n.nspname = v.s "
-						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t WHERE c.relkind IN ('r', 'p') AND (%s OR c.relreplident = 'n' OR c.relreplident = 'd' "
+						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t WHERE c.relkind IN ('r', 'p') AND (c.relreplident = 'n' OR c.relreplident = 'd' "
 						"AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)) "
 						"AND NOT EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname IN (%s, %s) AND p.schemaname = v.s AND p.tablename = v.t) LIMIT 1",
-						names.data, given(session, "publication") ? "true" : "false",
-						quote_literal_cstr(tap_pg_publication_name(session)),
+						tap_pg_names_as_values(tables), quote_literal_cstr(tap_pg_publication_name(session)),
 						quote_literal_cstr(tap_pg_insert_publication_name(session)));
 	return rows->nrows > 0 ? tap_pg_value(rows, 0, 0) : NULL;
+}
+
+static void
+check_given_is_unchanged(TapSession *session, List *tables)
+{
+	const TapPgFault *fault = tap_pg_publication_fault(session, tables);
+
+	if (fault != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s", fault->message),
+				 fault->detail ? errdetail("%s", fault->detail) : 0,
+				 errhint("%s Then call tapdata.resync('%s'): changes in between are missing.",
+						 fault->hint, session->args.pipeline_name)));
 }
 
 void
@@ -286,31 +278,27 @@ tap_pg_check_published(TapSession *session, List *tables)
 	char	   *name = tap_pg_publication_name(session);
 	char	   *hint = psprintf("Changes in between are missing: call tapdata.resync('%s'), or set its option on_gap = compare and start it.",
 								session->args.pipeline_name);
-	char	   *then = psprintf("Then call tapdata.resync('%s'): changes in between are missing.",
-								session->args.pipeline_name);
 	char	   *table;
 
+	if (tap_pg_given(session, "publication") != NULL)
+	{
+		check_given_is_unchanged(session, tables);
+		return;
+	}
 	if (!publication_exists(session, name))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("publication \"%s\" does not exist at the source", name),
 				 errdetail("It was there when the pipeline began."),
-				 given(session, "publication") ?
-				 errhint("Create it there. %s", then) : errhint("%s", hint)));
-	table = tables == NIL ? NULL : unpublished_table(session, tables);
-	if (table == NULL)
-		return;
-	if (given(session, "publication") == NULL)
+				 errhint("%s", hint)));
+	table = unpublished_table(session, tables);
+	if (table != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("publication \"%s\" does not exist at the source, or lacks a table",
 						tap_pg_insert_publication_name(session)),
 				 errdetail("Table %s, which has no replica identity, is in no publication of this pipeline.", table),
 				 errhint("%s", hint)));
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("table \"%s\" is not in publication \"%s\" of the source", table, name),
-			 errhint("Run at the source: ALTER PUBLICATION %s ADD TABLE %s; %s", tap_pg_quote(name), table, then)));
 }
 
 /* ---------------------------------------------------------------------

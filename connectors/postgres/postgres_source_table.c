@@ -47,6 +47,23 @@ tap_pg_quote_table(const TapTableName *name)
 	return psprintf("%s.%s", tap_pg_quote(name->schema), tap_pg_quote(name->name));
 }
 
+char *
+tap_pg_names_as_values(List *names)
+{
+	StringInfoData out;
+	ListCell   *cell;
+
+	initStringInfo(&out);
+	foreach(cell, names)
+	{
+		const TapTableName *name = lfirst(cell);
+
+		appendStringInfo(&out, "%s(%s, %s)", out.len ? ", " : "",
+						 quote_literal_cstr(name->schema), quote_literal_cstr(name->name));
+	}
+	return out.data;
+}
+
 int
 tap_pg_format_column(const TapPgFormat *format, const char *name)
 {
@@ -112,7 +129,7 @@ tap_pg_list_tables(TapSession *session)
 static const char *
 published_join(TapSession *session, const char *relid)
 {
-	const char *publication = tap_pg_option(session, "publication", NULL);
+	const char *publication = tap_pg_given(session, "publication");
 
 	if (publication == NULL || session->version < 150000)
 		return "CROSS JOIN (VALUES (NULL::int2vector, NULL::pg_node_tree)) t (attrs, qual)";
@@ -123,17 +140,6 @@ published_join(TapSession *session, const char *relid)
 static TapPgRows *
 read_tables(TapSession *session, List *names)
 {
-	StringInfoData list;
-	ListCell   *cell;
-
-	initStringInfo(&list);
-	foreach(cell, names)
-	{
-		const TapTableName *name = lfirst(cell);
-
-		appendStringInfo(&list, "%s(%s, %s)", list.len ? ", " : "",
-						 quote_literal_cstr(name->schema), quote_literal_cstr(name->name));
-	}
 	return tap_pg_query(session, "describe the source's tables",
 						"SELECT n.nspname, c.relname, c.oid, c.relkind, c.relreplident, obj_description(c.oid, 'pg_class'), "
 						KEY_COLUMNS("i") ", CASE c.relkind WHEN 'p' THEN (SELECT sum(l.reltuples) FROM pg_partition_tree(c.oid) p "
@@ -144,7 +150,7 @@ read_tables(TapSession *session, List *names)
 						"FROM (VALUES %s) v (s, t) JOIN pg_namespace n ON n.nspname = v.s "
 						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t AND c.relkind IN ('r', 'p') "
 						"LEFT JOIN pg_index i ON i.indexrelid = " KEY_INDEX " %s ORDER BY 1, 2",
-						list.data, published_join(session, "c.oid"));
+						tap_pg_names_as_values(names), published_join(session, "c.oid"));
 }
 
 static TapPgRows *

@@ -89,12 +89,56 @@ check_publication(CheckState *state, bool permitted, bool standby, const char *g
 	check->required = state->session->args.pipeline_options != NULL;
 }
 
+/* Whether the publication that the option names has what the tables need. */
+static bool
+check_given_publication(CheckState *state, List *tables)
+{
+	const TapPgFault *fault = tap_pg_publication_fault(state->session, tables);
+
+	if (fault == NULL)
+		add_check(state, "source_publication", true,
+				  psprintf("publication \"%s\" is there", tap_pg_given(state->session, "publication")), NULL, 0);
+	else
+		add_check(state, "source_publication", false,
+				  psprintf("%s%s%s", fault->message, fault->detail ? ". " : "", fault->detail ? fault->detail : ""),
+				  psprintf("%s%s%s", fault->hint, fault->otherwise ? " " : "", fault->otherwise ? fault->otherwise : ""),
+				  fault->sqlstate);
+	return fault == NULL;
+}
+
+/* A slot that the option names is made if it is missing, and else must be one to read from. */
+static void
+check_slot(CheckState *state)
+{
+	const char *name = tap_pg_given(state->session, "slot");
+	TapPgRows  *rows;
+
+	if (name == NULL)
+		return;
+	rows = tap_pg_query(state->session, "check the source",
+						"SELECT slot_type = 'logical' AND plugin = 'pgoutput' AND database = current_database(), "
+						"concat_ws(' ', slot_type, plugin, 'in database ' || quote_ident(database)) "
+						"FROM pg_replication_slots WHERE slot_name = %s",
+						quote_literal_cstr(name));
+	if (rows->nrows > 0)
+		add_check(state, "source_slot", tap_pg_is_true(rows, 0, 0),
+				  psprintf("replication slot \"%s\" is: %s", name, tap_pg_needed(rows, 0, 1)),
+				  "It must be a logical one of pgoutput in this database. Name another one by the option \"slot\", or leave it out.",
+				  ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+	else
+		add_check(state, "source_slot",
+				  strlen(name) < NAMEDATALEN && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(name),
+				  psprintf("replication slot \"%s\" is to be made", name),
+				  "The name may have lower-case letters, digits and underscores, 63 at most.",
+				  ERRCODE_INVALID_NAME);
+}
+
 static void
 check_role(CheckState *state)
 {
 	char	   *user = tap_pg_quote(PQuser(state->session->conn));
 	TapPgRows  *rows;
-	bool		made = tap_pg_option(state->session, "publication", NULL) == NULL;
+	bool		made = tap_pg_given(state->session, "publication") == NULL;
 
 	rows = tap_pg_query(state->session, "check the source",
 						"SELECT rolreplication OR rolsuper, has_database_privilege(current_database(), 'CREATE'), "
@@ -142,7 +186,7 @@ static void
 check_table(CheckState *state, const TapPgFormat *format)
 {
 	bool		inserts = strcmp(tap_pg_option(state->session, "without_identity", "error"), "inserts") == 0;
-	bool		made = tap_pg_option(state->session, "publication", NULL) == NULL;
+	bool		made = tap_pg_given(state->session, "publication") == NULL;
 	const char *shown = tap_pg_table_text(&format->name);
 	char	   *quoted = tap_pg_quote_table(&format->name);
 	char	   *user = tap_pg_quote(PQuser(state->session->conn));
@@ -216,6 +260,7 @@ void
 tap_pg_source_checks(TapSession *session, List *tables, List **checks)
 {
 	CheckState	state = {.session = session,.checks = *checks};
+	bool		described = true;
 	ListCell   *cell;
 
 	check_settings(&state);
@@ -223,7 +268,15 @@ tap_pg_source_checks(TapSession *session, List *tables, List **checks)
 	check_replication(&state);
 	check_failover(&state);
 	check_ddl_messages(&state);
-	foreach(cell, tap_pg_read_formats(session, tables))
-		check_table(&state, lfirst(cell));
+	check_slot(&state);
+
+	/* tables are described as the publication has them */
+	if (tap_pg_given(session, "publication") != NULL)
+		described = check_given_publication(&state, tables);
+	if (described)
+	{
+		foreach(cell, tap_pg_read_formats(session, tables))
+			check_table(&state, lfirst(cell));
+	}
 	*checks = state.checks;
 }

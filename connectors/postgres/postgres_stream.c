@@ -71,6 +71,7 @@ create_stream(TapSession *session, const TapStreamArgs *args)
 	stream->event_context = AllocSetContextCreate(context, "tapdata postgres event",
 												  0, EVENTS_BYTES, ALLOCSET_DEFAULT_MAXSIZE);
 	stream->session = session;
+	stream->all_changes = tap_pg_follows_all_changes(session);
 	stream->args = *args;
 	stream->args.position = NULL;
 	tap_pg_position_parse(args->position, &stream->position);

@@ -111,6 +111,7 @@ read_rows(TapPgStream *stream, TapPgStreamTable *table, TapEvent *event)
 	{
 		case TAP_PGOUTPUT_INSERT:
 			event->change = TAP_CHANGE_INSERT;
+			event->lenient = !stream->all_changes && table->source->nkeys > 0;
 			set_new_row(table, message, event);
 			break;
 		case TAP_PGOUTPUT_UPDATE:

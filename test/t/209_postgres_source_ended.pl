@@ -21,7 +21,8 @@ at_source($source,
 	'CREATE SCHEMA s',
 	'CREATE TABLE s.t (id int PRIMARY KEY, n int NOT NULL)',
 	q{INSERT INTO s.t VALUES (1, 1)},
-	q{CREATE PUBLICATION filtered FOR TABLE s.t WHERE (10 / n > 0) WITH (publish = 'insert')});
+	'ALTER TABLE s.t REPLICA IDENTITY FULL',
+	'CREATE PUBLICATION filtered FOR TABLE s.t WHERE (10 / n > 0)');
 connect_source($hub, $source, 'src');
 pull_from($hub, 'p', 'src', ['s.t'], 'h', '{"publication": "filtered", "on_error": "dead_letter"}');
 caught_up($hub, 'p');
