@@ -183,6 +183,11 @@ integer(const TapPgRows *rows, int row, int column)
 	return strtoll(tap_pg_needed(rows, row, column), NULL, 10);
 }
 
+/*
+ * A column is filled by the sequence of its identity, or by that of its
+ * default, whether it owns it or not; one that it owns besides is used by
+ * nothing but perhaps a program.
+ */
 static List *
 list_sequences(TapSession *session, List *tables)
 {
@@ -192,14 +197,21 @@ list_sequences(TapSession *session, List *tables)
 	if (tables == NIL)
 		return NIL;
 	rows = tap_pg_query(session, "read the source's sequences",
-						"SELECT n.nspname, c.relname, a.attname, has_sequence_privilege(s.seqrelid, 'SELECT'), "
+						"SELECT DISTINCT ON (n.nspname, c.relname, a.attname) "
+						"n.nspname, c.relname, a.attname, has_sequence_privilege(s.seqrelid, 'SELECT'), "
 						"s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcycle, s.seqrelid::regclass "
 						"FROM (VALUES %s) v (s, t) JOIN pg_namespace n ON n.nspname = v.s "
 						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t "
-						"JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass "
-						"AND d.refobjid = c.oid AND d.deptype IN ('a', 'i') "
-						"JOIN pg_sequence s ON s.seqrelid = d.objid "
-						"JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid ORDER BY 1, 2, 3",
+						"JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+						"CROSS JOIN LATERAL (SELECT d.objid, d.deptype = 'a' FROM pg_depend d "
+						"WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass "
+						"AND d.refobjid = c.oid AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i') "
+						"UNION ALL SELECT d.refobjid, false FROM pg_attrdef f "
+						"JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid "
+						"AND d.refclassid = 'pg_class'::regclass "
+						"WHERE f.adrelid = c.oid AND f.adnum = a.attnum) x (sequence, is_spare) "
+						"JOIN pg_sequence s ON s.seqrelid = x.sequence "
+						"ORDER BY n.nspname, c.relname, a.attname, x.is_spare, x.sequence",
 						table_list(tables));
 	for (int i = 0; i < rows->nrows; i++)
 	{

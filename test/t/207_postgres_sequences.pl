@@ -41,21 +41,36 @@ for my $i (0 .. $#kinds)
 {
 	my ($type, $options, $done) = @{ $kinds[$i] };
 
-	for my $kind ('identity', 'owned')
+	for my $kind ('identity', 'owned', 'free')
 	{
 		my $name = "s.${kind}_$i";
 		my $sequence = "'${name}_id_seq'";
 
 		# the type of an identity's sequence is the column's
 		next if $kind eq 'identity' && $options =~ /^AS/;
+		next if $kind eq 'free' && $i > 3;
 		at_source($source,
 			$kind eq 'identity' ? "CREATE TABLE $name (v int, id $type GENERATED ALWAYS AS IDENTITY ($options CACHE 1) PRIMARY KEY)" :
-			"CREATE TABLE $name (v int, id $type PRIMARY KEY); CREATE SEQUENCE ${name}_id_seq ${\ ($options =~ /^AS/ ? '' : qq(AS $type))} $options OWNED BY $name.id; "
+			"CREATE TABLE $name (v int, id $type PRIMARY KEY); CREATE SEQUENCE ${name}_id_seq ${\ ($options =~ /^AS/ ? '' : qq(AS $type))} $options ${\ ($kind eq 'owned' ? qq(OWNED BY $name.id) : '')}; "
 			  . "ALTER TABLE $name ALTER id SET DEFAULT nextval($sequence)");
 		at_source($source, $done =~ s/%s/$sequence/gr) if $done;
 		push @names, [ $name, "$kind $type" . ($options ? ", $options" : '') . ($done ? ': ' . $done =~ s/SELECT |%s//gr : '') ];
 	}
 }
+
+# columns whose default is not of a sequence of their own, or not of the one that they own
+at_source($source, q(
+	CREATE SEQUENCE s.both START 70;
+	CREATE TABLE s.shared_1 (v int, id bigint PRIMARY KEY DEFAULT nextval('s.both'));
+	CREATE TABLE s.shared_2 (v int, id bigint PRIMARY KEY DEFAULT nextval('s.both'));
+	CREATE TABLE s.texts (code text PRIMARY KEY DEFAULT 'X' || nextval('s.both'));
+	CREATE TABLE s.other (id bigserial PRIMARY KEY);
+	ALTER TABLE s.other ALTER id SET DEFAULT nextval('s.both');
+	INSERT INTO s.shared_1 (v) VALUES (1), (2);
+	INSERT INTO s.shared_2 (v) VALUES (3);
+	INSERT INTO s.texts DEFAULT VALUES;
+	INSERT INTO s.other DEFAULT VALUES;
+));
 connect_source($hub, $source, 'src');
 pull_from($hub, 'p', 'src', ['s.*'], 's');
 caught_up($hub, 'p');
@@ -75,7 +90,12 @@ sub next_numbers
 	return join ' ', @numbers;
 }
 
-is($hub->safe_psql('postgres', "SELECT count(*) FROM tapdata.sync_sequences('p')"), scalar @names, 'all sequences are brought along');
+my ($code, $count, $warnings) = $hub->psql('postgres', "SELECT count(*) FROM tapdata.sync_sequences('p') WHERE hub_table::text !~ 'shared|texts|other'");
+is($count, scalar @names, 'all sequences are brought along');
+like($warnings, qr/WARNING: .*column "code" of hub table s\.texts is filled by a sequence.*Its type is text/s, 'a column that can have none is told of');
+is($hub->safe_psql('postgres', 'INSERT INTO s.shared_1 (v) VALUES (8) RETURNING id'), 75, 'a shared sequence serves a column');
+is($hub->safe_psql('postgres', 'INSERT INTO s.shared_2 (v) VALUES (9) RETURNING id'), 75, 'and the other');
+is($hub->safe_psql('postgres', 'INSERT INTO s.other DEFAULT VALUES RETURNING id'), 75, 'the sequence of the default counts, not one that is owned besides');
 is($hub->safe_psql('postgres', "SELECT coalesce(last_value::text, 'none') FROM tapdata.sync_sequences('p') WHERE hub_table = 's.identity_4'::regclass"),
 	'none', 'no number was given out where the next one was set');
 is(next_numbers($hub, $_->[0]), next_numbers($source, $_->[0]), $_->[1]) for @names;
@@ -98,5 +118,17 @@ sql_fails($hub, "SELECT tapdata.sync_sequences('p')", '22003', qr/"narrow" canno
 	'one that is too small is an error');
 $hub->safe_psql('postgres', "ALTER SEQUENCE s.narrow AS bigint; SELECT tapdata.sync_sequences('p')");
 is($hub->safe_psql('postgres', "SELECT nextval('s.narrow')"), '40001', 'which the hint mends');
+
+# a sequence that serves several columns of the hub, by their defaults
+$hub->safe_psql('postgres', q(
+	CREATE SEQUENCE s.of_all;
+	ALTER TABLE s.shared_1 ALTER id DROP IDENTITY, ALTER id SET DEFAULT nextval('s.of_all');
+	ALTER TABLE s.shared_2 ALTER id DROP IDENTITY, ALTER id SET DEFAULT nextval('s.of_all');
+	ALTER TABLE s.texts ALTER code SET DEFAULT 'X' || nextval('s.of_all');
+));
+($code, $count, $warnings) = $hub->psql('postgres', "SELECT count(*) FROM tapdata.sync_sequences('p') WHERE sequence = 's.of_all'::regclass AND last_value = 74");
+is($count, 3, 'a sequence of the hub that columns share is moved');
+unlike($warnings, qr/texts/, 'nothing is left to tell of');
+is($hub->safe_psql('postgres', 'INSERT INTO s.texts DEFAULT VALUES RETURNING code'), 'X75', 'it goes on where the other is');
 
 done_testing();
