@@ -123,6 +123,9 @@ make_slot(TapPgStream *stream)
 
 	heal->tables = copy_names(stream->args.tables_followed(stream->args.core_data));
 	tap_pg_prepare_publications(stream->session, heal->tables);
+
+	/* an error if the slot that the option names is of another kind */
+	(void) tap_pg_slot_find(stream->session, slot);
 	tap_pg_drop_slot(stream->session, slot);
 	(void) tap_pg_query(&stream->replication, "begin to compare",
 						"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");

@@ -175,6 +175,12 @@ at_source($source, q{ALTER PUBLICATION hub SET (publish = 'insert, update, delet
 $hub->safe_psql('postgres', q(SELECT tapdata.resync('p')));
 caught_up($hub, 'p');
 same_as_source($hub, $source, 's.t', 'h.t', 'mended as the hint says');
+
+# a comparison replaces the slot, but not one that is somebody else's
+$hub->safe_psql('postgres', q(SELECT tapdata.alter_pipeline('p', '{"slot": "physical", "on_gap": "compare"}')));
+wait_for_state($hub, 'p', 'failed');
+like($hub->safe_psql('postgres', q(SELECT last_error FROM tapdata.status)), qr/slot "physical" of the source is not one of pgoutput/, 'a slot of another kind');
+is($source->safe_psql('postgres', q(SELECT slot_type FROM pg_replication_slots WHERE slot_name = 'physical')), 'physical', 'is left alone');
 dropped();
 
 # ---------------------------------------------------------------------
