@@ -58,6 +58,13 @@ struct TapSession
 	bool		in_hub_txn;		/* types are looked up within the core's
 								 * transaction */
 	List	   *told_types;		/* char *, what was said of types */
+
+	/*
+	 * Called now and then while no answer comes; may raise an error.  NULL:
+	 * an answer is to come soon.
+	 */
+	void		(*while_waiting) (TapSession *session);
+	char	   *told_transaction;	/* what was said to be waited for, or NULL */
 };
 
 /* ---- postgres_connector.c ---- */

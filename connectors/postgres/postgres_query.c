@@ -12,6 +12,9 @@
 #include "storage/latch.h"
 #include "utils/builtins.h"
 
+/* How often while_waiting() is called. */
+#define LOOK_MS		5000
+
 char *
 tap_pg_quote(const char *name)
 {
@@ -183,6 +186,15 @@ raise_lost(PGconn *conn, const char *doing)
  * ---------------------------------------------------------------------
  */
 
+static void
+wait_for_socket(TapSession *session, int events)
+{
+	pgsocket	socket = PQsocket(session->conn);
+
+	while (tap_pg_core->wait_socket(socket, events, session->while_waiting ? LOOK_MS : -1) == 0)
+		session->while_waiting(session);
+}
+
 void
 tap_pg_wait(TapSession *session, const char *doing)
 {
@@ -196,9 +208,7 @@ tap_pg_wait(TapSession *session, const char *doing)
 			raise_lost(conn, doing);
 		return;
 	}
-	(void) tap_pg_core->wait_socket(PQsocket(conn),
-									WL_SOCKET_READABLE |
-									(flushed > 0 ? WL_SOCKET_WRITEABLE : 0), -1);
+	wait_for_socket(session, WL_SOCKET_READABLE | (flushed > 0 ? WL_SOCKET_WRITEABLE : 0));
 	if (!PQconsumeInput(conn))
 		raise_lost(conn, doing);
 }

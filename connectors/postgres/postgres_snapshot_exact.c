@@ -167,11 +167,12 @@ begin_at_slot(TapSession *replication)
 {
 	TapPgRows  *rows;
 
+	tap_pg_end_with_us(replication);
 	(void) tap_pg_query(replication, "begin a copy",
 						"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-	rows = tap_pg_query(replication, "create a temporary replication slot",
-						"CREATE_REPLICATION_SLOT \"tapdata_%016llx_c%d\" TEMPORARY LOGICAL pgoutput USE_SNAPSHOT",
-						(unsigned long long) replication->args.pipeline_seed, MyProcPid);
+	rows = tap_pg_query_for_slot(replication, "create a temporary replication slot",
+								 psprintf("CREATE_REPLICATION_SLOT \"tapdata_%016llx_c%d\" TEMPORARY LOGICAL pgoutput USE_SNAPSHOT",
+										  (unsigned long long) replication->args.pipeline_seed, MyProcPid));
 	return tap_pg_lsn_parse(tap_pg_value(rows, 0, 1));
 }
 

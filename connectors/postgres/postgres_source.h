@@ -7,6 +7,7 @@
  *	  pgoutput.c				messages of the stream
  *	  postgres_source.c			positions, sequences, the callbacks
  *	  postgres_source_slot.c	publications and replication slots
+ *	  postgres_source_wait.c	waiting for other sessions of the source
  *	  postgres_source_publication.c	what a publication of the user's lacks
  *	  postgres_source_types.c	types of the source as types of the hub
  *	  postgres_source_create.c	types of the source made in the hub
@@ -110,6 +111,33 @@ extern void tap_pg_check_published(TapSession *session, List *tables);
 /* Drop a slot if it is there, after waiting for its process to let go of it. */
 extern void tap_pg_drop_slot(TapSession *session, const char *name);
 extern void tap_pg_forget(TapSession *session, bool all);
+
+/* ---- postgres_source_wait.c ---- */
+
+/*
+ * The oldest open transaction of the source that has written, as far as our
+ * role may see it, for a message; NULL: none.  In the current context.
+ * *seconds: its age, 0 if not known.
+ */
+extern char *tap_pg_oldest_transaction(TapSession *session, int64 *seconds);
+
+/*
+ * Have the source end what it does for the session soon after the connection
+ * is closed.  Not in a transaction of the source.
+ */
+extern void tap_pg_end_with_us(TapSession *session);
+
+/*
+ * tap_pg_query() of a statement that makes a slot: waits as long as it takes,
+ * and tells by an event which transaction of the source is waited for.
+ */
+extern TapPgRows *tap_pg_query_for_slot(TapSession *session, const char *doing, const char *sql);
+
+/*
+ * End the process of a former session that makes a slot of this pipeline, or
+ * sends it to nobody.  Nothing if there is none, or it is not ours to end.
+ */
+extern void tap_pg_end_holder(TapSession *session, const char *slot);
 
 /* ---- postgres_source_publication.c ---- */
 

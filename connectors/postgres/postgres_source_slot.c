@@ -373,9 +373,32 @@ create_slot(TapSession *session, const char *name)
 	if (session->version >= 170000)
 		more = strcmp(tap_pg_option(session, "failover", "false"), "true") == 0 &&
 			session->args.table_id == 0 ? ", false, false, true" : ", false, false, false";
-	(void) tap_pg_query(session, "create the replication slot",
-						"SELECT pg_create_logical_replication_slot(%s, 'pgoutput'%s)",
-						quote_literal_cstr(name), more);
+	tap_pg_end_with_us(session);
+	(void) tap_pg_query_for_slot(session, "create the replication slot",
+								 psprintf("SELECT pg_create_logical_replication_slot(%s, 'pgoutput'%s)",
+										  quote_literal_cstr(name), more));
+}
+
+/*
+ * A slot that a former session is still making would begin later than what is
+ * copied now.
+ */
+static TapPgSlot *
+find_made(TapSession *session, const char *name)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RELEASE_MS);
+	TapPgSlot  *slot;
+
+	while ((slot = tap_pg_slot_find(session, name)) != NULL && slot->active && slot->confirmed == 0)
+	{
+		if (GetCurrentTimestamp() > end)
+			ereport(ERROR,
+					(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+					 errmsg("replication slot \"%s\" of the source is still being made by another session", name)));
+		tap_pg_end_holder(session, name);
+		(void) tap_pg_core->wait_socket(PGINVALID_SOCKET, 0, LOOK_AGAIN_MS);
+	}
+	return slot;
 }
 
 void
@@ -385,7 +408,7 @@ tap_pg_snapshot_begin(TapSession *session, List *tables)
 	TapPgSlot  *slot;
 
 	tap_pg_prepare_publications(session, tables);
-	slot = tap_pg_slot_find(session, name);
+	slot = find_made(session, name);
 	if (slot != NULL && slot->lost && given_slot(session) == NULL)
 	{
 		(void) tap_pg_query(session, "drop the replication slot",
@@ -437,6 +460,7 @@ tap_pg_drop_slot(TapSession *session, const char *name)
 			return;
 		if (error->sqlstate != ERRCODE_OBJECT_IN_USE || GetCurrentTimestamp() > end)
 			tap_pg_raise(error, "drop the replication slot", NULL, NULL);
+		tap_pg_end_holder(session, name);
 		(void) tap_pg_core->wait_socket(PGINVALID_SOCKET, 0, LOOK_AGAIN_MS);
 	}
 }

@@ -11,6 +11,9 @@
 
 #include "utils/builtins.h"
 
+/* An open transaction of this age may stay open for long. */
+#define OLD_SECONDS		300
+
 typedef struct CheckState
 {
 	TapSession *session;
@@ -152,6 +155,19 @@ check_role(CheckState *state)
 						  psprintf("GRANT CREATE ON DATABASE %s TO %s;", tap_pg_quote(tap_pg_needed(rows, 0, 2)), user));
 }
 
+/* A new slot waits for all that is open, as tables wait that join. */
+static void
+check_transactions(CheckState *state)
+{
+	int64		seconds;
+	char	   *oldest = tap_pg_oldest_transaction(state->session, &seconds);
+
+	add_advice(state, "source_transactions", seconds < OLD_SECONDS,
+			   oldest ? psprintf("the oldest open transaction is that of %s", oldest) :
+			   "no open transaction is to be seen",
+			   "A new replication slot waits until every transaction has ended that is open when it is made: look at pg_stat_activity and pg_prepared_xacts of the source.");
+}
+
 /* Whether the server lets us in for replication, as pg_hba.conf may not. */
 static void
 check_replication(CheckState *state)
@@ -265,6 +281,7 @@ tap_pg_source_checks(TapSession *session, List *tables, List **checks)
 
 	check_settings(&state);
 	check_role(&state);
+	check_transactions(&state);
 	check_replication(&state);
 	check_failover(&state);
 	check_ddl_messages(&state);
