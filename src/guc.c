@@ -74,7 +74,7 @@ tap_guc_define(void)
 							NULL, NULL, NULL);
 
 	DefineCustomStringVariable("tapdata.http_allowed_hosts",
-							   "Sets the hosts that the HTTP connector may speak to.",
+							   "Sets the hosts that may be spoken to by HTTP.",
 							   "Names or addresses, *.example.com for all within a domain, each with :port if only that one; empty for any host.",
 							   &tap_guc_http_allowed_hosts,
 							   "",

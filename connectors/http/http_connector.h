@@ -24,7 +24,6 @@
  *	  http_clickhouse_table.c	its tables and types
  *	  http_truncate.c	empties indexes of Elasticsearch
  *	  http_test.c		the checks of test_connection()
- *	  http_allowed.c	hosts that may be spoken to
  *	  http_source.h		says what the files of HTTP as a source are
  *
  *	  A session has lanes.  A lane is a queue of batches of which one is on its
@@ -45,6 +44,7 @@
 #include "lib/stringinfo.h"
 #include "utils/hsearch.h"
 
+#include "http_allowed.h"
 #include "http_json.h"
 
 #define TAP_HTTP_VERSION	"0.1.0"
@@ -224,12 +224,6 @@ extern void tap_http_check_column(const char *value);
  * object of headers that was checked.
  */
 extern List *tap_http_header_pairs(const char *json);
-
-/*
- * Raise an error if tapdata.http_allowed_hosts does not have the host.  port 0:
- * the usual one of the scheme.
- */
-extern void tap_http_check_allowed(const char *host, int port, bool tls);
 
 /* The dialect that scheme and option "dialect" name; raises an error. */
 extern const TapHttpDialect *tap_http_dialect(const TapUri *uri, const TapOptions *options);

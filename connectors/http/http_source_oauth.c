@@ -13,8 +13,6 @@
  */
 #include "http_source.h"
 
-#include <curl/curl.h>
-
 #include "utils/timestamp.h"
 
 #include "json_text.h"
@@ -78,37 +76,6 @@ tap_http_oauth_forget(TapSession *session)
 	return true;
 }
 
-/* The token's server is held to the list of hosts, too. */
-static void
-check_place(const char *url)
-{
-	CURLU	   *parsed = curl_url();
-	char	   *host = NULL;
-	char	   *port = NULL;
-	bool		tls = pg_strncasecmp(url, "https:", 6) == 0;
-	char	   *name;
-	int			number;
-
-	if (parsed == NULL || curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK ||
-		curl_url_get(parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
-		curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK ||
-		(!tls && pg_strncasecmp(url, "http:", 5) != 0))
-	{
-		curl_free(host);
-		curl_url_cleanup(parsed);
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"%s\"", "oauth_token_url"),
-				 errdetail("It is not a URL that begins with https:// or http://.")));
-	}
-	name = pstrdup(host);
-	number = atoi(port);
-	curl_free(host);
-	curl_free(port);
-	curl_url_cleanup(parsed);
-	tap_http_check_allowed(name, number, tls);
-}
-
 static void
 append_parameter(StringInfo form, const char *name, const char *value)
 {
@@ -148,7 +115,8 @@ tap_http_oauth_request(TapSession *session, TapHttpRequest *request)
 	tap_http_note_secret(session, secret);
 	request->method = "POST";
 	request->foreign_url = option(session, "oauth_token_url");
-	check_place(request->foreign_url);
+	/* the token's server is held to the list of hosts, too */
+	tap_http_check_allowed_url("oauth_token_url", request->foreign_url);
 	request->content_type = "application/x-www-form-urlencoded";
 	request->answer_limit = MOST_ANSWER_BYTES;
 	request->headers = list_make1("Accept: application/json");

@@ -16,6 +16,8 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 
+#include "http_allowed.h"
+
 /* librdkafka's default for message.max.bytes */
 #define DEFAULT_MESSAGE_MAX_BYTES	1000000
 
@@ -54,6 +56,9 @@ static const char *const secret_words[] = {
 
 /* Properties that name files of the server. */
 static const char *const file_words[] = {".location", "keytab", "file"};
+
+/* Property of the URL that librdkafka asks for tokens, by HTTP. */
+#define TOKEN_URL		"sasl.oauthbearer.token.endpoint.url"
 
 /* Properties that librdkafka puts as they are into a command for the shell. */
 #define SHELL_PREFIX	"sasl.kerberos."
@@ -128,8 +133,11 @@ tap_kafka_check_properties(const TapOptions *options)
 	foreach(cell, keys)
 	{
 		char	   *key = lfirst(cell);
+		char	   *name = key + strlen("kafka.");
 
-		check_property(key, key + strlen("kafka."));
+		check_property(key, name);
+		if (strcmp(name, TOKEN_URL) == 0)
+			tap_http_check_allowed_url(key, tap_kafka_core->option_text(options, key));
 	}
 }
 

@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
+#include "http_allowed.h"
 #include "kafka_registry.h"
 #include "kafka_source.h"
 
@@ -169,6 +170,8 @@ check_key(const char *value)
 static void
 check_uri(const TapUri *uri, const TapOptions *given)
 {
+	const char *registry = tap_kafka_core->option_text(given, "schema_registry");
+
 	if (uri->nhosts == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -180,6 +183,8 @@ check_uri(const TapUri *uri, const TapOptions *given)
 				 errmsg("the URI of a Kafka cluster has no path, not \"%s\"", uri->path),
 				 errhint("Topics are named by the option \"topic\" of a pipeline.")));
 	tap_kafka_check_properties(given);
+	if (registry != NULL)
+		tap_http_check_allowed_url("schema_registry", registry);
 }
 
 static const TapConnector connector = {

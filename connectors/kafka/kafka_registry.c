@@ -15,6 +15,7 @@
 
 #include <curl/curl.h>
 
+#include "http_allowed.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -158,11 +159,16 @@ set_url(Request *request, const char *base, const char *path)
 static TapKafkaJob *
 make_request(TapSession *session, const char *path, const StringInfoData *body)
 {
-	TapKafkaJob *job = tap_kafka_job_new(run_request);
+	const char *url = tap_kafka_registry_url(session);
 	const char *user = registry_option(session, "schema_registry_user");
 	const char *password = registry_option(session, "schema_registry_password");
-	Request    *request = calloc(1, sizeof(Request) + (body ? body->len : 0) + 1);
+	TapKafkaJob *job;
+	Request    *request;
 
+	/* the list may have changed since the option was given */
+	tap_http_check_allowed_url("schema_registry", url);
+	job = tap_kafka_job_new(run_request);
+	request = calloc(1, sizeof(Request) + (body ? body->len : 0) + 1);
 	if (request == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -170,7 +176,7 @@ make_request(TapSession *session, const char *path, const StringInfoData *body)
 	request->has_body = body != NULL;
 	if (body != NULL)
 		memcpy(request->body, body->data, body->len + 1);
-	set_url(request, tap_kafka_registry_url(session), path);
+	set_url(request, url, path);
 	if (user != NULL)
 		strlcpy(request->user, user, sizeof(request->user));
 	if (password != NULL)

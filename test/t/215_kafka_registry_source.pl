@@ -27,6 +27,7 @@ foreach my $test (
 	['a schema that evolves' => \&avro_evolution],
 	['bytes that are not what the schema says' => \&avro_malformed],
 	['JSON schemas' => \&json_schema],
+	['hosts that are allowed' => \&allowed_hosts],
 	['the registry is away' => \&registry_away])
 {
 	my ($topic, $check) = @$test;
@@ -164,6 +165,45 @@ sub json_schema
 		. ', at timestamp without time zone, day date, id integer, list bigint[], name text', 'types');
 	sql_ok($hub, 'SELECT id, name, at, amount, day, list, "any" FROM js.js ORDER BY id',
 		"1|a|1970-01-01 00:00:01.000001|1.50|2024-02-29|{1,2}|{\"x\": 1}\n2||||||", 'rows');
+	return;
+}
+
+sub allowed_hosts
+{
+	my $frame = frame('held-value', { type => 'record', name => 'row', fields => [ { name => 'id', type => 'int' } ] });
+	my ($url, $port) = ($registry->url, $registry->port);
+	my $refused = qr/host "127\.0\.0\.1", port $port, is not one that may be spoken to/;
+	my $held = q(SELECT state, last_error FROM tapdata.status WHERE name = 'held');
+
+	$kafka->produce('held', [ '1', $frame . avro_long(1) ]);
+	follow('held', 'avro');
+	allow('*.example.com');
+	sql_fails($hub, "SELECT tapdata.connect('c', '${\ $kafka->uri }', '{\"schema_registry\": \"$url\"}')", '42501', $refused,
+		'no connection with another registry');
+	sql_fails($hub, "SELECT tapdata.connect('c', '${\ $kafka->uri }', '{\"kafka.sasl.oauthbearer.token.endpoint.url\": \"$url\"}')",
+		'42501', $refused, '... or server of tokens');
+	sql_fails($hub, "SELECT tapdata.pull('again', 'held', ARRAY['held'], into_schema => 'again', options => '{\"format\": \"avro\", \"schema_registry\": \"$url\"}')",
+		'42501', $refused, 'no pipeline');
+	$hub->safe_psql('postgres', q(SELECT tapdata.stop('held')));
+	$kafka->produce('held', [ '2', $frame . avro_long(2) ]);
+	$hub->safe_psql('postgres', q(SELECT tapdata.start('held')));
+	wait_for_state($hub, 'held', 'failed');
+	like($hub->safe_psql('postgres', $held), $refused, 'those that are there are held to it');
+	sql_ok($hub, 'SELECT id FROM held.held', '1', 'nothing was asked');
+	allow("127.0.0.1:$port");
+	$hub->safe_psql('postgres', q(SELECT tapdata.start('held')));
+	caught_up($hub, 'held');
+	sql_ok($hub, 'SELECT id FROM held.held ORDER BY id', "1\n2", 'a host of the list is asked');
+	allow('');
+	return;
+}
+
+sub allow
+{
+	my ($list) = @_;
+
+	$hub->safe_psql('postgres', "ALTER SYSTEM SET tapdata.http_allowed_hosts = '$list'; SELECT pg_reload_conf()");
+	wait_for_sql($hub, 'SHOW tapdata.http_allowed_hosts', $list);
 	return;
 }
 

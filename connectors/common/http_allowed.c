@@ -1,17 +1,20 @@
 /*-------------------------------------------------------------------------
  *
- * connectors/http/http_allowed.c
+ * connectors/common/http_allowed.c
  *	  Hosts that may be spoken to: the setting tapdata.http_allowed_hosts.
  *
  * NOTES
  *	  Names are compared as they are written.  What a name leads to is not
- *	  looked at, so that the list is as good as the names in it are.
+ *	  looked at, so that the list is as good as the names in it are.  URLs are
+ *	  taken apart by libcurl, as when it makes the request.
  *
  * Copyright (c) 2026, tapdata contributors
  *
  *-------------------------------------------------------------------------
  */
-#include "http_connector.h"
+#include "http_allowed.h"
+
+#include <curl/curl.h>
 
 #include "utils/guc.h"
 
@@ -83,4 +86,34 @@ tap_http_check_allowed(const char *host, int port, bool tls)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("host \"%s\", port %d, is not one that may be spoken to by HTTP", host, port),
 			 errhint("A superuser can add it to the setting \"%s\".", SETTING)));
+}
+
+void
+tap_http_check_allowed_url(const char *option, const char *url)
+{
+	CURLU	   *parsed = curl_url();
+	char	   *host = NULL;
+	char	   *port = NULL;
+	bool		tls = pg_strncasecmp(url, "https:", 6) == 0;
+	char	   *name;
+	int			number;
+
+	if (parsed == NULL || curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK ||
+		curl_url_get(parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
+		curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK ||
+		(!tls && pg_strncasecmp(url, "http:", 5) != 0))
+	{
+		curl_free(host);
+		curl_url_cleanup(parsed);
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\"", option),
+				 errdetail("It is not a URL that begins with https:// or http://.")));
+	}
+	name = pstrdup(host);
+	number = atoi(port);
+	curl_free(host);
+	curl_free(port);
+	curl_url_cleanup(parsed);
+	tap_http_check_allowed(name, number, tls);
 }
