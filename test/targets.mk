@@ -103,6 +103,10 @@ HTTP_SOURCES = connectors/http/http_json.c connectors/http/http_bulk.c connector
 test/unit/http_unit: test/unit/http_unit.c test/unit/tap_unit.h $(HTTP_SOURCES) $(HTTP_SOURCES:.c=.h)
 	$(CC) $(UNIT_CFLAGS) -Iconnectors/http -o $@ $< $(HTTP_SOURCES)
 
+test/unit/pgoutput_unit: test/unit/pgoutput_unit.c test/unit/tap_unit.h connectors/postgres/pgoutput.c \
+		connectors/postgres/pgoutput.h
+	$(CC) $(UNIT_CFLAGS) -Iconnectors/postgres -o $@ $< connectors/postgres/pgoutput.c
+
 # What needs no types of a server is tested without one: test/unit/server_shim.h.
 RECORD_SOURCES = $(patsubst %,connectors/common/%.c,csv csv_sniff json_scan json_split json_string)
 
