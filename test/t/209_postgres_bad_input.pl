@@ -233,7 +233,8 @@ sub restart_with
 	my ($name, $value) = @_;
 
 	at_source($source, "ALTER SYSTEM SET $name = $value");
-	$source->restart;
+	$source->stop;
+	$source->start;
 	at_source($source, "ALTER SYSTEM RESET $name");
 	return;
 }
