@@ -303,6 +303,9 @@ extern int	tap_pg_format_column(const TapPgFormat *format, const char *name);
 extern bool tap_pg_begin_lookups(void);
 extern void tap_pg_end_lookups(bool begun);
 
+/* How often to look for new tables; 0: not at all. */
+extern int	tap_pg_refresh_ms(const TapSession *session);
+
 /* Callbacks. */
 extern List *tap_pg_list_tables(TapSession *session);
 extern List *tap_pg_describe_tables(TapSession *session, List *names);
@@ -483,6 +486,8 @@ struct TapPgStream
 
 	TapPgPosition position;
 	bool		moved;			/* and the core was not told */
+	int			refresh_ms;		/* between looks for new tables; 0: none */
+	TimestampTz refreshed_at;
 	TimestampTz told_at;
 
 	uint64		received;		/* the log's end as the source told it */
@@ -622,6 +627,9 @@ extern void tap_pg_stream_relation(TapPgStream *stream);
 
 /* Set a table's name and columns to those of the RELATION message. */
 extern void tap_pg_stream_describe(TapPgStream *stream, TapPgStreamTable *table);
+
+/* Tell the core of the source's tables that it may not know, when it is time to. */
+extern void tap_pg_stream_refresh(TapPgStream *stream);
 
 /* Ask the core for it, if it was not asked; NULL: not followed. */
 extern TapPgStreamTable *tap_pg_stream_ask(TapPgStream *stream, TapPgStreamTable *table);

@@ -14,6 +14,7 @@
 #include "postgres_source.h"
 
 #include "access/xact.h"
+#include "postmaster/bgworker.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -78,6 +79,11 @@ tap_pg_format_column(const TapPgFormat *format, const char *name)
  * ---------------------------------------------------------------------
  */
 
+/* Whether an index tells which row an update changes, for a pg_class c. */
+#define IDENTITY_INDEX \
+	"EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid " \
+	"AND CASE c.relreplident WHEN 'd' THEN x.indisprimary ELSE x.indisreplident AND c.relreplident = 'i' END)"
+
 /* What of pg_class are tables to us: partitions as their root, or as leaves. */
 static const char *
 table_condition(const TapSession *session)
@@ -85,6 +91,34 @@ table_condition(const TapSession *session)
 	if (strcmp(tap_pg_option(session, "partitions", "root"), "leaf") == 0)
 		return "c.relkind = 'r' AND c.relpersistence = 'p'";
 	return "c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'";
+}
+
+int
+tap_pg_refresh_ms(const TapSession *session)
+{
+	const TapOptions *given = session->args.pipeline_options;
+
+	return given != NULL ? (int) tap_pg_core->option_int(given, "refresh_ms") : 0;
+}
+
+/*
+ * Tables that a worker takes up by itself must not stop the pipeline: those
+ * that could not be followed are left to add_tables(), which says why.
+ */
+static const char *
+joining_condition(const TapSession *session)
+{
+	const char *publication = tap_pg_given(session, "publication");
+
+	if (MyBgworkerEntry == NULL || tap_pg_refresh_ms(session) == 0)
+		return "true";
+	if (publication != NULL)
+		return psprintf("EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname = %s "
+						"AND p.schemaname = n.nspname AND p.tablename = c.relname)",
+						quote_literal_cstr(publication));
+	if (strcmp(tap_pg_option(session, "without_identity", "error"), "inserts") == 0)
+		return "pg_has_role(c.relowner, 'USAGE')";
+	return "pg_has_role(c.relowner, 'USAGE') AND (c.relreplident = 'f' OR " IDENTITY_INDEX ")";
 }
 
 List *
@@ -97,7 +131,7 @@ tap_pg_list_tables(TapSession *session)
 						"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
 						"WHERE %s AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
 						"AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') "
-						"ORDER BY 1, 2", table_condition(session));
+						"AND (%s) ORDER BY 1, 2", table_condition(session), joining_condition(session));
 	for (int i = 0; i < rows->nrows; i++)
 	{
 		TapTableName *name = palloc(sizeof(TapTableName));
@@ -145,8 +179,7 @@ read_tables(TapSession *session, List *names)
 						KEY_COLUMNS("i") ", CASE c.relkind WHEN 'p' THEN (SELECT sum(l.reltuples) FROM pg_partition_tree(c.oid) p "
 						"JOIN pg_class l ON l.oid = p.relid WHERE p.isleaf AND l.reltuples >= 0) ELSE c.reltuples END, "
 						"CASE c.relkind WHEN 'p' THEN (SELECT sum(pg_table_size(p.relid)) FROM pg_partition_tree(c.oid) p WHERE p.isleaf) "
-						"ELSE pg_table_size(c.oid) END, EXISTS (SELECT FROM pg_index x WHERE x.indrelid = c.oid "
-						"AND CASE c.relreplident WHEN 'd' THEN x.indisprimary ELSE x.indisreplident AND c.relreplident = 'i' END), pg_get_expr(t.qual, c.oid) "
+						"ELSE pg_table_size(c.oid) END, " IDENTITY_INDEX ", pg_get_expr(t.qual, c.oid) "
 						"FROM (VALUES %s) v (s, t) JOIN pg_namespace n ON n.nspname = v.s "
 						"JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = v.t AND c.relkind IN ('r', 'p') "
 						"LEFT JOIN pg_index i ON i.indexrelid = " KEY_INDEX " %s ORDER BY 1, 2",

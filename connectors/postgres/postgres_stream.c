@@ -74,6 +74,8 @@ create_stream(TapSession *session, const TapStreamArgs *args)
 	stream->all_changes = tap_pg_follows_all_changes(session);
 	stream->args = *args;
 	stream->args.position = NULL;
+	stream->refresh_ms = session->args.purpose == TAP_PURPOSE_STREAM ? tap_pg_refresh_ms(session) : 0;
+	stream->refreshed_at = GetCurrentTimestamp();
 	tap_pg_position_parse(args->position, &stream->position);
 	stream->confirmed = stream->received = stream->position.lsn;
 	control.keysize = sizeof(Oid);
@@ -456,7 +458,10 @@ next_event(TapPgStream *stream, TapEvent *event)
 	}
 	event->behind = stream->backlog != NULL || stream->position.lsn < stream->log_end;
 	if (stream->backlog == NULL)
+	{
 		check_silence(stream);
+		tap_pg_stream_refresh(stream);
+	}
 	if (stream->moved && !stream->in_txn)
 		return tap_pg_stream_tell(stream, event, TAP_EVENT_HEARTBEAT);
 	return TAP_EVENT_NONE;
@@ -509,6 +514,9 @@ tap_pg_stream_wait(TapSession *session, TapWait *wait)
 	wait->events = WL_SOCKET_READABLE;
 	if (PQflush(conn) > 0)
 		wait->events |= WL_SOCKET_WRITEABLE;
+	if (stream->refresh_ms > 0)
+		left = Min(left, stream->refresh_ms - TimestampDifferenceMilliseconds(stream->refreshed_at,
+																			  GetCurrentTimestamp()));
 	wait->timeout_ms = Max(left, 0) + 100;
 }
 

@@ -11,6 +11,7 @@
 
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 /* ---------------------------------------------------------------------
  * Messages
@@ -226,6 +227,25 @@ ask(TapPgStream *stream, TapPgStreamTable *table)
 
 		/* another table under the name of one that was dropped */
 		schema_is_due(stream, table, TAP_SCHEMA_DROPPED, &table->name);
+}
+
+void
+tap_pg_stream_refresh(TapPgStream *stream)
+{
+	const TapStreamArgs *args = &stream->args;
+	ListCell   *cell;
+
+	if (stream->refresh_ms == 0 || stream->in_txn ||
+		!TimestampDifferenceExceeds(stream->refreshed_at, GetCurrentTimestamp(), stream->refresh_ms))
+		return;
+	foreach(cell, tap_pg_list_tables(stream->session))
+	{
+		const char *definition;
+
+		/* one that matches and is new to it is taken up between transactions */
+		(void) args->table_followed(args->core_data, lfirst(cell), false, &definition);
+	}
+	stream->refreshed_at = GetCurrentTimestamp();
 }
 
 TapPgStreamTable *

@@ -252,6 +252,50 @@ is($source->safe_psql('postgres', "SELECT (SELECT string_agg(slot_name, '') FROM
 	'my_slot|mine', 'what was given is not dropped');
 
 # ---------------------------------------------------------------------
+# New tables that are looked for
+# ---------------------------------------------------------------------
+
+sub tables_become
+{
+	my ($pipeline, @names) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	sql_becomes($hub, "SELECT string_agg(source_table || ' ' || state, ', ' ORDER BY source_table) FROM tapdata.tables WHERE pipeline = '$pipeline'",
+		join(', ', map { "$_ streaming" } @names), "$pipeline follows @names");
+	caught_up($hub, $pipeline);
+	same_as_source($hub, $source, $_, s/n\./$pipeline./r, "$_ in $pipeline") for @names;
+	return;
+}
+
+$source->safe_psql('postgres', 'CREATE SCHEMA n; CREATE TABLE n.first (id int PRIMARY KEY); INSERT INTO n.first VALUES (1); CREATE PUBLICATION of_n FOR TABLE n.first');
+pull_from($hub, 'n', 'src', ['n.*'], 'n', '{"refresh_ms": 200}');
+pull_from($hub, 'm', 'src', [ 'n.*', '!n.keyless' ], 'm', '{"refresh_ms": 200, "publication": "of_n"}');
+caught_up($hub, $_) for qw(n m);
+$source->safe_psql('postgres', q(
+	BEGIN;
+	CREATE TABLE n.keyless (v int);
+	CREATE TABLE n.second (id int PRIMARY KEY, v text);
+	INSERT INTO n.second SELECT i, 'v' FROM generate_series(1, 1000) i;
+	INSERT INTO n.keyless VALUES (1);
+	COMMIT;
+));
+tables_become('n', 'n.first', 'n.second');
+$source->safe_psql('postgres', q(
+	ALTER TABLE n.keyless ADD id int PRIMARY KEY DEFAULT 1;
+	INSERT INTO n.keyless VALUES (2, 2);
+	UPDATE n.second SET v = 'w' WHERE id % 3 = 0;
+	CREATE TABLE n.third (id int PRIMARY KEY);
+	INSERT INTO n.third VALUES (1), (2);
+	ALTER PUBLICATION of_n ADD TABLE n.third;
+));
+tables_become('n', 'n.first', 'n.keyless', 'n.second', 'n.third');
+tables_become('m', 'n.first', 'n.third');
+$source->safe_psql('postgres', 'DELETE FROM n.third WHERE id = 1; INSERT INTO n.keyless VALUES (3, 3)');
+tables_become('n', 'n.first', 'n.keyless', 'n.second', 'n.third');
+tables_become('m', 'n.first', 'n.third');
+$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('$_', true)") for qw(n m);
+
+# ---------------------------------------------------------------------
 # DDL as the source's event triggers tell it
 # ---------------------------------------------------------------------
 
