@@ -115,7 +115,7 @@ registry_option(const TapSession *session, const char *name)
 {
 	const TapOptions *own = session->args.pipeline_options;
 
-	if (tap_kafka_core->option_given(own, name))
+	if (own != NULL && tap_kafka_core->option_given(own, name))
 		return tap_kafka_core->option_text(own, name);
 	return tap_kafka_core->option_text(session->args.options, name);
 }
@@ -377,4 +377,29 @@ tap_kafka_fetch_schema(TapSession *session, int32 id)
 	}
 	PG_END_TRY();
 	return answer;
+}
+
+void
+tap_kafka_ask_registry(TapSession *session)
+{
+	TapKafkaJob *job = make_request(session, "subjects", NULL);
+	Request    *request = job->data;
+
+	tap_kafka_job_run(session->client, job);
+	PG_TRY();
+	{
+		if (request->status < 200 || request->status >= 300)
+			report_status("to tell its subjects", request);
+		if (request->response[strspn(request->response, " \t\r\n")] != '[')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("what answers is no schema registry"),
+					 errdetail("It said: %s", shown_answer(request)),
+					 errhint("Check the option \"schema_registry\".")));
+	}
+	PG_FINALLY();
+	{
+		tap_kafka_job_free(session->client, job);
+	}
+	PG_END_TRY();
 }

@@ -27,6 +27,12 @@ extern int32 tap_kafka_register_schema(TapSession *session, const char *subject,
  */
 extern char *tap_kafka_fetch_schema(TapSession *session, int32 id);
 
+/*
+ * Ask for the registry's subjects, to see that it is one and lets us in.  Uses
+ * the network; raises an error that says what is wrong.
+ */
+extern void tap_kafka_ask_registry(TapSession *session);
+
 /* The option of the pipeline, else of the connection; NULL: none. */
 extern const char *tap_kafka_registry_url(const TapSession *session);
 

@@ -244,6 +244,52 @@ check_registry(CheckState *state)
 	}
 }
 
+static TapCheck *
+registry_error(MemoryContext context)
+{
+	TapCheck   *check;
+	ErrorData  *edata;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED))
+		PG_RE_THROW();
+	FlushErrorState();
+	check = palloc0(sizeof(TapCheck));
+	check->detail = edata->detail ? psprintf("%s: %s", edata->message, edata->detail) : edata->message;
+	check->hint = edata->hint;
+	check->sqlstate = edata->sqlerrcode;
+	return check;
+}
+
+/*
+ * No pipeline waits for it: the registry may be back when a schema is needed
+ * that is not known.
+ */
+static void
+ask_registry(CheckState *state)
+{
+	MemoryContext context = CurrentMemoryContext;
+	TapCheck   *volatile check = NULL;
+
+	if (tap_kafka_registry_url(state->session) == NULL)
+		return;
+	PG_TRY();
+	{
+		tap_kafka_ask_registry(state->session);
+		check = palloc0(sizeof(TapCheck));
+		check->ok = true;
+		check->detail = pstrdup(tap_kafka_registry_url(state->session));
+	}
+	PG_CATCH();
+	{
+		check = registry_error(context);
+	}
+	PG_END_TRY();
+	check->name = "schema registry";
+	state->checks = lappend(state->checks, check);
+}
+
 /* Each topic must be there, and its partitions should have leaders. */
 static void
 check_sources(CheckState *state, List *tables)
@@ -279,12 +325,17 @@ run_checks(CheckState *state, List *tables)
 {
 	if (state->session->source != NULL)
 	{
-		if (check_brokers(state))
-			check_sources(state, tables);
+		if (!check_brokers(state))
+			return;
+		ask_registry(state);
+		check_sources(state, tables);
 		return;
 	}
 	check_registry(state);
-	if (!check_brokers(state) || state->session->args.pipeline_options == NULL)
+	if (!check_brokers(state))
+		return;
+	ask_registry(state);
+	if (state->session->args.pipeline_options == NULL)
 		return;
 	check_topics(state, tables);
 	if (state->session->settings.exactly_once)

@@ -9,7 +9,9 @@ use lib "$FindBin::RealBin/../lib";
 
 use JSON::PP ();
 use PostgreSQL::Test::Utils;
+use Tapdata::Http;
 use Tapdata::Kafka;
+use Tapdata::Proxy;
 use Tapdata::SchemaRegistry;
 use Tapdata::Test;
 use Test::More;
@@ -28,6 +30,7 @@ foreach my $test (
 	['bytes that are not what the schema says' => \&avro_malformed],
 	['JSON schemas' => \&json_schema],
 	['hosts that are allowed' => \&allowed_hosts],
+	['test_connection() asks the registry' => \&asked],
 	['the registry is away' => \&registry_away])
 {
 	my ($topic, $check) = @$test;
@@ -207,18 +210,54 @@ sub allow
 	return;
 }
 
+# Whatever the connection is used as.
+sub asked
+{
+	my $guarded = Tapdata::Http->start(arguments => ['api']);
+	my $nobody = Tapdata::Http->start(name => 'nobody', arguments => ['api']);
+
+	$guarded->api('/subjects' => { rows => [], login => 'hub:s3cret' }, '/page/subjects' => { type => 'text/html', raw => '<html>' });
+	$nobody->stop;
+	my %login = (schema_registry_user => 'hub', schema_registry_password => 's3cret');
+	foreach my $case (
+		['fine' => { schema_registry => $registry->url }, qr/^true \Q${\ $registry->url }\E/],
+		['with a slash' => { schema_registry => $registry->url . '/' }, qr/^true /],
+		['away' => { schema_registry => $nobody->url }, qr/^false could not reach the schema registry: .*\nCheck the option "schema_registry"/],
+		['no login' => { schema_registry => $guarded->url }, qr/^false .*with status 401.*\nCheck .*"schema_registry_password"/],
+		['a wrong password' => { schema_registry => $guarded->url, %login, schema_registry_password => 'w' }, qr/^false .*with status 401/],
+		['the right one' => { schema_registry => $guarded->url, %login }, qr/^true /],
+		['another path' => { schema_registry => $guarded->url . '/none' }, qr/^false .*with status 404/],
+		['a page' => { schema_registry => $guarded->url . '/page' }, qr/^false what answers is no schema registry: It said: <html>/])
+	{
+		my ($name, $options, $expected) = @$case;
+
+		$hub->safe_psql('postgres', "SELECT tapdata.connect('asked', '${\ $kafka->uri }', '${\ $json->encode($options) }')");
+		foreach my $purpose (qw(source target))
+		{
+			like($hub->safe_psql('postgres', qq(SELECT ok || ' ' || detail || coalesce(E'\\n' || hint, '')
+				FROM tapdata.test_connection('asked', '$purpose') WHERE check_name = 'schema registry')), $expected, "$name, as a $purpose");
+		}
+		$hub->safe_psql('postgres', q(SELECT tapdata.disconnect('asked')));
+	}
+	return;
+}
+
 sub registry_away
 {
 	my $schema = { type => 'record', name => 'row', fields => [ { name => 'id', type => 'int' }, { name => 'v', type => 'string' } ] };
 	my $frame = frame('away-value', $schema);
+	my $proxy = Tapdata::Proxy->start(port => $registry->port);
 
 	$kafka->produce('away', [ '1', $frame . avro_long(1) . avro_string('a') ]);
-	follow('away', 'avro');
+	follow('away', 'avro', { schema_registry => $registry->url =~ s/:\d+/:${\ $proxy->port }/r });
 	push @{ $schema->{fields} }, { name => 'w', type => 'string', default => '' };
 	$frame = frame('away-value', $schema);
-	$registry->stop;
+	$proxy->refuse;
 	$kafka->produce('away', [ '2', $frame . avro_long(2) . avro_string('b') . avro_string('c') ]);
 	wait_for_sql($hub, q(SELECT last_error ~ 'schema registry' FROM tapdata.status WHERE name = 'away'));
 	sql_ok($hub, 'SELECT count(*) FROM away.away', '1', 'a schema that is not known is waited for');
+	$proxy->resume;
+	caught_up($hub, 'away');
+	sql_ok($hub, 'SELECT * FROM away.away ORDER BY id', "1|a|\n2|b|c", 'reading goes on when the registry is back');
 	return;
 }
