@@ -96,6 +96,7 @@ struct TapPgBacklog
 	bool		copying;		/* and its rows are coming */
 	bool		header_seen;	/* which comes before the first of them */
 	bool		last;			/* there will be no further call */
+	bool		ended;			/* all was read, and the core told of it */
 	uint64		reached;		/* how far the calls have read */
 	uint64		advanced;		/* the slot itself */
 	TimestampTz advanced_at;
@@ -587,6 +588,22 @@ end_call(TapPgStream *stream, const char *data)
 		leave(stream);
 }
 
+/*
+ * All has been read.  What the core has of it it commits when it is told that
+ * nothing is there; that should not wait for what we ask the source about the
+ * slot, nor be lost when the slot cannot be had.
+ */
+static void
+end(TapPgStream *stream)
+{
+	if (stream->in_txn)
+		raise_form();
+	if (stream->backlog->ended)
+		leave(stream);
+	else
+		stream->backlog->ended = !stream->moved;	/* which is told before */
+}
+
 const char *
 tap_pg_backlog_next(TapPgStream *stream, int *bytes)
 {
@@ -601,11 +618,7 @@ tap_pg_backlog_next(TapPgStream *stream, int *bytes)
 	if (buffer->next == buffer->used && !next_buffer(stream))
 	{
 		if (!backlog->called && backlog->last)
-		{
-			if (stream->in_txn)
-				raise_form();
-			leave(stream);
-		}
+			end(stream);
 		return NULL;
 	}
 	memcpy(&length, buffer->data + buffer->next, sizeof(length));
@@ -630,4 +643,6 @@ tap_pg_backlog_wait(TapPgStream *stream, TapWait *wait)
 	wait->events = WL_SOCKET_READABLE;
 	if (PQflush(conn) > 0)
 		wait->events |= WL_SOCKET_WRITEABLE;
+	if (stream->backlog->ended)
+		wait->timeout_ms = 0;
 }

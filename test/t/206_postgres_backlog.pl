@@ -46,6 +46,7 @@ caught_up($hub, 'p');
 
 check_batches();
 check_states();
+check_end();
 check_open_transaction();
 check_kills();
 check_no_room();
@@ -179,6 +180,34 @@ sub check_states
 	cmp_ok(calls(), '>', $before, 'they came in batches');
 	all_same('payments');
 	same_as_source($hub, $source, 's.bank', 's.bank', 'payments: the bank');
+	return;
+}
+
+# What was read to the end is committed before the source is asked about the slot, which may take
+# long, or fail.
+sub check_end
+{
+	my $before = calls();
+	my $lock = $hub->background_psql('postgres');
+	my $catalog = $source->background_psql('postgres');
+
+	# small transactions: within a large one a call may end, and then the walsender has the rest
+	$source->safe_psql('postgres', 'CREATE PROCEDURE others(n int) LANGUAGE plpgsql AS $$ BEGIN FOR i IN 1 .. n LOOP '
+		  . 'INSERT INTO other VALUES (repeat(md5(i::text), 100)); COMMIT; END LOOP; END $$');
+	stop();
+	at_source($source, 'CALL others(6000)', 'INSERT INTO s.bank VALUES (10, 0)');
+	$lock->query_safe('BEGIN; LOCK s.bank');
+	start();
+	wait_for_sql($source, "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%pg_logical_slot_get_binary_changes%' AND pid <> pg_backend_pid()");
+	wait_for_sql($hub, "SELECT count(*) > 0 FROM pg_locks WHERE relation = 's.bank'::regclass AND NOT granted");
+	$catalog->query_safe('BEGIN; LOCK pg_publication');
+	$lock->query_safe('COMMIT');
+	wait_for_sql($source, "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'pg_publication'::regclass AND NOT granted");
+	is($hub->safe_psql('postgres', 'SELECT count(*) FROM s.bank WHERE id = 10'), 1, 'the end of a backlog is visible while the source is asked about the slot');
+	$catalog->query_safe('COMMIT');
+	$_->quit for $lock, $catalog;
+	cmp_ok(calls(), '>', $before, 'it was read in batches');
+	all_same('the end of a backlog');
 	return;
 }
 
