@@ -179,7 +179,7 @@ sql_fails($hub, q{SELECT tapdata.pull('none', 'none', ARRAY['*'])}, 'HV000', qr/
 is(sql(q{SELECT count(*) FROM tapdata.test_connection('none') WHERE NOT ok}), 1, 'test_connection() says it');
 is(sql(q{SELECT count(*) FROM tapdata.test_connection('grows') WHERE NOT ok}), 0, 'or that all is well');
 sql(qq(SELECT tapdata.connect('astray', '${uri}orders', '{"key": "id", "records": "\$.nowhere[*]"}')));
-like(sql(q{SELECT ok, required, detail || hint FROM tapdata.test_connection('astray')}),
+like(sql(q{SELECT ok, required, detail || hint FROM tapdata.test_connection('astray', 'source')}),
 	qr/^f\|f\|"orders".*leads to nothing in HTTP status 200: .*Correct the path/s, 'a path of records that leads to nothing, with the answer');
 sql_fails($hub, q{SELECT * FROM tapdata.discover('astray')}, '55000', qr/leads to nothing.*test_connection\(\) shows/s, 'discover() says it, too');
 sql(qq(SELECT tapdata.connect('bare', '${uri}bare')));
