@@ -180,8 +180,8 @@ subtract_interval(TapGtidSource *source, TapGtidInterval interval)
 	while (index < source->count && source->intervals[index].first <= interval.last)
 	{
 		TapGtidInterval *old = &source->intervals[index];
-		TapGtidInterval behind = {interval.last + 1, old->last};
 		bool		keep_behind = old->last > interval.last;
+		TapGtidInterval behind = {keep_behind ? interval.last + 1 : 0, old->last};
 
 		if (old->first >= interval.first)
 		{

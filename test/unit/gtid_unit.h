@@ -83,6 +83,7 @@ test_gtid_operations(void)
 	TapGtidSet	a = gtid_set(UUID_A ":1-10:20-30," UUID_B ":5");
 	TapGtidSet	b = gtid_set(UUID_A ":4-6:25-40");
 	TapGtidSet	c = {0};
+	TapGtidSet	all;
 
 	ok(tap_gtid_set_contains(&a, a.sources[0].uuid, NULL, 10) &&
 	   !tap_gtid_set_contains(&a, a.sources[0].uuid, NULL, 11) &&
@@ -100,6 +101,11 @@ test_gtid_operations(void)
 	tap_gtid_set_copy(&c, &a);
 	tap_gtid_set_subtract(&c, &a);
 	is_gtid_set(&c, "", "nothing without itself");
+	all = gtid_set(UUID_A ":1-9223372036854775807");
+	tap_gtid_set_copy(&c, &a);
+	tap_gtid_set_subtract(&c, &all);
+	is_gtid_set(&c, UUID_B ":5", "nothing is behind the largest number");
+	tap_gtid_set_free(&all);
 	tap_gtid_set_add(&b, b.sources[0].uuid, NULL, 24);
 	tap_gtid_set_add(&b, b.sources[0].uuid, "t", 1);
 	ok(tap_gtid_set_add(&b, b.sources[0].uuid, NULL, 0) == TAP_GTID_BAD_FORMAT,
