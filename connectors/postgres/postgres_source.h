@@ -306,6 +306,9 @@ extern void tap_pg_end_lookups(bool begun);
 /* How often to look for new tables; 0: not at all. */
 extern int	tap_pg_refresh_ms(const TapSession *session);
 
+/* "{1,2}": oids of tables that tap_pg_list_tables() leaves out in this process. */
+extern void tap_pg_set_followed(const char *oids);
+
 /* Callbacks. */
 extern List *tap_pg_list_tables(TapSession *session);
 extern List *tap_pg_describe_tables(TapSession *session, List *names);

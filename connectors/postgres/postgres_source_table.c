@@ -93,6 +93,22 @@ table_condition(const TapSession *session)
 	return "c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'";
 }
 
+/*
+ * Tables that this process follows, as oids in an array's text: one that has a
+ * new name is none that joins.  The core looks by a session of its own.
+ */
+static char *followed_tables;
+
+void
+tap_pg_set_followed(const char *oids)
+{
+	char	   *before = followed_tables;
+
+	followed_tables = MemoryContextStrdup(TopMemoryContext, oids);
+	if (before != NULL)
+		pfree(before);
+}
+
 int
 tap_pg_refresh_ms(const TapSession *session)
 {
@@ -131,7 +147,8 @@ tap_pg_list_tables(TapSession *session)
 						"SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
 						"WHERE %s AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
 						"AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') "
-						"AND (%s) ORDER BY 1, 2", table_condition(session), joining_condition(session));
+						"AND (%s) AND c.oid <> ALL ('%s'::oid[]) ORDER BY 1, 2", table_condition(session),
+						joining_condition(session), followed_tables ? followed_tables : "{}");
 	for (int i = 0; i < rows->nrows; i++)
 	{
 		TapTableName *name = palloc(sizeof(TapTableName));

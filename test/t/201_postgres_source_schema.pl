@@ -293,6 +293,12 @@ tables_become('m', 'n.first', 'n.third');
 $source->safe_psql('postgres', 'DELETE FROM n.third WHERE id = 1; INSERT INTO n.keyless VALUES (3, 3)');
 tables_become('n', 'n.first', 'n.keyless', 'n.second', 'n.third');
 tables_become('m', 'n.first', 'n.third');
+# one that has a new name is not new
+$source->safe_psql('postgres', 'ALTER TABLE n.first RENAME TO a; CREATE TABLE n.z (id int PRIMARY KEY); ALTER PUBLICATION of_n ADD TABLE n.z');
+wait_for_sql($hub, "SELECT count(*) FROM tapdata.tables WHERE source_table::text = 'n.z' AND state = 'streaming'", 2);
+$source->safe_psql('postgres', 'INSERT INTO n.a VALUES (7)');
+tables_become('n', 'n.a', 'n.keyless', 'n.second', 'n.third', 'n.z');
+tables_become('m', 'n.a', 'n.third', 'n.z');
 $hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('$_', true)") for qw(n m);
 
 # ---------------------------------------------------------------------
