@@ -259,6 +259,40 @@ for my $name (sort keys %moved)
 }
 is(scalar($other->requests), 0, 'nobody has asked there');
 
+# --- TLS ------------------------------------------------------------------------------------------------
+
+my %tls = map { $_ => Tapdata::Http->start(name => $_, arguments => [ 'api', 'tls' ]) } qw(tls stranger);
+my $localhost = $tls{tls}->uri('https', host => 'localhost');
+my %safe = (bearer_token => 's3cret', endpoints => { list => { key => 'id' } });
+
+$tls{tls}->api('/list' => { rows => \@rows });
+for my $case (
+	[ 'a CA that is not trusted', $localhost, {} ],
+	[ 'another CA', $localhost, { ssl_ca => $tls{stranger}->directory . '/tls/ca.pem' } ],
+	[ 'another name', $tls{tls}->uri('https'), { ssl_ca => $tls{tls}->directory . '/tls/ca.pem' } ])
+{
+	my ($name, $place, $options) = @$case;
+	my $given = JSON::PP::encode_json({ %safe, %$options });
+
+	sql("SELECT tapdata.connect('tls', '$place', '$given')");
+	sql_fails($hub, q{SELECT tapdata.pull('tls', 'tls', ARRAY['*'])}, '28000', qr/certificate|name/i, $name);
+	sql(q{SELECT tapdata.disconnect('tls')});
+}
+is(scalar($tls{tls}->requests), 0, 'no secret was sent');
+pull_http($hub, $localhost, 'tls', { %safe, ssl_ca => $tls{tls}->directory . '/tls/ca.pem' }, { interval => '1 day' });
+caught_up($hub, 'tls');
+$tls{tls}->api('/list' => { rows => [ @rows, { id => 4000, v => 'new' } ] });
+caught_up($hub, 'tls');
+is(sql('SELECT count(*), max(id) FROM tls.list'), @rows + 1 . '|4000', 'the right one is read');
+$tls{tls}->faults({ path => '/list', status => 302, headers => { Location => $localhost =~ s/^https/http/r . 'list' } });
+sql(q{SELECT tapdata.stop('tls'); SELECT tapdata.start('tls')});
+fails('tls');
+like(sql(q{SELECT last_error FROM tapdata.status WHERE name = 'tls'}), qr/sends requests elsewhere/, 'a redirect to clear text is not followed');
+$tls{tls}->faults();
+sql(q{SELECT tapdata.start('tls')});
+caught_up($hub, 'tls');
+sql(q{SELECT tapdata.drop_pipeline('tls', true); SELECT tapdata.disconnect('tls')});
+
 # --- hosts that are allowed ---------------------------------------------------------------------------------
 
 $server->faults();
