@@ -13,12 +13,13 @@
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 SERVICES := test/services
+FUZZ_REPLAYS := $(patsubst %_fuzz.c,%_replay,$(wildcard test/fuzz/*_fuzz.c))
 KILLS ?= 200
 BUILD_JOBS ?= 2
 RUN_TESTS = PG_CONFIG='$(PG_CONFIG)' REGRESS='$(REGRESS)' REGRESS_OPTS='$(REGRESS_OPTS)' test/run.sh
 
 .PHONY: test test-packages test-build test-connectors test-run chaos demo demo-stop bench docs indent check-format \
-	unit clean-unit
+	unit clean-unit $(FUZZ_REPLAYS)
 
 # Another make reads the Makefile again, now that pg_config is there for it.
 test: test-packages
@@ -93,7 +94,11 @@ BINLOG_SOURCES = $(wildcard connectors/mysql/binlog_*.c connectors/mysql/gtid*.c
 UNIT_CFLAGS = -std=c11 -D_GNU_SOURCE -O1 -g -Wall -Wextra $(if $(WERROR),-Werror) \
 	-fsanitize=address,undefined -fno-sanitize-recover=all
 
-unit: $(UNIT_PROGRAMS)
+unit: $(UNIT_PROGRAMS) $(FUZZ_REPLAYS)
+
+# The targets of fuzzing without a fuzzer, which test/t/025 gives their seeds.
+$(FUZZ_REPLAYS): test/fuzz/%_replay:
+	+@$(MAKE) --no-print-directory -s -C test/fuzz TARGET=$* CC='$(CC)' PG_CONFIG='$(PG_CONFIG)' $*_replay
 
 test/unit/binlog_unit: test/unit/binlog_unit.c $(BINLOG_SOURCES) $(wildcard connectors/mysql/*.h)
 	$(CC) $(UNIT_CFLAGS) -Iconnectors/mysql -o $@ $< $(BINLOG_SOURCES) -lz -lzstd -lm
@@ -126,5 +131,5 @@ test/unit/copybook_unit: test/unit/copybook_unit.c test/unit/tap_unit.h $(COPYBO
 clean: clean-unit
 
 clean-unit:
-	@rm -f $(UNIT_PROGRAMS)
+	@rm -f $(UNIT_PROGRAMS) $(FUZZ_REPLAYS)
 	@$(MAKE) --no-print-directory -s test-connectors DO=clean SUDO=
