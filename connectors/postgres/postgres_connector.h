@@ -60,8 +60,8 @@ struct TapSession
 	List	   *told_types;		/* char *, what was said of types */
 
 	/*
-	 * Called now and then while no answer comes; may raise an error.  NULL:
-	 * an answer is to come soon.
+	 * Called now and then while no answer comes, instead of the limit by the
+	 * option read_timeout; may raise an error.  NULL: there is that limit.
 	 */
 	void		(*while_waiting) (TapSession *session);
 	char	   *told_transaction;	/* what was said to be waited for, or NULL */
@@ -174,6 +174,14 @@ extern bool tap_pg_is_data_error(const TapPgError *error);
  * until all is sent.  Raises an error when the connection is lost.
  */
 extern void tap_pg_wait(TapSession *session, const char *doing);
+
+/*
+ * Wait for a socket of the session's connection, or one that stands for
+ * several.  Of a source that sends nothing for as long as the option
+ * read_timeout says: 08006, unless while_waiting() looks after it.
+ */
+extern void tap_pg_wait_socket(TapSession *session, pgsocket socket, int events,
+							   const char *doing);
 
 /* The next result, waited for; NULL: the query is done.  To be cleared. */
 extern PGresult *tap_pg_next_result(TapSession *session, const char *doing);

@@ -186,13 +186,30 @@ raise_lost(PGconn *conn, const char *doing)
  * ---------------------------------------------------------------------
  */
 
-static void
-wait_for_socket(TapSession *session, int events)
+/* A target may take its time: it has statements of any size to do. */
+static long
+wait_limit_ms(const TapSession *session)
 {
-	pgsocket	socket = PQsocket(session->conn);
+	if (session->while_waiting != NULL)
+		return LOOK_MS;
+	if (session->args.purpose == TAP_PURPOSE_SINK)
+		return -1;
+	return (long) tap_pg_core->option_int(session->args.options, "read_timeout") * 1000L;
+}
 
-	while (tap_pg_core->wait_socket(socket, events, session->while_waiting ? LOOK_MS : -1) == 0)
+void
+tap_pg_wait_socket(TapSession *session, pgsocket socket, int events, const char *doing)
+{
+	while (tap_pg_core->wait_socket(socket, events, wait_limit_ms(session)) == 0)
+	{
+		if (session->while_waiting == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("could not %s: the %s has sent nothing for " INT64_FORMAT " s", doing, tap_pg_peer,
+							tap_pg_core->option_int(session->args.options, "read_timeout")),
+					 errhint("The option \"read_timeout\" of the connection says how long to wait.")));
 		session->while_waiting(session);
+	}
 }
 
 void
@@ -208,7 +225,8 @@ tap_pg_wait(TapSession *session, const char *doing)
 			raise_lost(conn, doing);
 		return;
 	}
-	wait_for_socket(session, WL_SOCKET_READABLE | (flushed > 0 ? WL_SOCKET_WRITEABLE : 0));
+	tap_pg_wait_socket(session, PQsocket(conn),
+					   WL_SOCKET_READABLE | (flushed > 0 ? WL_SOCKET_WRITEABLE : 0), doing);
 	if (!PQconsumeInput(conn))
 		raise_lost(conn, doing);
 }

@@ -78,7 +78,7 @@ wait_for_any(Merge *merge)
 	pgsocket	socket = merge->epoll >= 0 ? merge->epoll :
 	PQsocket(merge->copiers[0].session->conn);
 
-	(void) tap_pg_core->wait_socket(socket, WL_SOCKET_READABLE, -1);
+	tap_pg_wait_socket(merge->copiers[0].session, socket, WL_SOCKET_READABLE, "copy rows");
 }
 
 /* ---------------------------------------------------------------------

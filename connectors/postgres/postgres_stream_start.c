@@ -122,6 +122,7 @@ check_slot(TapPgStream *stream, const char *name)
 			ereport(ERROR,
 					(errcode(ERRCODE_CANNOT_CONNECT_NOW),
 					 errmsg("replication slot \"%s\" of the source is in use by another session", name)));
+		tap_pg_end_holder(stream->session, name);
 		(void) tap_pg_core->wait_socket(PGINVALID_SOCKET, 0, LOOK_AGAIN_MS);
 	}
 	if (slot == NULL || slot->lost)
