@@ -25,6 +25,7 @@ foreach my $test (
 	['transactions' => \&transactions],
 	['compaction' => \&compaction],
 	['retention took what comes next' => \&retention],
+	['retention passes a pipeline that is behind' => \&passed],
 	['a topic is deleted' => \&deleted],
 	['a topic is made anew' => \&made_anew],
 	['resync' => \&resync],
@@ -253,6 +254,30 @@ sub retention
 	caught_up($hub, 'gap');
 	has('gap.gap', '1 2 3 4 5 9 12', 'or with what comes');
 	drop('gap');
+	return;
+}
+
+# The next messages are within the worker already: nothing but the event tells what is gone behind them.
+sub passed
+{
+	my $locker;
+
+	numbers('passed', 1 .. 5);
+	pull_topic('passed', '{"batch_bytes": 1024}');
+	$hub->safe_psql('postgres', q(SELECT tapdata.stop('passed')));
+	numbers('passed', 6 .. 6000);
+	$locker = $hub->background_psql('postgres');
+	$locker->query_safe('BEGIN; LOCK TABLE passed.passed IN EXCLUSIVE MODE');
+	$hub->safe_psql('postgres', q(SELECT tapdata.start('passed')));
+	wait_for_sql($hub, q(SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'passed.passed'::regclass));
+	unlink PostgreSQL::Test::Utils::tempdir() . '/offsets.json';
+	delete_records('passed', 6000);
+	$locker->query_safe('COMMIT');
+	$locker->quit;
+	wait_for_sql($hub, q(SELECT count(*) FROM tapdata.events WHERE pipeline = 'passed' AND kind = 'log purged' AND severity = 'warning'
+		AND message ~ 'begins with offset 6000 in partition 0, the next message to read is'), '1');
+	pass('an event says so');
+	drop('passed');
 	return;
 }
 
