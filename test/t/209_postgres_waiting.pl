@@ -28,7 +28,7 @@ $hub->safe_psql('postgres', "SELECT tapdata.connect('far', 'postgres://postgres\
 pull_from($hub, 'far', 'far', ['s.t'], 'far');
 caught_up($hub, 'far');
 my $sender = $source->safe_psql('postgres', q{SELECT active_pid FROM pg_replication_slots});
-ok($sender, 'a process sends the stream');
+ok(wait_for_sql($source, "SELECT count(reply_time) FROM pg_stat_replication WHERE pid = $sender", 1), 'a process sends the stream, and has had an answer');
 $proxy->stall;
 $hub->safe_psql('postgres', q(SELECT tapdata.stop('far')));
 wait_for_state($hub, 'far', 'stopped');
