@@ -271,11 +271,12 @@ extern void tap_kafka_topic_start(TapSession *session, TapKafkaStreamTopic *topi
 								  int32 partition);
 
 /*
- * Where partitions begin by the options "start" and "start_offsets"; unknown,
- * if that has to be asked for and there is no leader.
+ * Where so many partitions from the first one on begin by the options "start"
+ * and "start_offsets"; unknown, if that has to be asked for and there is no
+ * leader.
  */
 extern void tap_kafka_start_items(TapSession *session, const TapKafkaTopicFacts *facts,
-								  TapKafkaOffset *items);
+								  int32 first, int count, TapKafkaOffset *items);
 
 /* ---- kafka_source_leader.c ---- */
 
@@ -286,8 +287,9 @@ extern bool tap_kafka_leaders_missing(const TapKafkaSource *source);
 extern int	tap_kafka_leaders_count(const TapKafkaTopicFacts *facts, int from);
 
 /*
- * Have partitions of a topic wait that have no leader; its others are begun by
- * the caller.
+ * Have partitions of a topic wait that have no leader, or had none since their
+ * topic is followed: tap_kafka_leaders_begin() finds out where these begin.  The
+ * others are begun by the caller.
  */
 extern void tap_kafka_leaders_wait(TapKafkaStreamTopic *topic, const TapKafkaTopicFacts *facts);
 

@@ -48,8 +48,8 @@ tap_kafka_leaders_wait(TapKafkaStreamTopic *topic, const TapKafkaTopicFacts *fac
 {
 	for (int i = 0; i < topic->npartitions; i++)
 	{
-		topic->waits[i] = !facts->has_leader[i];
-		if (topic->waits[i])
+		topic->waits[i] = !facts->has_leader[i] || topic->next[i] == TAP_KAFKA_OFFSET_UNKNOWN;
+		if (!facts->has_leader[i])
 			tap_kafka_core->event("warning", &topic->table,
 								  psprintf("partition %d has no leader; it is read when it has one", i));
 	}
@@ -59,10 +59,11 @@ tap_kafka_leaders_wait(TapKafkaStreamTopic *topic, const TapKafkaTopicFacts *fac
 static int64
 first_offset(TapSession *session, const TapKafkaTopicFacts *facts, int32 partition)
 {
-	TapKafkaOffset *items = palloc0(sizeof(TapKafkaOffset) * facts->npartitions);
+	TapKafkaOffset item;
 
-	tap_kafka_start_items(session, facts, items);
-	return items[partition].offset;
+	/* its neighbours are read, and may have lost their leaders */
+	tap_kafka_start_items(session, facts, partition, 1, &item);
+	return item.offset;
 }
 
 void

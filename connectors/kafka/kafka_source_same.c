@@ -333,8 +333,9 @@ report_other(const Mark *mark)
 }
 
 /*
- * Go on as with a gap, in so many partitions from this one on.  Of those that
- * wait it is not known where that is.
+ * Go on as with a gap, in so many partitions from this one on.  Those that wait
+ * cannot be asked where that is: their first message is looked for from 0 on
+ * when they begin, their end is not known.
  */
 static void
 begin_anew(TapSession *session, TapKafkaStreamTopic *topic, int32 first, int count)
@@ -351,7 +352,7 @@ begin_anew(TapSession *session, TapKafkaStreamTopic *topic, int32 first, int cou
 	}
 	tap_kafka_require_offsets(session, items, count);
 	for (int i = 0; i < count; i++)
-		topic->next[first + i] = items[i].offset;
+		topic->next[first + i] = topic->waits[first + i] && earliest ? 0 : items[i].offset;
 	session->source->moved = true;
 	tap_kafka_core->event("warning", &topic->table,
 						  psprintf("topic \"%s\" is not the one that was read; reading begins at the %s message that it has",
@@ -424,4 +425,5 @@ tap_kafka_check_partition(TapSession *session, TapKafkaStreamTopic *topic, int32
 		report_other(mark);
 	topic->waits[partition] = false;
 	begin_anew(session, topic, partition, 1);
+	tap_kafka_core->remember(note_key(topic->table.name, partition), NULL);
 }

@@ -50,7 +50,7 @@ find_starts(TapSession *session, const TapKafkaTopicFacts *topic)
 		low[i].offset = topic->has_leader[i] ? RD_KAFKA_OFFSET_BEGINNING : TAP_KAFKA_OFFSET_UNKNOWN;
 	}
 	tap_kafka_require_offsets(session, low, count);
-	tap_kafka_start_items(session, topic, start);
+	tap_kafka_start_items(session, topic, 0, count, start);
 	if (strcmp(session->source->start, "earliest") == 0 && session->source->start_offsets == NULL)
 		return start;
 	for (int i = 0; i < count; i++)

@@ -65,23 +65,24 @@ resolve_ends(TapSession *session, TapKafkaOffset *items, int count)
 }
 
 void
-tap_kafka_start_items(TapSession *session, const TapKafkaTopicFacts *facts, TapKafkaOffset *items)
+tap_kafka_start_items(TapSession *session, const TapKafkaTopicFacts *facts, int32 first,
+					  int count, TapKafkaOffset *items)
 {
 	TapKafkaSource *source = session->source;
 	int64		start = start_of_option(source->start);
 
-	for (int i = 0; i < facts->npartitions; i++)
+	for (int i = 0; i < count; i++)
 	{
 		memset(&items[i], 0, sizeof(TapKafkaOffset));
 		strlcpy(items[i].topic, facts->name, sizeof(items[i].topic));
-		items[i].partition = i;
-		items[i].offset = facts->has_leader[i] ? start : TAP_KAFKA_OFFSET_UNKNOWN;
+		items[i].partition = first + i;
+		items[i].offset = facts->has_leader[first + i] ? start : TAP_KAFKA_OFFSET_UNKNOWN;
 	}
-	tap_kafka_require_offsets(session, items, facts->npartitions);
-	resolve_ends(session, items, facts->npartitions);
-	for (int i = 0; i < facts->npartitions; i++)
+	tap_kafka_require_offsets(session, items, count);
+	resolve_ends(session, items, count);
+	for (int i = 0; i < count; i++)
 	{
-		int64		given = tap_kafka_start_offset(source, facts->name, i);
+		int64		given = tap_kafka_start_offset(source, facts->name, first + i);
 
 		if (given >= 0)
 			items[i].offset = given;
@@ -239,7 +240,7 @@ start_topic(TapSession *session, const TapKafkaTopicFacts *facts, const TapKafka
 	int			count = facts->npartitions;
 
 	if (fresh)
-		tap_kafka_start_items(session, facts, items);
+		tap_kafka_start_items(session, facts, 0, count, items);
 	else
 		count = follow_position(session, facts, stored, items);
 	topic = add_topic(session, facts, items, count);
@@ -285,6 +286,8 @@ tap_kafka_topics_start(TapSession *session, const TapStreamArgs *args)
 			if (!topic->waits[i])
 				tap_kafka_topic_start(session, topic, i);
 		}
+		tap_kafka_leaders_begin(session, topic,
+								tap_kafka_find_topic(cluster, topic->table.name));
 	}
 	plan_refresh(session->source);
 }
