@@ -110,7 +110,7 @@ static const TapOption options[] = {
 	{"ddl_messages", TAP_OPTION_BOOL, TAP_SCOPE_PULL, "false", 0, 0,
 		NULL, false, NULL,
 	"follow what an event trigger of the source tells of created, altered and dropped tables (PostgreSQL 14)"},
-	{"refresh_ms", TAP_OPTION_INT, TAP_SCOPE_PULL, "0", 0, 86400000,
+	{"refresh_ms", TAP_OPTION_INT, TAP_SCOPE_PULL, "10000", 0, 86400000,
 		NULL, false, NULL,
 	"milliseconds between looks for new tables that match the patterns; 0: none"},
 	{"target_schema", TAP_OPTION_TEXT, TAP_SCOPE_PUBLISH, "{schema}", 0, 0,

@@ -136,7 +136,7 @@ sub pull_from
 
 	$options ||= '{}';
 	$hub->safe_psql('postgres',
-		"SELECT tapdata.pull('$pipeline', '$connection', ARRAY[$list], '$schema', \$options\$$options\$options\$)");
+		"SELECT tapdata.pull('$pipeline', '$connection', ARRAY[$list], '$schema', '{\"refresh_ms\": 0}'::jsonb || \$options\$$options\$options\$::jsonb)");
 	return;
 }
 
