@@ -105,6 +105,19 @@ tap_commands_forget_source(const TapPipelineRow *row)
  * ---------------------------------------------------------------------
  */
 
+static FormData_pg_sequence
+sequence_form(Oid sequence)
+{
+	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
+	FormData_pg_sequence form;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for sequence %u", sequence);
+	form = *(Form_pg_sequence) GETSTRUCT(tuple);
+	ReleaseSysCache(tuple);
+	return form;
+}
+
 /* A sequence that the column's default names; it may serve others, too. */
 static Oid
 default_sequence(Oid relid, AttrNumber column)
@@ -137,13 +150,17 @@ default_sequence(Oid relid, AttrNumber column)
 	return sequence;
 }
 
-/* The sequence that fills a hub column: of an identity, owned, or of its default; else none. */
+/*
+ * The sequence that fills a hub column: of an identity, owned, or of its
+ * default; else none.  One of a default may count for others, too.
+ */
 static Oid
-column_sequence(Oid relid, AttrNumber column)
+column_sequence(Oid relid, AttrNumber column, bool *may_be_shared)
 {
 	List	   *sequences = getOwnedSequences(relid);
 	ListCell   *cell;
 
+	*may_be_shared = false;
 	foreach(cell, sequences)
 	{
 		Oid			table;
@@ -154,7 +171,23 @@ column_sequence(Oid relid, AttrNumber column)
 			table == relid && of_column == column)
 			return lfirst_oid(cell);
 	}
+	*may_be_shared = true;
 	return default_sequence(relid, column);
+}
+
+/* Whether a sequence has counted further than that already. */
+static bool
+is_beyond(Oid sequence, int64 value)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+	int64		increment = sequence_form(sequence).seqincrement;
+	int64		last;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = ObjectIdGetDatum(sequence);
+	fcinfo->args[0].isnull = false;
+	last = DatumGetInt64(pg_sequence_last_value(fcinfo));
+	return !fcinfo->isnull && (increment > 0 ? last > value : last < value);
 }
 
 static int64
@@ -181,7 +214,8 @@ lowest_of(Oid type)
  * a sequence may count further than its column can hold.
  */
 static Oid
-make_identity(Oid relid, AttrNumber column, const TapSourceSequence *source)
+make_identity(Oid relid, AttrNumber column, const TapSourceSequence *source,
+			  bool *may_be_shared)
 {
 	Oid			type = get_atttype(relid, column);
 	const char *table = tap_hubtable_name(relid);
@@ -204,20 +238,15 @@ make_identity(Oid relid, AttrNumber column, const TapSourceSequence *source)
 							  " MINVALUE " INT64_FORMAT " MAXVALUE " INT64_FORMAT " START WITH " INT64_FORMAT " %sCYCLE)",
 							  table, name, source->increment, low, high, within(source->start, low, high),
 							  source->cycles ? "" : "NO "));
-	return column_sequence(relid, column);
+	return column_sequence(relid, column, may_be_shared);
 }
 
 /* One that was there keeps what it is, but must be able to stand where the source's does. */
 static void
 make_room(Oid sequence, int64 value)
 {
-	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
-	FormData_pg_sequence form;
+	FormData_pg_sequence form = sequence_form(sequence);
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for sequence %u", sequence);
-	form = *(Form_pg_sequence) GETSTRUCT(tuple);
-	ReleaseSysCache(tuple);
 	if (value >= form.seqmin && value <= form.seqmax)
 		return;
 	if (value < lowest_of(form.seqtypid) || value > highest_of(form.seqtypid))
@@ -264,6 +293,7 @@ sync_sequence(ReturnSetInfo *result, const TapTableRow *table,
 	Oid			relid = table->hub_table;
 	AttrNumber	column;
 	Oid			sequence;
+	bool		may_be_shared;
 	Datum		values[4];
 	bool		nulls[4] = {false};
 	NameData	column_name;
@@ -273,10 +303,10 @@ sync_sequence(ReturnSetInfo *result, const TapTableRow *table,
 	column = get_attnum(relid, source->column);
 	if (column == InvalidAttrNumber)
 		return;
-	sequence = column_sequence(relid, column);
+	sequence = column_sequence(relid, column, &may_be_shared);
 	if (!OidIsValid(sequence))
-		sequence = make_identity(relid, column, source);
-	if (!OidIsValid(sequence))
+		sequence = make_identity(relid, column, source, &may_be_shared);
+	if (!OidIsValid(sequence) || (may_be_shared && is_beyond(sequence, source->last_value)))
 		return;
 	set_sequence(sequence, get_atttype(relid, column), source);
 

@@ -130,5 +130,7 @@ $hub->safe_psql('postgres', q(
 is($count, 3, 'a sequence of the hub that columns share is moved');
 unlike($warnings, qr/texts/, 'nothing is left to tell of');
 is($hub->safe_psql('postgres', 'INSERT INTO s.texts DEFAULT VALUES RETURNING code'), 'X75', 'it goes on where the other is');
+$hub->safe_psql('postgres', "SELECT setval('s.of_all', 1000); SELECT tapdata.sync_sequences('p')");
+is($hub->safe_psql('postgres', "SELECT nextval('s.of_all')"), '1001', 'but not back, since it may have counted for others');
 
 done_testing();
