@@ -16,8 +16,12 @@
  */
 #include "postgres_snapshot.h"
 
+#include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "port/pg_bswap.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 /* The signature of a binary COPY, then flags and the length of an extension. */
 #define COPY_SIGNATURE			"PGCOPY\n\377\r\n\0"
@@ -49,6 +53,7 @@ struct TapPgCopyReader
 	int		   *lengths;		/* -1: NULL */
 	bool		header_seen;
 	bool		converting;		/* an error now is one of the row's data */
+	bool		runs_code;		/* reading a value may run functions of SQL */
 };
 
 static void
@@ -59,6 +64,25 @@ free_buffer(void *arg)
 	if (reader->buffer != NULL)
 		PQfreemem(reader->buffer);
 	reader->buffer = NULL;
+}
+
+/*
+ * Whether values of the type may be held to a domain's check, which can be any
+ * function.  Types' own functions are in C.
+ */
+static bool
+may_run_code(Oid type)
+{
+	Oid			element = get_element_type(type);
+
+	switch (get_typtype(OidIsValid(element) ? element : type))
+	{
+		case TYPTYPE_BASE:
+		case TYPTYPE_ENUM:
+			return false;
+		default:
+			return true;
+	}
 }
 
 TapPgCopyReader *
@@ -73,8 +97,11 @@ tap_pg_copy_reader_create(TapSession *session, const TapPgFormat *format)
 	reader->fields = palloc(sizeof(char *) * count);
 	reader->lengths = palloc(sizeof(int) * count);
 	for (int i = 0; i < format->ncolumns; i++)
+	{
 		tap_pg_reader_init(&reader->readers[i], &format->columns[i],
 						   format->columns[i].source_type, CurrentMemoryContext);
+		reader->runs_code |= may_run_code(reader->readers[i].type);
+	}
 	reader->callback.func = free_buffer;
 	reader->callback.arg = reader;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &reader->callback);
@@ -299,11 +326,9 @@ split_row(TapPgCopyReader *reader)
 	}
 }
 
-void
-tap_pg_copy_store(TapPgCopyReader *reader, TupleTableSlot *slot)
+static void
+read_values(TapPgCopyReader *reader, TupleTableSlot *slot)
 {
-	split_row(reader);
-	reader->converting = true;
 	for (int i = 0; i < reader->format->ncolumns; i++)
 	{
 		bool		isnull = reader->lengths[i] < 0;
@@ -313,6 +338,52 @@ tap_pg_copy_store(TapPgCopyReader *reader, TupleTableSlot *slot)
 			tap_pg_read_value(&reader->readers[i], !reader->format->columns[i].as_text,
 							  reader->fields[i], reader->lengths[i]);
 	}
+}
+
+/*
+ * A copy goes on behind an error of a row's data.  Where that may have come
+ * out of a function, the role and the settings it ran with, and what it had
+ * open, have to be put back first.
+ */
+static void
+read_values_apart(TapPgCopyReader *reader, TupleTableSlot *slot)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		read_values(reader, slot);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+}
+
+void
+tap_pg_copy_store(TapPgCopyReader *reader, TupleTableSlot *slot)
+{
+	split_row(reader);
+	reader->converting = true;
+	if (reader->runs_code)
+		read_values_apart(reader, slot);
+	else
+		read_values(reader, slot);
 	reader->converting = false;
 	ExecStoreVirtualTuple(slot);
 }

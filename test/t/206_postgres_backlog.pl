@@ -326,11 +326,22 @@ sub check_dead_letter
 	is($hub->safe_psql('postgres', "SELECT string_agg(id::text, ',' ORDER BY id) FROM d.t"), '1,3', 'rows that can be read are there');
 	like($hub->safe_psql('postgres', "SELECT change FROM tapdata.dead_letters WHERE pipeline = 'd'"), qr/"after": \{[^}]*"bad"/, 'the other is a dead letter with what it holds');
 
-	# and in a copy
+	# and in a copy; the check that refuses runs as another role, which the next row must not meet
+	$hub->safe_psql('postgres', q(
+		CREATE ROLE checker;
+		CREATE FUNCTION public.good(text) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS
+			$$ BEGIN IF $1 = 'bad' THEN RAISE check_violation; END IF; RETURN true; END $$;
+		ALTER FUNCTION public.good(text) OWNER TO checker;
+		CREATE FUNCTION public.ours(text) RETURNS boolean LANGUAGE sql AS $$ SELECT current_user = 'postgres' $$;
+		ALTER DOMAIN d.word DROP CONSTRAINT word_check;
+		ALTER DOMAIN d.word ADD CONSTRAINT a CHECK (public.ours(VALUE));
+		ALTER DOMAIN d.word ADD CONSTRAINT b CHECK (public.good(VALUE));
+	));
 	$hub->safe_psql('postgres', "SELECT tapdata.discard_dead_letters('d'), tapdata.resync('d', 'd.t')");
 	caught_up($hub, 'd');
 	is($hub->safe_psql('postgres', "SELECT string_agg(id::text, ',' ORDER BY id) FROM d.t"), '1,3', 'rows behind it are copied');
 	like($hub->safe_psql('postgres', "SELECT change FROM tapdata.dead_letters WHERE pipeline = 'd'"), qr/"bad"/, 'it is told again');
+	is($hub->safe_psql('postgres', "SELECT count(*) FROM tapdata.dead_letters WHERE pipeline = 'd'"), 1, 'and no other');
 	$hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('d', true)");
 	return;
 }
