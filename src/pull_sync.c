@@ -125,7 +125,9 @@ begin_stream(TapPull *pull)
 	}
 	PG_CATCH();
 	{
-		if (geterrcode() != TAP_ERRCODE_COPY_AGAIN || again)
+		/* what was not to be copied cannot be whole again by itself */
+		if (geterrcode() != TAP_ERRCODE_COPY_AGAIN || again ||
+			strcmp(tap_options_text(pull->options, "snapshot"), "initial") != 0)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();

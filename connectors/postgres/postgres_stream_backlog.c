@@ -387,7 +387,7 @@ receive(TapPgStream *stream)
 			raise_lost(backlog);
 		while (take_some(stream))
 			CHECK_FOR_INTERRUPTS();
-	} while (backlog->filled.used > before && backlog->filled.used < FULL_BYTES);
+	} while (backlog->called && backlog->filled.used > before && backlog->filled.used < FULL_BYTES);
 	stream->last_received = GetCurrentTimestamp();
 	MemoryContextSwitchTo(old);
 }

@@ -107,11 +107,12 @@ read_rows(TapPgStream *stream, TapPgStreamTable *table, TapEvent *event)
 {
 	const TapPgoutputMessage *message = &stream->message;
 
+	/* where changes are kept from us, any other may meet what they left */
+	event->lenient = !stream->all_changes && table->source->nkeys > 0;
 	switch (message->kind)
 	{
 		case TAP_PGOUTPUT_INSERT:
 			event->change = TAP_CHANGE_INSERT;
-			event->lenient = !stream->all_changes && table->source->nkeys > 0;
 			set_new_row(table, message, event);
 			break;
 		case TAP_PGOUTPUT_UPDATE:
