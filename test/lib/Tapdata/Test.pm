@@ -75,7 +75,8 @@ my $quiet_call_seconds = 0.03;
 my $owner = $$;
 my @hubs;
 
-# process ids, by the name of the server, as long as it may not know of their death
+# process ids and when they started, by the name of the server, as long as it may not know of
+# their death
 my %killed;
 
 # a server that has to recover on a busy machine is waited for as long as all else
@@ -685,9 +686,24 @@ sub _signal
 {
 	my ($node, $pid, $signal) = @_;
 
+	my $started = _started($pid);
+
 	return unless kill $signal, $pid;
-	push @{ $killed{ $node->name } }, $pid if $signal eq 'KILL';
+	push @{ $killed{ $node->name } }, [ $pid, $started ] if $signal eq 'KILL';
 	return $pid;
+}
+
+# When the process started, in ticks since the machine did: ids are given out again. '' when there is none.
+sub _started
+{
+	my ($pid) = @_;
+
+	open my $stat, '<', "/proc/$pid/stat" or return '';
+	local $/;
+	my $line = <$stat>;
+
+	# the second field is a name in parentheses, which may hold anything; this is the 22nd
+	return defined $line && $line =~ /.*\)(?: \S+){19} (\d+)/s ? $1 : '';
 }
 
 # Until the postmaster has taken note of a death it lets everybody in, only to throw them out a
@@ -697,9 +713,11 @@ sub recovered
 	my ($node) = @_;
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
-	for my $pid (@{ delete $killed{ $node->name } || [] })
+	for my $process (@{ delete $killed{ $node->name } || [] })
 	{
-		while (kill 0, $pid)
+		my ($pid, $started) = @$process;
+
+		while (kill(0, $pid) && _started($pid) eq $started)
 		{
 			die "process $pid does not end" if time > $deadline;
 			sleep 0.01;
