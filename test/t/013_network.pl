@@ -15,6 +15,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $rows = 20000;
+my $patience = 1000 * $PostgreSQL::Test::Utils::timeout_default;
 
 my $worker = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'};
 
@@ -25,9 +26,9 @@ sub ends_quickly
 
 	wait_for_sql($hub, "SELECT count(*) FROM ($worker) workers", '1');
 	my $pid = $hub->safe_psql('postgres', $worker);
-	my $most = int(1000 * slowness($hub));
-	sql_ok($hub, "SELECT pg_terminate_backend($pid, $most)", 't',
-		"a worker ends within a second $when");
+	ok(within($hub, 1, sub {
+		sql_ok($hub, "SELECT pg_terminate_backend($pid, $patience)", 't', "a worker ends $when");
+	}), "within a second $when");
 	wait_for_sql($hub, "SELECT count(*) = 1 FROM ($worker) workers WHERE pid <> $pid");
 	return;
 }
@@ -36,12 +37,15 @@ sub ends_quickly
 sub fails_in_time
 {
 	my ($hub, $query, $sqlstate, $least, $most, $name) = @_;
-	my $slowness = slowness($hub);
-	my $begin = time;
+	my $took;
 
-	sql_fails($hub, $query, $sqlstate, qr/./, $name);
-	my $took = time - $begin;
-	ok($took >= $least && $took <= $most * $slowness, "$name, in time") or diag "took $took s";
+	ok(within($hub, $most, sub {
+		my $begin = time;
+
+		sql_fails($hub, $query, $sqlstate, qr/./, $name);
+		$took = time - $begin;
+	}), "$name, in time");
+	cmp_ok($took, '>=', $least, "$name, not too early");
 	return;
 }
 
@@ -80,11 +84,10 @@ for my $flavour (usable_flavours())
 	# --- while connecting -----------------------------------------------------
 
 	ends_quickly($hub, 'while it connects to a silent server');
-	my $slowness = slowness($hub);
-	my $begin = time;
-	$hub->safe_psql('postgres', q{SELECT tapdata.stop('shop')});
-	wait_for_sql($hub, "SELECT count(*) FROM ($worker) workers", '0');
-	cmp_ok(time - $begin, '<', 3 * $slowness, 'so does one whose pipeline is stopped');
+	ok(within($hub, 3, sub {
+		$hub->safe_psql('postgres', q{SELECT tapdata.stop('shop')});
+		wait_for_sql($hub, "SELECT count(*) FROM ($worker) workers", '0');
+	}), 'so does one whose pipeline is stopped');
 
 	fails_in_time($hub, q{SET statement_timeout = 500; SELECT * FROM tapdata.discover('shop')},
 		'57014', 0.5, 2, 'a query that waits for the source can be cancelled');
@@ -128,10 +131,7 @@ for my $flavour (usable_flavours())
 	# --- shutdown -------------------------------------------------------------
 
 	$proxy->stall;
-	$slowness = slowness($hub);
-	$begin = time;
-	$hub->stop('fast');
-	cmp_ok(time - $begin, '<', 5 * $slowness, 'a fast shutdown does not wait for a stalled source');
+	ok(within($hub, 5, sub { $hub->stop('fast') }), 'a fast shutdown does not wait for a stalled source');
 	$proxy->resume;
 	$source->do("UPDATE shop.t SET filler = 'down' WHERE id <= 20");
 	$hub->start;

@@ -57,7 +57,7 @@ our @EXPORT = qw(
   hub_rows
   worker_pids
   try_sql
-  slowness
+  within
   signal_one
   kill_one
   kill_process
@@ -72,6 +72,7 @@ my $shown_differences = 5;
 my $shown_failures = 10;
 my $shown_bytes = 400;
 my $quiet_call_seconds = 0.03;
+my $most_slowness = 20;
 my $owner = $$;
 my @hubs;
 
@@ -612,22 +613,46 @@ sub try_sql
 
 =pod
 
-=head2 slowness($node)
+=head2 within($node, $seconds, $act)
 
-How many times longer than on a quiet machine a call of psql takes just now, never less than
-1: what bounds on time are multiplied by, so that they are about the hub and not about
-what else the machine is doing. Ask before what is measured.
+Whether $act->() takes less than so many seconds on a quiet machine: on a busy one the bound is
+as many times longer as calls of psql are, before or after it, whichever are slower. So the bound
+is about the hub and not about what else the machine is doing. The act may stop the server.
 
 =cut
 
-sub slowness
+sub within
+{
+	my ($node, $seconds, $act) = @_;
+	my $before = _slowness($node);
+	my $begin = time;
+
+	$act->();
+	my $took = time - $begin;
+	my $after = _slowness($node);
+	my $most = $seconds * ($before > $after ? $before : $after);
+	my $told = sprintf 'took %.2f s of %.2f s; slowness %.1f before, %.1f after',
+	  $took, $most, $before, $after;
+
+	return 1 if $took < $most;
+	diag $told;
+	return 0;
+}
+
+# How many times longer than on a quiet machine a call of psql takes just now, from 1 to
+# $most_slowness. One that finds no server is over sooner, and makes a bound no wider.
+sub _slowness
 {
 	my ($node) = @_;
 	my $begin = time;
 
-	$node->safe_psql('postgres', 'SELECT 1') for 1 .. 3;
+	for (1 .. 3)
+	{
+		# a psql that cannot connect may be gone before it was sent the query
+		eval { $node->psql('postgres', 'SELECT 1', stderr => \my $refusal) };
+	}
 	my $factor = (time - $begin) / (3 * $quiet_call_seconds);
-	return $factor > 1 ? $factor : 1;
+	return $factor < 1 ? 1 : $factor > $most_slowness ? $most_slowness : $factor;
 }
 
 =pod
