@@ -139,8 +139,8 @@ is(sql('SELECT string_agg(id::text, $$ $$ ORDER BY id) FROM cmp.list'), '1 3 4 5
 $server->api('/list' => { raw => '{"error": "try again"}' });
 my ($code) = $hub->psql('postgres', q{SELECT tapdata.wait('cmp', '1 s')});
 isnt($code, 0, 'an answer without the list is an error');
+error_becomes($hub, 'cmp', qr/leads to nothing/, 'which is said');
 is(sql('SELECT count(*) FROM cmp.list'), 7, 'and deletes nothing');
-like(sql(q{SELECT last_error FROM tapdata.status WHERE name = 'cmp'}), qr/leads to nothing/, 'which is said');
 $list{rows} = [];
 $server->api('/list' => \%list);
 caught_up($hub, 'cmp');
@@ -164,14 +164,16 @@ my @times = map { $_->{at} } $server->requests;
 cmp_ok($times[10] - $times[0], '>', 10 * 0.175, 'polls keep their interval');
 sql(q{SELECT tapdata.drop_pipeline('quick')});
 
-$server->api('/slow' => { rows => [ map { { id => $_ } } 1 .. 7 ], pages => 'link' });
+$server->api('/slow' => { rows => [ map { { id => $_ } } 1 .. 42 ], pages => 'link' });
 pull_http($hub, $server, 'slow', { requests_per_minute => 300,
 	endpoints => { slow => { key => 'id', pagination => 'link' } } }, { interval => '1 day' });
 caught_up($hub, 'slow');
 @times = map { $_->{at} } grep { $_->{path} =~ /^.slow\?start/ } $server->requests;
-cmp_ok(scalar @times, '>=', 3, 'all pages are asked for');
-cmp_ok($times[-1] - $times[0], '>', $#times * 0.175, 'requests_per_minute');
-is(sql('SELECT count(*) FROM slow.slow'), 7, 'all pages');
+cmp_ok(scalar @times, '>=', 20, 'all pages are asked for');
+
+# so many that it does not matter whether the first is seen late
+cmp_ok($times[-1] - $times[0], '>', $#times * 0.2 - 0.5, 'requests_per_minute');
+is(sql('SELECT count(*) FROM slow.slow'), 42, 'all pages');
 
 # --- endpoints that come and go -----------------------------------------------------------------
 
