@@ -139,7 +139,7 @@ create_pull(TapPipelineRow *row, const TapConnectionRow *connection, TapOpenSess
 
 	tap_hubtable_create_schema(row->into_schema);
 	row->id = tap_catalog_insert_pipeline(row);
-	tap_pull_add_matching(row, session);
+	tap_pull_add_matching(row, session, NULL, NULL);
 	tap_shmem_reserve_pipeline(row->id);
 	tap_catalog_set_enabled(row->id, true);
 	tap_catalog_insert_event(row->name, NULL, "info", "created", "the pipeline was created");
@@ -203,7 +203,7 @@ add_tables(TapPipelineRow *row, List *patterns, const TapConnectionRow *connecti
 	check_hub_tables(row, matching);
 	tap_check_source(connection, tap_session_test(connection, row, matching));
 	tap_catalog_update_pipeline(row);
-	if (tap_pull_add_matching(row, session) == 0)
+	if (tap_pull_add_matching(row, session, NULL, NULL) == 0)
 		ereport(NOTICE,
 				(errmsg("no table was added to pipeline \"%s\"", row->name),
 				 errdetail("All tables of the source that match are in it already."),

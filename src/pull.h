@@ -23,10 +23,13 @@ extern void tap_pull_sync_main(int32 pipeline, int32 table);
 /*
  * Find tables that match the pipeline's patterns and are not yet part of it,
  * create their hub tables and rows of tapdata.pipeline_table.  Used by the
- * commands, with a session of TAP_PURPOSE_DISCOVER.  Returns how many.
+ * commands, with a session of TAP_PURPOSE_DISCOVER.  leave_out, unless NULL,
+ * says of a table by its name that it is not to be added.  Returns how many.
  */
 struct TapOpenSession;
 extern int	tap_pull_add_matching(const TapPipelineRow *pipeline,
-								  struct TapOpenSession *session);
+								  struct TapOpenSession *session,
+								  bool (*leave_out) (void *arg, const TapTableName *name),
+								  void *arg);
 
 #endif							/* TAPDATA_PULL_H */

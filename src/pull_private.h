@@ -81,6 +81,8 @@ typedef struct TapPull
 	TapApply   *apply;
 
 	List	   *tables;			/* of TapPullTable * */
+	List	   *taken;			/* of char *: tables that match, but whose
+								 * place in the hub is taken */
 	List	   *unknown;		/* of char *: tables that match and are not
 								 * ours yet, met in the log */
 	bool		joining;		/* some carried table is not streaming yet */

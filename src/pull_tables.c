@@ -18,7 +18,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "hubtable.h"
@@ -284,6 +286,19 @@ take_over(TapPull *pull, TapTableRow *row)
 	MemoryContextSwitchTo(old);
 }
 
+static bool
+is_among(const List *names, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+	{
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	}
+	return false;
+}
+
 void *
 tap_pull_table_followed(void *core_data, const TapTableName *name,
 						bool created, const char **definition)
@@ -314,6 +329,8 @@ tap_pull_table_followed(void *core_data, const TapTableName *name,
 		row.state = TAP_TABLE_STREAMING;
 		return add_table(pull, &row);
 	}
+	if (is_among(pull->taken, tap_table_name_text(name)))
+		return NULL;
 	old = MemoryContextSwitchTo(pull->context);
 	pull->unknown = lappend(pull->unknown, tap_table_name_text(name));
 	MemoryContextSwitchTo(old);
@@ -465,6 +482,31 @@ tap_pull_tables_joined(TapPull *pull)
 }
 
 /*
+ * Whether the hub has something of its own in a new table's place: a table
+ * that comes by itself must not stop the pipeline for that.
+ */
+static bool
+is_taken(void *arg, const TapTableName *name)
+{
+	TapPull    *pull = arg;
+	Oid			schema = get_namespace_oid(pull->pipeline->into_schema, true);
+	MemoryContext old;
+
+	if (!OidIsValid(schema) || !OidIsValid(get_relname_relid(name->name, schema)))
+		return false;
+	if (is_among(pull->taken, tap_table_name_text(name)))
+		return true;
+	old = MemoryContextSwitchTo(pull->context);
+	pull->taken = lappend(pull->taken, tap_table_name_text(name));
+	MemoryContextSwitchTo(old);
+	tap_catalog_insert_event(pull->pipeline->name, name, "warning", "table left out",
+							 psprintf("\"%s\".\"%s\" is in the hub already: rename that table and call tapdata.add_tables(), "
+									  "or exclude this one by a pattern that begins with !",
+									  pull->pipeline->into_schema, name->name));
+	return true;
+}
+
+/*
  * Tables turned up that are not new in the log, but new to us: renamed so
  * that they match now, or just granted.
  */
@@ -491,7 +533,7 @@ tap_pull_tables_take_unknown(TapPull *pull)
 			}
 		}
 	}
-	tap_pull_add_matching(pull->pipeline, session);
+	tap_pull_add_matching(pull->pipeline, session, is_taken, pull);
 	tap_worker_commit();
 	tap_session_close(session);
 
@@ -556,7 +598,8 @@ tap_pull_table_created(TapPull *pull, TapPullTable *table,
 }
 
 int
-tap_pull_add_matching(const TapPipelineRow *pipeline, TapOpenSession *session)
+tap_pull_add_matching(const TapPipelineRow *pipeline, TapOpenSession *session,
+					  bool (*leave_out) (void *arg, const TapTableName *name), void *arg)
 {
 	TapPatterns *patterns = tap_patterns_compile(pipeline->patterns);
 	List	   *known = tap_catalog_tables(pipeline->id);
@@ -578,7 +621,8 @@ tap_pull_add_matching(const TapPipelineRow *pipeline, TapOpenSession *session)
 				(name->schema == NULL || strcmp(row->source.schema, name->schema) == 0))
 				is_known = true;
 		}
-		if (!is_known && tap_patterns_match(patterns, name))
+		if (!is_known && tap_patterns_match(patterns, name) &&
+			(leave_out == NULL || !leave_out(arg, name)))
 			wanted = lappend(wanted, name);
 	}
 	if (wanted == NIL)

@@ -118,23 +118,45 @@ tap_pg_refresh_ms(const TapSession *session)
 }
 
 /*
+ * What a publication of the user's has, from pg_class c.  The view that tells it
+ * would lock its tables.
+ */
+static const char *
+published_condition(const TapSession *session, const char *publication)
+{
+	const char *by_schema = session->version < 150000 ? "" :
+		" OR EXISTS (SELECT FROM pg_publication_namespace s JOIN pg_class k ON k.relnamespace = s.pnnspid "
+		"WHERE s.pnpubid = p.oid AND (k.oid = c.oid OR k.oid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))";
+
+	return psprintf("EXISTS (SELECT FROM pg_publication p WHERE p.pubname = %s "
+					"AND p.pubviaroot = CASE WHEN c.relkind = 'p' THEN true WHEN c.relispartition THEN false ELSE p.pubviaroot END "
+					"AND (p.puballtables OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid "
+					"AND (r.prrelid = c.oid OR r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))%s))",
+					quote_literal_cstr(publication), by_schema);
+}
+
+/*
  * Tables that a worker takes up by itself must not stop the pipeline: those
- * that could not be followed are left to add_tables(), which says why.
+ * that could not be followed are left to add_tables(), which says why.  Nor
+ * may it wait for those that somebody has locked: they come another time.
  */
 static const char *
 joining_condition(const TapSession *session)
 {
 	const char *publication = tap_pg_given(session, "publication");
+	const char *followed;
 
 	if (MyBgworkerEntry == NULL || tap_pg_refresh_ms(session) == 0)
 		return "true";
 	if (publication != NULL)
-		return psprintf("EXISTS (SELECT FROM pg_publication_tables p WHERE p.pubname = %s "
-						"AND p.schemaname = n.nspname AND p.tablename = c.relname)",
-						quote_literal_cstr(publication));
-	if (strcmp(tap_pg_option(session, "without_identity", "error"), "inserts") == 0)
-		return "pg_has_role(c.relowner, 'USAGE')";
-	return "pg_has_role(c.relowner, 'USAGE') AND (c.relreplident = 'f' OR " IDENTITY_INDEX ")";
+		followed = published_condition(session, publication);
+	else if (strcmp(tap_pg_option(session, "without_identity", "error"), "inserts") == 0)
+		followed = "pg_has_role(c.relowner, 'USAGE')";
+	else
+		followed = "pg_has_role(c.relowner, 'USAGE') AND (c.relreplident = 'f' OR " IDENTITY_INDEX ")";
+	return psprintf("%s AND NOT row_security_active(c.oid) AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.relation = c.oid "
+					"AND l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
+					followed);
 }
 
 List *

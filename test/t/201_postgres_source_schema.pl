@@ -299,6 +299,33 @@ wait_for_sql($hub, "SELECT count(*) FROM tapdata.tables WHERE source_table::text
 $source->safe_psql('postgres', 'INSERT INTO n.a VALUES (7)');
 tables_become('n', 'n.a', 'n.keyless', 'n.second', 'n.third', 'n.z');
 tables_become('m', 'n.a', 'n.third', 'n.z');
+
+# nor may a look wait for a table that somebody has locked
+$source->safe_psql('postgres', 'CREATE TABLE n.held (id int PRIMARY KEY); INSERT INTO n.held VALUES (1)');
+tables_become('n', 'n.a', 'n.held', 'n.keyless', 'n.second', 'n.third', 'n.z');
+if ($source->pg_version >= 15)
+{
+	my $holder = $source->background_psql('postgres');
+
+	$holder->query_safe('BEGIN; LOCK n.held');
+	$source->safe_psql('postgres', 'ALTER PUBLICATION of_n ADD TABLES IN SCHEMA n');
+	sql_becomes($hub, "SELECT string_agg(source_table, ', ' ORDER BY source_table) FROM tapdata.tables WHERE pipeline = 'm'",
+		'n.a, n.second, n.third, n.z', 'what is locked is left out');
+	$source->safe_psql('postgres', 'INSERT INTO n.z VALUES (1)');
+	sql_becomes($hub, 'SELECT count(*) FROM m.z WHERE id = 1', 1, 'and changes come');
+
+	# which a slot for the copy of the other waits for
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	tables_become('m', 'n.a', 'n.held', 'n.second', 'n.third', 'n.z');
+}
+
+# what the hub has already is told, and stops nothing
+$hub->safe_psql('postgres', 'CREATE TABLE n.taken (other text)');
+$source->safe_psql('postgres', 'CREATE TABLE n.taken (id int PRIMARY KEY)');
+wait_for_sql($hub, "SELECT count(*) FROM tapdata.events WHERE pipeline = 'n' AND kind = 'table left out' AND message LIKE '%taken\" is in the hub already: rename%'", 1);
+$source->safe_psql('postgres', 'INSERT INTO n.z VALUES (2)');
+tables_become('n', 'n.a', 'n.held', 'n.keyless', 'n.second', 'n.third', 'n.z');
 $hub->safe_psql('postgres', "SELECT tapdata.drop_pipeline('$_', true)") for qw(n m);
 
 # ---------------------------------------------------------------------
