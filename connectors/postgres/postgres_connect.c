@@ -210,6 +210,7 @@ prepare_connection(TapSession *session)
 		"row_security = off", "wal_sender_timeout = '5min'"
 	};
 	StringInfoData sql;
+	TapPgError *error;
 
 	initStringInfo(&sql);
 	append_settings(&sql, pinned, lengthof(pinned));
@@ -226,6 +227,13 @@ prepare_connection(TapSession *session)
 						 tap_pg_option(session, "synchronous_commit", "on"));
 	(void) tap_pg_query(session, psprintf("set up the session at the %s", tap_pg_peer), "%s", sql.data);
 	pfree(sql.data);
+
+	/*
+	 * Else a session that we give up while it waits, for a lock or for a slot
+	 * to be made, would go on without us.  Not every platform can see that.
+	 */
+	if (session->args.purpose != TAP_PURPOSE_SINK && PQserverVersion(session->conn) >= 140000)
+		(void) tap_pg_try_query(session, &error, "SET client_connection_check_interval = '1s'");
 }
 
 /* Log in to one host; false when that failed and is not the last. */

@@ -129,9 +129,9 @@ make_slot(TapPgStream *stream)
 	tap_pg_drop_slot(stream->session, slot);
 	(void) tap_pg_query(&stream->replication, "begin to compare",
 						"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-	rows = tap_pg_query(&stream->replication, "create the replication slot",
-						"CREATE_REPLICATION_SLOT %s LOGICAL pgoutput %s", tap_pg_quote(slot),
-						failover ? "(SNAPSHOT 'use', FAILOVER)" : "USE_SNAPSHOT");
+	rows = tap_pg_query_for_slot(&stream->replication, "create the replication slot",
+								 psprintf("CREATE_REPLICATION_SLOT %s LOGICAL pgoutput %s", tap_pg_quote(slot),
+										  failover ? "(SNAPSHOT 'use', FAILOVER)" : "USE_SNAPSHOT"));
 	tap_pg_position_now(stream->session, &heal->point);
 	heal->point.lsn = tap_pg_lsn_parse(tap_pg_value(rows, 0, 1));
 	MemoryContextSwitchTo(old);

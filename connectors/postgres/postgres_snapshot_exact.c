@@ -167,7 +167,6 @@ begin_at_slot(TapSession *replication)
 {
 	TapPgRows  *rows;
 
-	tap_pg_end_with_us(replication);
 	(void) tap_pg_query(replication, "begin a copy",
 						"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 	rows = tap_pg_query_for_slot(replication, "create a temporary replication slot",

@@ -122,12 +122,6 @@ extern void tap_pg_forget(TapSession *session, bool all);
 extern char *tap_pg_oldest_transaction(TapSession *session, int64 *seconds);
 
 /*
- * Have the source end what it does for the session soon after the connection
- * is closed.  Not in a transaction of the source.
- */
-extern void tap_pg_end_with_us(TapSession *session);
-
-/*
  * tap_pg_query() of a statement that makes a slot: waits as long as it takes,
  * and tells by an event which transaction of the source is waited for.
  */

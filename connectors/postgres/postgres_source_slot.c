@@ -373,7 +373,6 @@ create_slot(TapSession *session, const char *name)
 	if (session->version >= 170000)
 		more = strcmp(tap_pg_option(session, "failover", "false"), "true") == 0 &&
 			session->args.table_id == 0 ? ", false, false, true" : ", false, false, false";
-	tap_pg_end_with_us(session);
 	(void) tap_pg_query_for_slot(session, "create the replication slot",
 								 psprintf("SELECT pg_create_logical_replication_slot(%s, 'pgoutput'%s)",
 										  quote_literal_cstr(name), more));

@@ -149,16 +149,6 @@ tell_transaction(TapSession *session)
 	tap_pg_close(&other);
 }
 
-void
-tap_pg_end_with_us(TapSession *session)
-{
-	TapPgError *error;
-
-	/* not every version and platform can */
-	if (session->version >= 140000)
-		(void) tap_pg_try_query(session, &error, "SET client_connection_check_interval = '1s'");
-}
-
 TapPgRows *
 tap_pg_query_for_slot(TapSession *session, const char *doing, const char *sql)
 {
@@ -187,14 +177,15 @@ tap_pg_end_holder(TapSession *session, const char *slot)
 {
 	/*
 	 * A reply's time is by our clock, not by the source's.  One that is not
-	 * shown, for want of rights, may be of now: of a copy of this hub.
+	 * shown, for want of rights, may be of now: of a copy of this hub.  Nobody
+	 * streams from a slot that is still being made.
 	 */
 	(void) tap_pg_query(session, "end a former session",
 						"SELECT pg_terminate_backend(a.pid) FROM pg_replication_slots s JOIN pg_stat_activity a ON a.pid = s.active_pid "
 						"LEFT JOIN pg_stat_replication r ON r.pid = a.pid "
 						"WHERE s.slot_name = %s AND starts_with(s.slot_name, 'tapdata_%016llx') AND a.pid <> pg_backend_pid() "
 						"AND a.usename = current_user AND a.application_name = current_setting('application_name') "
-						"AND (r.pid IS NULL OR r.reply_time < to_timestamp(%.3f) - interval '" SILENT_SECONDS " s')",
+						"AND (r.pid IS NULL OR s.confirmed_flush_lsn IS NULL OR r.reply_time < to_timestamp(%.3f) - interval '" SILENT_SECONDS " s')",
 						quote_literal_cstr(slot), (unsigned long long) session->args.pipeline_seed,
 						timestamptz_to_time_t(GetCurrentTimestamp()) * 1.0);
 }

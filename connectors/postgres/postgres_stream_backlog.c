@@ -432,16 +432,9 @@ static void
 copy_slot(TapPgStream *stream, TapPgBacklog *backlog)
 {
 	char	   *slot = tap_pg_slot_name(stream->session);
-	TapPgError *error;
 	TapPgRows  *rows;
 	uint64		confirmed;
 
-	/*
-	 * a call should end soon when we are gone; not every platform can see
-	 * that
-	 */
-	(void) tap_pg_try_query(&backlog->session, &error,
-							"SET client_connection_check_interval = '1s'");
 	backlog->slot = psprintf("%.40s_backlog_%d", slot, MyProcPid);
 	(void) tap_pg_query(&backlog->session, "copy the replication slot",
 						"SET work_mem = '" CALL_WORK_MEM "'; SELECT pg_copy_logical_replication_slot(%s, %s, true)",
