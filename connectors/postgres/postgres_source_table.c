@@ -125,8 +125,8 @@ static const char *
 published_condition(const TapSession *session, const char *publication)
 {
 	const char *by_schema = session->version < 150000 ? "" :
-		" OR EXISTS (SELECT FROM pg_publication_namespace s JOIN pg_class k ON k.relnamespace = s.pnnspid "
-		"WHERE s.pnpubid = p.oid AND (k.oid = c.oid OR k.oid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))";
+	" OR EXISTS (SELECT FROM pg_publication_namespace s JOIN pg_class k ON k.relnamespace = s.pnnspid "
+	"WHERE s.pnpubid = p.oid AND (k.oid = c.oid OR k.oid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))";
 
 	return psprintf("EXISTS (SELECT FROM pg_publication p WHERE p.pubname = %s "
 					"AND p.pubviaroot = CASE WHEN c.relkind = 'p' THEN true WHEN c.relispartition THEN false ELSE p.pubviaroot END "

@@ -177,7 +177,7 @@ tap_pg_end_holder(TapSession *session, const char *slot)
 {
 	/*
 	 * A reply's time is by our clock, not by the source's.  One that is not
-	 * shown, for want of rights, may be of now: of a copy of this hub.  Nobody
+	 * shown, for want of rights, may be of now: of a copy of this hub. Nobody
 	 * streams from a slot that is still being made.
 	 */
 	(void) tap_pg_query(session, "end a former session",
