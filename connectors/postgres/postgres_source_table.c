@@ -138,25 +138,30 @@ published_condition(const TapSession *session, const char *publication)
 /*
  * Tables that a worker takes up by itself must not stop the pipeline: those
  * that could not be followed are left to add_tables(), which says why.  Nor
- * may it wait for those that somebody has locked: they come another time.
+ * may it wait for those that somebody has locked: they come another time.  To
+ * describe what a publication of the user's has, newer sources open all of it.
  */
 static const char *
 joining_condition(const TapSession *session)
 {
 	const char *publication = tap_pg_given(session, "publication");
 	const char *followed;
+	const char *locked = "l.relation = c.oid";
 
 	if (MyBgworkerEntry == NULL || tap_pg_refresh_ms(session) == 0)
 		return "true";
 	if (publication != NULL)
+	{
 		followed = published_condition(session, publication);
+		locked = "l.relation IN (SELECT k.oid FROM pg_class k WHERE k.relkind IN ('r', 'p') AND k.relpersistence = 'p')";
+	}
 	else if (strcmp(tap_pg_option(session, "without_identity", "error"), "inserts") == 0)
 		followed = "pg_has_role(c.relowner, 'USAGE')";
 	else
 		followed = "pg_has_role(c.relowner, 'USAGE') AND (c.relreplident = 'f' OR " IDENTITY_INDEX ")";
-	return psprintf("%s AND NOT row_security_active(c.oid) AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.relation = c.oid "
-					"AND l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
-					followed);
+	return psprintf("%s AND NOT row_security_active(c.oid) AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.mode = 'AccessExclusiveLock' "
+					"AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND %s)",
+					followed, locked);
 }
 
 List *
