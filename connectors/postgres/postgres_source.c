@@ -147,23 +147,6 @@ log_behind(TapSession *session, const char *text, bool *purged, char **detail, c
  * ---------------------------------------------------------------------
  */
 
-static char *
-table_list(List *names)
-{
-	StringInfoData out;
-	ListCell   *cell;
-
-	initStringInfo(&out);
-	foreach(cell, names)
-	{
-		const TapTableName *name = lfirst(cell);
-
-		appendStringInfo(&out, "%s(%s, %s)", out.len ? ", " : "",
-						 quote_literal_cstr(name->schema), quote_literal_cstr(name->name));
-	}
-	return out.data;
-}
-
 static void
 check_may_be_read(const TapSession *session, const TapPgRows *rows, int i)
 {
@@ -212,7 +195,7 @@ list_sequences(TapSession *session, List *tables)
 						"WHERE f.adrelid = c.oid AND f.adnum = a.attnum) x (sequence, is_spare) "
 						"JOIN pg_sequence s ON s.seqrelid = x.sequence "
 						"ORDER BY n.nspname, c.relname, a.attname, x.is_spare, x.sequence",
-						table_list(tables));
+						tap_pg_names_as_values(tables));
 	for (int i = 0; i < rows->nrows; i++)
 	{
 		TapSourceSequence *sequence = palloc0(sizeof(TapSourceSequence));
