@@ -150,7 +150,7 @@ sub check_stream
 	same_rows($source, 'shop.t', $hub, 'shop.t', 'packets of all sizes over TLS',
 		source_columns => 'id, LENGTH(v), LEFT(v, 1)', hub_columns => 'id, length(v), left(v, 1)');
 	sql_ok($hub, q(SELECT restarts FROM tapdata.status), '0', 'without an error');
-	my $pid = $hub->safe_psql('postgres', q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'));
+	my $pid = pipeline_pid($hub, 'shop');
 	my $patience = 1000 * $PostgreSQL::Test::Utils::timeout_default;
 	ok(within($hub, 1, sub {
 		sql_ok($hub, "SELECT pg_terminate_backend($pid, $patience)", 't', 'an idle stream over TLS ends');

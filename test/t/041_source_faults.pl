@@ -208,7 +208,7 @@ sub large_transaction
 	$hub->safe_psql('postgres', q(SELECT tapdata.start('shop')));
 	caught_up($hub, 'shop');
 
-	my $pid = $hub->safe_psql('postgres', q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'));
+	my $pid = pipeline_pid($hub, 'shop');
 	my $most = 0;
 	my $rows = 1;
 

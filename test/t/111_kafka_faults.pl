@@ -124,7 +124,7 @@ sub broker_hangs
 	$kafka->freeze;
 	$hub->safe_psql('postgres', q(INSERT INTO shop.t SELECT g, 'while it hung' FROM generate_series(100, 399) g));
 	sleep 0.5;
-	my ($pid) = worker_pids($hub, 'tapdata pipeline');
+	my $pid = pipeline_pid($hub, 'out');
 	ok(within($hub, 3, sub {
 		$hub->safe_psql('postgres', "SELECT tapdata.stop('out')");
 		wait_for_sql($hub, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)");
@@ -169,8 +169,7 @@ sub large_transaction
 	$hub->safe_psql('postgres',
 		"INSERT INTO shop.large SELECT g, repeat(md5(g::text), 50) FROM generate_series(1, $rows) g");
 	caught_up($hub, 'large');
-	my $pid = $hub->safe_psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline' AND application_name LIKE '%large%'");
+	my $pid = pipeline_pid($hub, 'large');
 	my ($peak) = slurp_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+) kB/m;
 	cmp_ok($peak, '<', 350_000, "the worker never had more than $peak kB");
 	is($kafka->count('large'), $rows, 'all rows are there');

@@ -31,13 +31,6 @@ foreach my $test (
 }
 done_testing();
 
-sub pid_of
-{
-	my ($pipeline) = @_;
-
-	return $hub->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = 'tapdata pipeline $pipeline'");
-}
-
 # What a process has: threads, open files, and kilobytes of memory, used or not (stacks of
 # threads, too).
 sub held_by
@@ -77,11 +70,11 @@ sub sessions
 	caught_up($hub, 'refused');
 	$hub->safe_psql('postgres', 'ALTER TABLE refused.refused ADD CHECK (id >= 0)');
 	$fail->() for 1 .. 4;
-	my $pid = pid_of('refused');
+	my $pid = pipeline_pid($hub, 'refused');
 	my $before = held_by($pid);
 	$fail->() for 1 .. 12;
 	my $after = held_by($pid);
-	is(pid_of('refused'), $pid, 'the process is the same');
+	is(pipeline_pid($hub, 'refused'), $pid, 'the process is the same');
 	sql_ok($hub, q{SELECT count(*), max(id), (SELECT count(*) FROM tapdata.dead_letters WHERE pipeline = 'refused') FROM refused.refused},
 		"17|16|16", 'each row is there, or a dead letter');
 	nothing_is_left($before, $after, 12);
@@ -121,11 +114,11 @@ sub schemas
 	caught_up($hub, 'unknown');
 	my $fail = sub { $kafka->produce('unknown', map { $message->($_, 21) } @_); caught_up($hub, 'unknown'); };
 	$fail->(33 .. 40);
-	my $pid = pid_of('unknown');
+	my $pid = pipeline_pid($hub, 'unknown');
 	my $before = held_by($pid);
 	$fail->(41 .. 80);
 	my $after = held_by($pid);
-	is(pid_of('unknown'), $pid, 'the process is the same');
+	is(pipeline_pid($hub, 'unknown'), $pid, 'the process is the same');
 	sql_ok($hub, q{SELECT (SELECT count(*) FROM unknown.unknown), dead_letters FROM tapdata.status WHERE name = 'unknown'}, '1|48',
 		'each message is a dead letter');
 	nothing_is_left($before, $after, 40);

@@ -36,13 +36,6 @@ foreach my $test (
 }
 done_testing();
 
-sub pid_of
-{
-	my ($pipeline) = @_;
-
-	return $hub->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = 'tapdata pipeline $pipeline'");
-}
-
 # Has a process of its own do something again and again; returns its pid.
 sub keeps_doing
 {
@@ -149,7 +142,7 @@ sub idles
 	$files->write('idle.csv', "id\n1\n");
 	pull_files($hub, 'idle', $files->uri('idle.csv'), '{"poll_ms": 86400000}');
 	caught_up($hub, 'idle');
-	my $pid = pid_of('idle');
+	my $pid = pipeline_pid($hub, 'idle');
 	rests($pid);
 	pass('the worker sleeps after a wait()');
 	$files->add('idle.csv', "2\n");
@@ -194,7 +187,7 @@ sub renamed
 		$files->write('log.csv', "id\n1\n");
 		$hub->safe_psql('postgres', q{SELECT tapdata.start('renamed')});
 		my $waits = waiter('renamed', 'SELECT count(*) FROM renamed.log WHERE id = 1', \$out, \$err);
-		rests(pid_of('renamed'));
+		rests(pipeline_pid($hub, 'renamed'));
 		$files->move('log.csv', "log_$name.csv");
 		$files->write('log.csv', "id\n2\n") if $again;
 		$waits->finish;
@@ -219,7 +212,7 @@ sub changed_while_scanning
 	pull_files($hub, 'seen', $files->uri(''), qq({"settle_ms": $settle, "poll_ms": 86400000, "mode": "append", "columns": {"id": "int"},
 		"tables": {"a": "a/*.csv", "b": "b/*.csv", "c": "c/*.csv"}}));
 	caught_up($hub, 'seen');
-	my $pid = pid_of('seen');
+	my $pid = pipeline_pid($hub, 'seen');
 	my $number = 0;
 	wait_until(
 		sub {

@@ -99,14 +99,14 @@ wait_for_sql($hub, sprintf($status, 'faults'), 'streaming|');
 $server->api('/list' => \%list, '/added' => { rows => [ { id => 1 } ] });
 pull_http($hub, $server, 'pauses', { endpoints => { list => { key => 'id', pagination => 'link' }, added => { key => 'id' } } }, { interval => '1 day' }, 'list');
 caught_up($hub, 'pauses');
-my $pid = sql(q{SELECT pid FROM pg_stat_activity WHERE application_name = 'tapdata pipeline pauses'});
+my $pid = pipeline_pid($hub, 'pauses');
 $server->faults({ name => 'added', path => '/list', status => 429, headers => { 'Retry-After' => '300' } });
 $waiter = IPC::Run::start([ 'psql', '-XAtq', '-d', $hub->connstr('postgres'), '-c', q{SELECT tapdata.wait('pauses', '1 hour')} ],
 	'<', \undef, '>', \$waited, '2>', \$waits_error);
 wait_for_sql($hub, sprintf($pauses, 'pauses'), 'retrying|t');
 sql(q{SELECT tapdata.add_tables('pauses', '{added}')});
 wait_for_sql($hub, sprintf($status, 'pauses'), 'streaming|');
-is(sql(q{SELECT pid FROM pg_stat_activity WHERE application_name = 'tapdata pipeline pauses'}), $pid, 'a new session of the same worker does not pause');
+is(pipeline_pid($hub, 'pauses'), $pid, 'a new session of the same worker does not pause');
 $waiter->finish;
 sql(q{SELECT tapdata.drop_pipeline('pauses')});
 

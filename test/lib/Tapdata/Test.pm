@@ -56,6 +56,7 @@ our @EXPORT = qw(
   source_rows
   hub_rows
   worker_pids
+  pipeline_pid
   try_sql
   within
   signal_one
@@ -75,6 +76,14 @@ my $quiet_call_seconds = 0.03;
 my $most_slowness = 20;
 my $owner = $$;
 my @hubs;
+
+# what the script dies of; what dies in an eval is the eval's business
+my $died = '';
+my $at_death = $SIG{__DIE__};
+$SIG{__DIE__} = sub {
+	$died = $_[0] if defined $^S && !$^S;
+	$at_death->(@_) if ref $at_death eq 'CODE';
+};
 
 # process ids and when they started, by the name of the server, as long as it may not know of
 # their death
@@ -149,7 +158,7 @@ sub _remember_failures
 	return unless @failed || $status;
 	my $left = @failed - $shown_failures;
 	splice @failed, $shown_failures if $left > 0;
-	_remember("$0, exit status $status:", map({ '  failed ' . ($_ + 1) . ": $tests[$_]{name}" } @failed), $left > 0 ? "  and $left more" : ());
+	_remember("$0, exit status $status:", $died ne '' ? map { "  died: $_" } split /\n/, $died : (), map({ '  failed ' . ($_ + 1) . ": $tests[$_]{name}" } @failed), $left > 0 ? "  and $left more" : ());
 	for my $hub (@hubs)
 	{
 		my @errors = -f $hub->logfile ?
@@ -591,6 +600,31 @@ sub worker_pids
 	  $hub->safe_psql('postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '$pattern' ORDER BY pid"
 	  );
+}
+
+=pod
+
+=head2 pipeline_pid($hub, $pipeline)
+
+The process id of the pipeline's worker, which is waited for: one that was just started may not
+run yet.
+
+=cut
+
+sub pipeline_pid
+{
+	my ($hub, $pipeline) = @_;
+	my $query = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tapdata pipeline $pipeline'";
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	while (1)
+	{
+		my $pid = try_sql($hub, $query);
+
+		return $pid if $pid;
+		croak "pipeline $pipeline has no worker" if time > $deadline;
+		sleep 0.05;
+	}
 }
 
 =pod
