@@ -112,7 +112,7 @@ static const TapOption options[] = {
 	"follow what an event trigger of the source tells of created, altered and dropped tables (PostgreSQL 14)"},
 	{"refresh_ms", TAP_OPTION_INT, TAP_SCOPE_PULL, "10000", 0, 86400000,
 		NULL, false, NULL,
-	"milliseconds between looks for new tables that match the patterns; 0: none"},
+	"milliseconds between looks for new tables that match the patterns, and for those that were dropped; 0: none"},
 	{"target_schema", TAP_OPTION_TEXT, TAP_SCOPE_PUBLISH, "{schema}", 0, 0,
 		NULL, false, NULL,
 	"pattern of the target tables' schema; {schema} and {table} are the hub table's"},

@@ -27,6 +27,7 @@
  *	  postgres_stream_table.c	tables of the stream
  *	  postgres_stream_format.c	their formats at a place of the log
  *	  postgres_stream_ddl.c		what an event trigger of the source tells
+ *	  postgres_stream_gone.c	tables that are no longer there
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -303,6 +304,12 @@ extern int	tap_pg_refresh_ms(const TapSession *session);
 /* "{1,2}": oids of tables that tap_pg_list_tables() leaves out in this process. */
 extern void tap_pg_set_followed(const char *oids);
 
+/*
+ * Whether a publication of the user's has a table of its own name, as a
+ * condition on pg_class c that locks no table; in the current context.
+ */
+extern char *tap_pg_published_condition(const TapSession *session, const char *publication);
+
 /* Callbacks. */
 extern List *tap_pg_list_tables(TapSession *session);
 extern List *tap_pg_describe_tables(TapSession *session, List *names);
@@ -485,6 +492,10 @@ struct TapPgStream
 	bool		moved;			/* and the core was not told */
 	int			refresh_ms;		/* between looks for new tables; 0: none */
 	TimestampTz refreshed_at;
+	List	   *gone;			/* oids of followed tables that are no longer
+								 * there, which the core was not told yet */
+	uint64		gone_lsn;		/* all of their changes are before it */
+	bool		gone_begun;		/* BEGIN of their ends was told */
 	TimestampTz told_at;
 
 	uint64		received;		/* the log's end as the source told it */
@@ -684,6 +695,24 @@ extern TapPgStreamTable *tap_pg_stream_announced(TapPgStream *stream);
 
 /* All of the announcement was told. */
 extern void tap_pg_stream_announced_end(TapPgStream *stream);
+
+/* ---- postgres_stream_gone.c ---- */
+
+/* "{1,2}": what is followed, whatever its name is now; in the current context. */
+extern char *tap_pg_stream_followed_oids(const TapPgStream *stream);
+
+/*
+ * Look which of these tables are gone from the source, to be told.  Raises an
+ * error if one is not in the user's publication any more.
+ */
+extern void tap_pg_stream_look_for_gone(TapPgStream *stream, const char *followed);
+
+/*
+ * The next event about what is gone, when the stream has passed its last
+ * changes; NONE: there is none.  Once BEGIN was told it is to be called until
+ * COMMIT.
+ */
+extern TapEventKind tap_pg_stream_gone_next(TapPgStream *stream, TapEvent *event);
 
 /* ---- postgres_source_test.c ---- */
 

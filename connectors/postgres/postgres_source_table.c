@@ -117,12 +117,9 @@ tap_pg_refresh_ms(const TapSession *session)
 	return given != NULL ? (int) tap_pg_core->option_int(given, "refresh_ms") : 0;
 }
 
-/*
- * What a publication of the user's has, from pg_class c.  The view that tells it
- * would lock its tables.
- */
-static const char *
-published_condition(const TapSession *session, const char *publication)
+/* The view that tells it would lock the publication's tables. */
+char *
+tap_pg_published_condition(const TapSession *session, const char *publication)
 {
 	const char *by_schema = session->version < 150000 ? "" :
 	" OR EXISTS (SELECT FROM pg_publication_namespace s JOIN pg_class k ON k.relnamespace = s.pnnspid "
@@ -152,7 +149,7 @@ joining_condition(const TapSession *session)
 		return "true";
 	if (publication != NULL)
 	{
-		followed = published_condition(session, publication);
+		followed = tap_pg_published_condition(session, publication);
 		locked = "l.relation IN (SELECT k.oid FROM pg_class k WHERE k.relkind IN ('r', 'p') AND k.relpersistence = 'p')";
 	}
 	else if (strcmp(tap_pg_option(session, "without_identity", "error"), "inserts") == 0)

@@ -446,6 +446,8 @@ next_event(TapPgStream *stream, TapEvent *event)
 	memset(event, 0, sizeof(*event));
 	if (stream->heal != NULL)
 		return tap_pg_heal_next(stream, event);
+	if (stream->gone_begun)
+		return tap_pg_stream_gone_next(stream, event);
 	while (stream->pending || next_message(stream))
 	{
 		TapEventKind kind = stream->pending ? tap_pg_stream_take_message(stream, event) : TAP_EVENT_NONE;
@@ -461,6 +463,8 @@ next_event(TapPgStream *stream, TapEvent *event)
 	{
 		check_silence(stream);
 		tap_pg_stream_refresh(stream);
+		if (tap_pg_stream_gone_next(stream, event) != TAP_EVENT_NONE)
+			return event->kind;
 	}
 	if (stream->moved && !stream->in_txn)
 		return tap_pg_stream_tell(stream, event, TAP_EVENT_HEARTBEAT);

@@ -229,38 +229,19 @@ ask(TapPgStream *stream, TapPgStreamTable *table)
 		schema_is_due(stream, table, TAP_SCHEMA_DROPPED, &table->name);
 }
 
-/* The oids of what is followed, whatever its name is now. */
-static char *
-followed_oids(const TapPgStream *stream)
-{
-	const TapStreamArgs *args = &stream->args;
-	StringInfoData out;
-	ListCell   *cell;
-
-	initStringInfo(&out);
-	foreach(cell, args->tables_followed(args->core_data))
-	{
-		const char *definition = NULL;
-		unsigned int relid;
-
-		if (args->table_followed(args->core_data, lfirst(cell), false, &definition) != NULL &&
-			definition != NULL && sscanf(definition, "T\t%u\t", &relid) == 1)
-			appendStringInfo(&out, "%s%u", out.len ? "," : "{", relid);
-	}
-	appendStringInfoString(&out, out.len ? "}" : "{}");
-	return out.data;
-}
-
 void
 tap_pg_stream_refresh(TapPgStream *stream)
 {
 	const TapStreamArgs *args = &stream->args;
+	char	   *followed;
 	ListCell   *cell;
 
 	if (stream->refresh_ms == 0 || stream->in_txn ||
 		!TimestampDifferenceExceeds(stream->refreshed_at, GetCurrentTimestamp(), stream->refresh_ms))
 		return;
-	tap_pg_set_followed(followed_oids(stream));
+	followed = tap_pg_stream_followed_oids(stream);
+	tap_pg_set_followed(followed);
+	tap_pg_stream_look_for_gone(stream, followed);
 	foreach(cell, tap_pg_list_tables(stream->session))
 	{
 		const char *definition;
