@@ -13,7 +13,8 @@
  *		restart		it is started again at once
  *		retry		it is started again after a pause that doubles with each
  *					failure; a minute of good work resets it
- *		failed		it is not in the list any more: the catalog says so
+ *		failed		it is not in the list any more: the catalog says so, unless
+ *					somebody has started it since
  *		unknown		it was terminated from outside: as retry, shortest pause
  *
  *	  A transaction that changed pipelines or connections ends all pauses.
@@ -247,6 +248,24 @@ record_failure(Child *child, const char *error)
 	child->wanted = false;
 }
 
+/*
+ * Whether the catalog still has a pipeline run whose worker has ended with a
+ * failure: start() may have been called between the two, and wakes nobody again.
+ */
+static bool
+was_started_again(const Child *child)
+{
+	TapPipelineRow *row = NULL;
+	bool		result;
+
+	tap_worker_begin();
+	if (tap_catalog_exists())
+		row = tap_catalog_pipeline_by_id(child->pipeline, true);
+	result = row != NULL && row->enabled && !row->failed;
+	tap_worker_commit();
+	return result;
+}
+
 /* A worker has ended: decide what is next by how it did. */
 static void
 child_ended(Child *child)
@@ -280,7 +299,8 @@ child_ended(Child *child)
 	{
 		if (!recorded)
 			record_failure(child, error);
-		child->wanted = false;
+		child->wanted = child->wanted && was_started_again(child);
+		child->failures = 0;
 	}
 	else
 	{

@@ -27,6 +27,38 @@ sub pid_of
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata $type'");
 }
 
+# The supervisor under SIGSTOP, which must not stay so whatever dies here; 0: it runs.
+my $stopped = 0;
+
+END
+{
+	kill 'CONT', $stopped if $stopped;
+}
+
+# Stops the supervisor while it has nothing to do, and so no lock that others wait for.
+sub stop_supervisor
+{
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	while (1)
+	{
+		$stopped = pid_of('supervisor') || 0;
+		kill 'STOP', $stopped if $stopped;
+		last if $stopped && slurp_file("/proc/$stopped/stat") =~ /\) T / && $hub->safe_psql('postgres',
+			q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tapdata supervisor' AND wait_event_type = 'Extension'}) eq '1';
+		resume_supervisor();
+		die 'the supervisor never rests' if time > $deadline;
+	}
+	return;
+}
+
+sub resume_supervisor
+{
+	kill 'CONT', $stopped if $stopped;
+	$stopped = 0;
+	return;
+}
+
 ok(wait_for_sql($hub, $processes, 'launcher'), 'nothing but the launcher runs without pipelines');
 
 # --- start -----------------------------------------------------------------
@@ -142,6 +174,17 @@ $source->fill('t', 31, 40);
 $hub->safe_psql('postgres', q{SELECT tapdata.start('p')});
 caught_up($hub, 'p');
 sql_ok($hub, 'SELECT count(*) FROM p.t', '40', 'start() is a new try');
+
+# also before the supervisor has taken note of the end
+wait_for_state($hub, 'p', 'streaming');
+stop_supervisor();
+$source->txn('insert t 1 again');
+wait_for_state($hub, 'p', 'failed');
+wait_for_sql($hub, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'});
+$hub->safe_psql('postgres', q{DELETE FROM p.t WHERE id = 1; SELECT tapdata.start('p')});
+resume_supervisor();
+ok(caught_up($hub, 'p'), 'start() of a pipeline that failed a moment ago');
+sql_ok($hub, 'SELECT value FROM p.t WHERE id = 1', 'again', 'goes on where it failed');
 
 # --- owners -------------------------------------------------------------------
 
