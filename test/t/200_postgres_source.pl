@@ -443,8 +443,8 @@ is($hub->safe_psql('postgres', "SELECT string_agg(column_name || ' ' || coalesce
 	'down -2, id 7, id 15, later , n 7', 'sequences are brought along');
 $source->safe_psql('postgres', 'INSERT INTO d.steps DEFAULT VALUES');
 caught_up($hub, 'p');
-$hub->safe_psql('postgres', "SELECT tapdata.sync_sequences('p'); SELECT tapdata.stop('p')");
-wait_for_state($hub, 'p', 'stopped');
+$hub->safe_psql('postgres', "SELECT tapdata.sync_sequences('p')");
+stop_pipeline($hub, 'p');
 is($hub->safe_psql('postgres', 'INSERT INTO d.steps DEFAULT VALUES RETURNING id, down, later; DELETE FROM d.steps WHERE id = 35'),
 	$source->safe_psql('postgres', 'BEGIN; INSERT INTO d.steps DEFAULT VALUES RETURNING id, down, later; ROLLBACK'),
 	'and again; they go on as those of the source would');

@@ -149,7 +149,14 @@ for my $limit (2, 1)
 	$log_offset = -s $source->logfile;
 	if ($limit == 2)
 	{
+		# the slot waits until the session of the call, which the source counts, too, is gone
+		my $holder = $source->background_psql('postgres');
+
+		$holder->query_safe('BEGIN; SELECT pg_current_xact_id()');
 		pull_from($hub, 'few', 'few', ['s.big'], 'few', '{"workers": 4}');
+		wait_for_sql($source, q(SELECT string_agg(wait_event, ' ') FROM pg_stat_activity WHERE usename = 'copier' AND backend_type = 'client backend'), 'transactionid');
+		$holder->query_safe('COMMIT');
+		$holder->quit;
 	}
 	else
 	{

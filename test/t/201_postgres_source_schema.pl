@@ -32,7 +32,7 @@ sub commit_unseen
 	$source->safe_psql('postgres', "ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()");
 	wait_for_sql($source, 'SHOW synchronous_standby_names', 'nobody');
 	$session->query_until(qr/^started/m, "\\echo started\n$sql;\n");
-	wait_for_sql($source, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", '1');
+	wait_for_sql($source, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND backend_type = 'client backend'", '1');
 	wait_for_sql($source, "SELECT bool_and(sent_lsn >= pg_current_wal_flush_lsn()) FROM pg_stat_replication WHERE application_name LIKE 'tapdata%'", 't');
 	$source->safe_psql('postgres', "ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()");
 	$session->quit;
@@ -120,7 +120,7 @@ caught_up($hub, 'p');
 same_as_source($hub, $source, 's.rekeyed', 's.rekeyed', 'another primary key');
 
 # altered while the pipeline does not read, and before what it reads next
-$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
+stop_pipeline($hub, 'p');
 $source->safe_psql('postgres', q(
 	INSERT INTO s.t (id, a) VALUES (1002, 1);
 	ALTER TABLE s.t ADD f int DEFAULT 3;
@@ -413,7 +413,7 @@ caught_up($hub, 'e');
 same_as_source($hub, $source, 'e.again', 'e.again', 'a table that was dropped and made anew');
 
 # far behind, and words that are not the trigger's
-$hub->safe_psql('postgres', "SELECT tapdata.stop('e')");
+stop_pipeline($hub, 'e');
 $source->safe_psql('postgres', q(
 	SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure) FROM pg_proc WHERE proname = 'pg_logical_emit_message'
 	\gexec));
@@ -449,8 +449,7 @@ $source->safe_psql('postgres', 'DROP SCHEMA e, tapdata_source CASCADE');
 $source->safe_psql('postgres', 'CREATE SCHEMA v; CREATE TABLE v.t (id int PRIMARY KEY); INSERT INTO v.t VALUES (1)');
 pull_from($hub, 'v', 'src', ['v.t'], 'v');
 caught_up($hub, 'v');
-$hub->safe_psql('postgres', "SELECT tapdata.stop('v')");
-wait_for_state($hub, 'v', 'stopped');
+stop_pipeline($hub, 'v');
 $source->safe_psql('postgres', 'ALTER TABLE v.t RENAME TO kept; CREATE VIEW v.t AS SELECT * FROM v.kept');
 $hub->safe_psql('postgres', "SELECT tapdata.start('v')");
 caught_up($hub, 'v');

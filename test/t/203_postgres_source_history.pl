@@ -26,10 +26,13 @@ pull_from($hub, 'p', 'src', ['s.*'], 's');
 caught_up($hub, 'p');
 my $slot = $source->safe_psql('postgres', 'SELECT slot_name FROM pg_replication_slots');
 
-sub stop_pipeline
+# The slot is free, too.
+sub stop_stream
 {
-	$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
-	ok($source->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_replication WHERE application_name LIKE 'tapdata%'"), 'the stream ends');
+	my ($node) = @_;
+
+	stop_pipeline($hub, 'p');
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_replication WHERE application_name LIKE 'tapdata%'"), 'the stream ends');
 	return;
 }
 
@@ -53,17 +56,17 @@ sub resyncs
 	return;
 }
 
-stop_pipeline();
+stop_stream($source);
 $source->safe_psql('postgres', "SELECT pg_drop_replication_slot('$slot'); DELETE FROM s.t WHERE id = 1");
 fails_with(qr/replication slot "$slot" is gone/, 'a slot that was dropped is an error');
 resyncs('resync() makes another one');
 
-stop_pipeline();
+stop_stream($source);
 $source->safe_psql('postgres', "SELECT pg_drop_replication_slot('$slot'); DELETE FROM s.t WHERE id = 2; SELECT pg_create_logical_replication_slot('$slot', 'pgoutput')");
 fails_with(qr/is ahead of this pipeline/, 'so is one that somebody made anew');
 resyncs('resync() after that');
 
-stop_pipeline();
+stop_stream($source);
 $source->safe_psql('postgres', q(
 	CREATE TABLE filler (v text);
 	INSERT INTO filler SELECT repeat('x', 1000) FROM generate_series(1, 60000);
@@ -79,7 +82,7 @@ $source->backup('b');
 my $standby = PostgreSQL::Test::Cluster->new('standby', install_path => $source->install_path);
 $standby->init_from_backup($source, 'b', has_streaming => 1);
 $standby->start;
-stop_pipeline();
+stop_stream($source);
 my $confirmed = $source->safe_psql('postgres', "SELECT confirmed_flush_lsn FROM pg_replication_slots");
 $source->safe_psql('postgres', "INSERT INTO s.t VALUES (1000, 'before the promotion')");
 $source->wait_for_catchup($standby);
@@ -127,8 +130,7 @@ is($hub->safe_psql('postgres', "SELECT count(*) > 0 FROM tapdata.events WHERE me
 	'tapdata.events tells that tables were compared');
 is($hub->safe_psql('postgres', "SELECT rows_copied FROM tapdata.status WHERE name = 'p'"), $copied, 'nothing was copied again');
 
-$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
-ok($old->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_replication"), 'the stream ends');
+stop_stream($old);
 $old->safe_psql('postgres', "SELECT pg_drop_replication_slot('$slot'); DELETE FROM s.t WHERE id < 10; INSERT INTO s.t VALUES (3000, 'x')");
 $hub->safe_psql('postgres', "SELECT tapdata.start('p')");
 caught_up($hub, 'p');
@@ -139,7 +141,7 @@ $other->safe_psql('postgres', q(
 	CREATE TABLE s.t (id int PRIMARY KEY, v text, extra int);
 	INSERT INTO s.t SELECT i, 'other', NULL FROM generate_series(40, 60) i;
 ));
-$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
+stop_pipeline($hub, 'p');
 $hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', 'postgres://postgres\@localhost:" . $other->port . "/postgres', '{\"socket\": \"" . $other->host . "\"}')");
 $hub->safe_psql('postgres', "SELECT tapdata.start('p')");
 caught_up($hub, 'p');
@@ -156,7 +158,7 @@ at_source($shop, 'CREATE SCHEMA b', 'CREATE TABLE b.t (id int PRIMARY KEY, v tex
 connect_source($hub, $shop, 'shop');
 pull_from($hub, 'shop', 'shop', ['b.*'], 'b', '{"on_gap": "compare"}');
 caught_up($hub, 'shop');
-$hub->safe_psql('postgres', "SELECT tapdata.stop('shop')");
+stop_pipeline($hub, 'shop');
 $shop->stop;
 $shop->backup_fs_cold('cold');
 $shop->start;
@@ -164,7 +166,7 @@ $hub->safe_psql('postgres', "SELECT tapdata.start('shop')");
 at_source($shop, 'DELETE FROM b.t WHERE id <= 10', "INSERT INTO b.t VALUES (1000, 'lost')", 'SELECT pg_switch_wal()',
 	"UPDATE b.t SET v = 'lost' WHERE id = 50");
 caught_up($hub, 'shop');
-$hub->safe_psql('postgres', "SELECT tapdata.stop('shop')");
+stop_pipeline($hub, 'shop');
 my $position = $hub->safe_psql('postgres', "SELECT substring(position FROM '[0-9A-F/]+') FROM tapdata.status WHERE name = 'shop'");
 $shop->stop;
 
@@ -207,8 +209,7 @@ sub stops_with
 {
 	my ($name, $change, $pattern, $what) = @_;
 
-	$hub->safe_psql('postgres', "SELECT tapdata.stop('$name')");
-	wait_for_state($hub, $name, 'stopped');
+	stop_pipeline($hub, $name);
 	at_source($other, ref $change ? @$change : $change);
 	$hub->safe_psql('postgres', "SELECT tapdata.start('$name')");
 	wait_for_state($hub, $name, 'failed');

@@ -98,13 +98,6 @@ sub make_backlog
 	return;
 }
 
-sub stop
-{
-	$hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
-	wait_for_state($hub, 'p', 'stopped');
-	return;
-}
-
 sub start
 {
 	$hub->safe_psql('postgres', "SELECT tapdata.start('p')");
@@ -135,7 +128,7 @@ sub check_batches
 {
 	my $before = calls();
 
-	stop();
+	stop_pipeline($hub, 'p');
 	make_backlog();
 	at_source($source, 'ALTER TABLE s.t ADD w int DEFAULT 5', "INSERT INTO s.t VALUES (-1, 'new column', 6)");
 	make_backlog();
@@ -163,7 +156,7 @@ sub check_states
 		  . 'UPDATE s.bank SET amount = amount - i WHERE id = i % 10; UPDATE s.bank SET amount = amount + i WHERE id = (i + 3) % 10; COMMIT; END LOOP; END $$');
 	$hub->safe_psql('postgres', "SELECT tapdata.add_tables('p', ARRAY['s.bank'])");
 	caught_up($hub, 'p');
-	stop();
+	stop_pipeline($hub, 'p');
 	make_backlog();
 	at_source($source, 'CALL pay(20000)');
 	my $end = $source->safe_psql('postgres', 'SELECT string_agg(amount::text, \',\' ORDER BY id) FROM s.bank');
@@ -194,7 +187,7 @@ sub check_end
 	# small transactions: within a large one a call may end, and then the walsender has the rest
 	$source->safe_psql('postgres', 'CREATE PROCEDURE others(n int) LANGUAGE plpgsql AS $$ BEGIN FOR i IN 1 .. n LOOP '
 		  . 'INSERT INTO other VALUES (repeat(md5(i::text), 100)); COMMIT; END LOOP; END $$');
-	stop();
+	stop_pipeline($hub, 'p');
 	at_source($source, 'CALL others(6000)', 'INSERT INTO s.bank VALUES (10, 0)');
 	$lock->query_safe('BEGIN; LOCK s.bank');
 	start();
@@ -217,7 +210,7 @@ sub check_open_transaction
 	my $open = $source->background_psql('postgres');
 	my $before = calls();
 
-	stop();
+	stop_pipeline($hub, 'p');
 	$open->query_safe('BEGIN');
 	$open->query_safe("INSERT INTO s.t SELECT 5000000 + i, 'open' FROM generate_series(1, 5000) i");
 	make_backlog();
@@ -240,7 +233,7 @@ sub check_kills
 	{
 		my $lock = $hub->background_psql('postgres');
 
-		stop();
+		stop_pipeline($hub, 'p');
 		make_backlog();
 		$lock->query_safe('BEGIN; LOCK s.keyless');
 		start();
@@ -273,7 +266,7 @@ sub check_no_room
 {
 	my $before = calls();
 
-	stop();
+	stop_pipeline($hub, 'p');
 	$source->safe_psql('postgres', "SELECT pg_create_physical_replication_slot('fill_' || i) FROM generate_series(2, 20) i");
 	make_backlog();
 	start();
@@ -292,7 +285,7 @@ sub check_refused
 		GRANT SELECT ON ALL TABLES IN SCHEMA s TO reader;
 		REVOKE EXECUTE ON FUNCTION pg_logical_slot_get_binary_changes FROM PUBLIC;
 	));
-	stop();
+	stop_pipeline($hub, 'p');
 	make_backlog();
 	my $uri = Tapdata::Postgres::target_uri($source, user => 'reader');
 	$hub->safe_psql('postgres', "SELECT tapdata.alter_connection('src', '$uri', '{\"socket\": \"${\ $source->host }\"}')");
@@ -313,8 +306,8 @@ sub check_dead_letter
 	$source->safe_psql('postgres', 'CREATE SCHEMA d; CREATE DOMAIN d.word AS text; CREATE TABLE d.t (id int PRIMARY KEY, v d.word)');
 	pull_from($hub, 'd', 'src', ['d.t'], 'd', '{"types": "create", "on_error": "dead_letter"}');
 	caught_up($hub, 'd');
-	$hub->safe_psql('postgres', "ALTER DOMAIN d.word ADD CHECK (VALUE <> 'bad'); SELECT tapdata.stop('d')");
-	wait_for_state($hub, 'd', 'stopped');
+	$hub->safe_psql('postgres', "ALTER DOMAIN d.word ADD CHECK (VALUE <> 'bad')");
+	stop_pipeline($hub, 'd');
 	my $before = calls();
 	$source->safe_psql('postgres', q(
 		INSERT INTO d.t VALUES (1, 'good'), (2, 'bad'), (3, 'good');
@@ -350,7 +343,7 @@ sub check_stream
 {
 	my $before = calls();
 
-	stop();
+	stop_pipeline($hub, 'p');
 	make_backlog();
 	start();
 	all_same('a backlog with the option backlog = stream');

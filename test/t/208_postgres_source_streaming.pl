@@ -254,7 +254,7 @@ sub check_memory
 {
 	my $wide = sub { my ($from) = @_; "INSERT INTO s.t SELECT i, repeat('w', 1000) FROM generate_series($from, $from + 49999) i;" };
 	my $session = open_session($wide->(1000000));
-	my ($pid) = worker_pids($hub, 'tapdata pipeline');
+	my $pid = pipeline_pid($hub, 'p');
 	my $most = 0;
 	my $end = time + 240;
 

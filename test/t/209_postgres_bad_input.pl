@@ -163,8 +163,7 @@ pulled('src', ['s.t'], '{"publication": "hub", "slot": "hub"}');
 refused(q(SELECT tapdata.add_tables('p', ARRAY['s.parted'])), '55000', qr/"source_publication".*"s.parted" is not in publication|"source_publication".*"s.parted" as one table/s,
 	'add_tables() of a table that is not in the publication');
 is($hub->safe_psql('postgres', q(SELECT string_agg(source_table, ' ') FROM tapdata.tables)), 's.t', 'the pipeline has not got it');
-$hub->safe_psql('postgres', q(SELECT tapdata.stop('p')));
-wait_for_state($hub, 'p', 'stopped');
+stop_pipeline($hub, 'p');
 at_source($source, q{ALTER PUBLICATION hub SET (publish = 'insert, update')});
 $hub->safe_psql('postgres', q(SELECT tapdata.start('p')));
 wait_for_state($hub, 'p', 'failed');

@@ -30,8 +30,7 @@ caught_up($hub, 'far');
 my $sender = $source->safe_psql('postgres', q{SELECT active_pid FROM pg_replication_slots});
 ok(wait_for_sql($source, "SELECT count(reply_time) FROM pg_stat_replication WHERE pid = $sender", 1), 'a process sends the stream, and has had an answer');
 $proxy->stall;
-$hub->safe_psql('postgres', q(SELECT tapdata.stop('far')));
-wait_for_state($hub, 'far', 'stopped');
+stop_pipeline($hub, 'far');
 reconnect_source($hub, $source, 'far');
 
 sub read_timeout
@@ -68,8 +67,7 @@ pull_from($hub, 'p', 'src', ['s.t'], 'h');
 ok(wait_for_sql($hub, told('p', "process $pid, user \"postgres\", database \"postgres\", open for"), 1), 'an event tells whom the slot waits for');
 
 # that the pipeline can be stopped meanwhile, and what it began is not finished later
-$hub->safe_psql('postgres', q(SELECT tapdata.stop('p')));
-ok(wait_for_state($hub, 'p', 'stopped'), 'stop() does not wait');
+ok(stop_pipeline($hub, 'p'), 'stop() does not wait');
 ok(wait_for_sql($source, $made, 0), 'the slot that was being made goes away');
 $hub->safe_psql('postgres', q(SELECT tapdata.start('p')));
 begins_to_wait();

@@ -198,10 +198,10 @@ sub metadata
 	my $err = '';
 	my $in = "k\t{\"a\": 1}\n";
 
-	IPC::Run::run([ 'kcat', '-P', '-b', $kafka->bootstrap, '-t', 'meta', '-K', "\t", '-H', 'h=1', '-H', 'g=x' ],
+	IPC::Run::run([ $kafka->kcat('-P', '-t', 'meta'), '-K', "\t", '-H', 'h=1', '-H', 'g=x' ],
 		'<', \$in, '2>', \$err) or die $err;
 	$in = "k\t{\"a\": 2}\n";
-	IPC::Run::run([ 'kcat', '-P', '-b', $kafka->bootstrap, '-t', 'meta', '-K', "\t", '-H', 'h=1', '-H', 'h=2' ],
+	IPC::Run::run([ $kafka->kcat('-P', '-t', 'meta'), '-K', "\t", '-H', 'h=1', '-H', 'h=2' ],
 		'<', \$in, '2>', \$err) or die $err;
 	pull_topic('meta', '{"metadata": "all"}');
 	sql_ok($hub, 'SELECT a, _topic, _partition, _offset, _key, _headers FROM meta.meta ORDER BY a',
@@ -222,7 +222,7 @@ sub patterns
 	sql_ok($hub, 'SELECT t FROM dots."shop.eu.items"', 'items', 'tables have the names of topics');
 	records_to('shop.us', '{"t": "new"}');
 	wait_for_sql($hub, q(SELECT t FROM dots."shop.us"), 'new');
-	sql_ok($hub, q(SELECT position FROM tapdata.status WHERE name = 'dots'),
+	sql_becomes($hub, q(SELECT position FROM tapdata.status WHERE name = 'dots'),
 		'shop.eu.items:0=1;shop.eu.orders:0=1;shop.us:0=1', 'a topic that is new is added');
 	$hub->safe_psql('postgres', q(SELECT tapdata.remove_tables('dots', ARRAY['shop.eu.items'])));
 	records_to('shop.eu.orders', '{"t": "more"}');

@@ -129,7 +129,7 @@ sub goes_on
 {
 	numbers('goes', 1, 2);
 	pull_topic('goes', '{}');
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('goes')));
+	stop_pipeline($hub, 'goes');
 	numbers('goes', 3);
 	$hub->restart;
 	$hub->safe_psql('postgres', q(SELECT tapdata.start('goes')));
@@ -170,7 +170,7 @@ sub partitions
 sub transactions
 {
 	my ($in, $err) = ('', '');
-	my @producer = ('kcat', '-P', '-b', $kafka->bootstrap, '-t', 'txn', '-X', 'transactional.id=producer');
+	my @producer = $kafka->kcat('-P', '-t', 'txn', '-X', 'transactional.id=producer');
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
 	numbers('txn', 1);
@@ -197,7 +197,8 @@ sub transactions
 
 	my $next = $hub->safe_psql('postgres', q(SELECT position FROM tapdata.status WHERE name = 'txn'));
 	cmp_ok($next =~ s/.*=//r, '>', 3, 'the position passes what is no message');
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('txn'); SELECT tapdata.start('txn')));
+	stop_pipeline($hub, 'txn');
+	$hub->safe_psql('postgres', q(SELECT tapdata.start('txn')));
 	caught_up($hub, 'txn');
 	has('txn.txn', '1 2 3', 'also after a restart');
 	drop('txn');
@@ -231,7 +232,7 @@ sub retention
 {
 	numbers('gap', 1 .. 5);
 	pull_topic('gap', '{}');
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('gap')));
+	stop_pipeline($hub, 'gap');
 	numbers('gap', 6 .. 9);
 	delete_records('gap', 8);
 	$hub->safe_psql('postgres', q(SELECT tapdata.start('gap')));
@@ -244,7 +245,7 @@ sub retention
 	is($hub->safe_psql('postgres', q(SELECT count(*) FROM tapdata.events
 			WHERE pipeline = 'gap' AND message ~ 'partition 0 no longer has offset 5; reading goes on at 8')),
 		'1', 'which is told');
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('gap')));
+	stop_pipeline($hub, 'gap');
 	numbers('gap', 10, 11);
 	unlink PostgreSQL::Test::Utils::tempdir() . '/offsets.json';
 	delete_records('gap', 10);
@@ -264,7 +265,7 @@ sub passed
 
 	numbers('passed', 1 .. 5);
 	pull_topic('passed', '{"batch_bytes": 1024}');
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('passed')));
+	stop_pipeline($hub, 'passed');
 	numbers('passed', 6 .. 6000);
 	$locker = $hub->background_psql('postgres');
 	$locker->query_safe('BEGIN; LOCK TABLE passed.passed IN EXCLUSIVE MODE');
@@ -285,8 +286,8 @@ sub deleted
 {
 	numbers('gone', 1);
 	pull_topic('gone', '{}');
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('gone')));
-	$kafka->tool('org.apache.kafka.tools.TopicCommand', '--delete', '--topic', 'gone');
+	stop_pipeline($hub, 'gone');
+	delete_topic('gone');
 	$hub->safe_psql('postgres', q(SELECT tapdata.start('gone')));
 	wait_for_state($hub, 'gone', 'failed');
 	like($hub->safe_psql('postgres', q(SELECT last_error FROM tapdata.status WHERE name = 'gone')),
@@ -300,7 +301,8 @@ sub delete_topic
 {
 	my ($topic) = @_;
 
-	$kafka->tool('org.apache.kafka.tools.TopicCommand', '--delete', '--topic', $topic);
+	# the tool asks again when a busy broker has not answered yet, and has deleted it
+	$kafka->tool('org.apache.kafka.tools.TopicCommand', '--delete', '--if-exists', '--topic', $topic);
 
 	# its name is free when the brokers are done with it
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
@@ -320,13 +322,13 @@ sub made_anew
 	$kafka->create_topic('anew', partitions => 2);
 	numbers('anew', 1 .. 20);
 	pull_topic('anew', '{}');
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('anew')));
+	stop_pipeline($hub, 'anew');
 	numbers('anew', 21);
 	$hub->safe_psql('postgres', q(SELECT tapdata.start('anew')));
 	caught_up($hub, 'anew');
 	has('anew.anew', join(' ', 1 .. 21), 'the same topic goes on');
 
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('anew')));
+	stop_pipeline($hub, 'anew');
 	delete_topic('anew');
 	$kafka->create_topic('anew', partitions => 2);
 	numbers('anew', 101 .. 160);
@@ -346,7 +348,7 @@ sub made_anew
 	has('anew.anew', join(' ', 1 .. 21, 101 .. 161), 'it is the topic that was read from now on');
 
 	# without the message that was noted nothing can be said
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('anew')));
+	stop_pipeline($hub, 'anew');
 	my ($last) = grep { $_->{partition} == 1 } reverse $kafka->records('anew');
 	delete_records('anew', $last->{offset} + 1, 1);
 	numbers('anew', 162 .. 170);
@@ -389,12 +391,10 @@ sub broker_away
 	has('away.away', '1 2', 'and goes on');
 
 	$kafka->freeze;
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('away')));
-	wait_for_sql($hub, q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'), 0);
+	stop_pipeline($hub, 'away');
 	$hub->safe_psql('postgres', q(SELECT tapdata.start('away')));
-	wait_for_sql($hub, q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'), 1);
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('away')));
-	wait_for_sql($hub, q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'), 0);
+	pipeline_pid($hub, 'away');
+	stop_pipeline($hub, 'away');
 	pass('a worker ends beside a broker that hangs, also while it asks for something');
 	$kafka->thaw;
 	numbers('away', 3);
@@ -415,7 +415,7 @@ sub long_position
 		'a topic of 800 partitions');
 	cmp_ok($hub->safe_psql('postgres', q(SELECT length(position) FROM tapdata.status WHERE name = 'long')), '>', 4096,
 		'has a long position');
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('long')));
+	stop_pipeline($hub, 'long');
 	numbers('long', 301);
 	$hub->safe_psql('postgres', q(SELECT tapdata.start('long')));
 	caught_up($hub, 'long');

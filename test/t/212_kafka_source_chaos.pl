@@ -66,7 +66,11 @@ $ledger->close;
 recovered($hub);
 append_to_file($stop_file, '');
 waitpid $producer, 0;
-ok(caught_up($hub, $_, 120), "$_ catches up after $kills accidents") foreach qw(out added newest back);
+foreach my $pipeline (qw(out added newest back))
+{
+	$kafka->settle('ledger') if $pipeline eq 'back';
+	ok(caught_up($hub, $pipeline, 120), "$pipeline catches up after $kills accidents");
+}
 check_added();
 check_newest();
 is( $hub->safe_psql('postgres', 'SELECT id, balance, version FROM back.ledger ORDER BY id'),
@@ -82,7 +86,7 @@ sub start_producer
 
 	die "fork: $!" unless defined $pid;
 	return $pid if $pid;
-	open my $kcat, '|-', 'kcat', '-P', '-E', '-q', '-b', $kafka->bootstrap, '-t', 'events', '-K', "\t",
+	open my $kcat, '|-', $kafka->kcat('-P', '-E', '-q', '-t', 'events', '-K', "\t"),
 	  '-X', 'enable.idempotence=true', '-X', 'partitioner=murmur2', '-X', 'reconnect.backoff.max.ms=500'
 	  or POSIX::_exit(1);
 	$kcat->autoflush(1);

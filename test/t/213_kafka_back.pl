@@ -101,6 +101,7 @@ sub there_and_back
 
 	publish($hub, $kafka, $name, ['shop.types'], { %$options, topic => $topic });
 	caught_up($hub, $name);
+	$kafka->settle($topic);
 	pull($hub, $kafka, "back_$name", tables => [$topic], options => $pull_options);
 	caught_up($hub, "back_$name");
 	is(differences($table), '', 'what was there comes back');
@@ -113,6 +114,7 @@ sub there_and_back
 		UPDATE shop.types SET id = id + 1000 WHERE id BETWEEN 100 AND 110;
 		INSERT INTO shop.types (id, t) VALUES (5000, 'new');));
 	caught_up($hub, $name);
+	$kafka->settle($topic);
 	caught_up($hub, "back_$name");
 	is(differences($table), '', 'changes too');
 	$hub->safe_psql('postgres', qq(SELECT tapdata.drop_pipeline('back_$name'); SELECT tapdata.drop_pipeline('$name');

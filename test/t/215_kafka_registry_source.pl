@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
 
+use IO::Socket::INET;
 use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Tapdata::Http;
@@ -187,7 +188,7 @@ sub allowed_hosts
 		'42501', $refused, '... or server of tokens');
 	sql_fails($hub, "SELECT tapdata.pull('again', 'held', ARRAY['held'], into_schema => 'again', options => '{\"format\": \"avro\", \"schema_registry\": \"$url\"}')",
 		'42501', $refused, 'no pipeline');
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('held')));
+	stop_pipeline($hub, 'held');
 	$kafka->produce('held', [ '2', $frame . avro_long(2) ]);
 	$hub->safe_psql('postgres', q(SELECT tapdata.start('held')));
 	wait_for_state($hub, 'held', 'failed');
@@ -214,15 +215,16 @@ sub allow
 sub asked
 {
 	my $guarded = Tapdata::Http->start(arguments => ['api']);
-	my $nobody = Tapdata::Http->start(name => 'nobody', arguments => ['api']);
+
+	# a port that is taken, but not listened on
+	my $nobody = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Proto => 'tcp') or die "socket: $!";
 
 	$guarded->api('/subjects' => { rows => [], login => 'hub:s3cret' }, '/page/subjects' => { type => 'text/html', raw => '<html>' });
-	$nobody->stop;
 	my %login = (schema_registry_user => 'hub', schema_registry_password => 's3cret');
 	foreach my $case (
 		['fine' => { schema_registry => $registry->url }, qr/^true \Q${\ $registry->url }\E/],
 		['with a slash' => { schema_registry => $registry->url . '/' }, qr/^true /],
-		['away' => { schema_registry => $nobody->url }, qr/^false could not reach the schema registry: .*\nCheck the option "schema_registry"/],
+		['away' => { schema_registry => 'http://127.0.0.1:' . $nobody->sockport }, qr/^false could not reach the schema registry: .*\nCheck the option "schema_registry"/],
 		['no login' => { schema_registry => $guarded->url }, qr/^false .*with status 401.*\nCheck .*"schema_registry_password"/],
 		['a wrong password' => { schema_registry => $guarded->url, %login, schema_registry_password => 'w' }, qr/^false .*with status 401/],
 		['the right one' => { schema_registry => $guarded->url, %login }, qr/^true /],

@@ -78,7 +78,7 @@ sub sessions
 	sql_ok($hub, q{SELECT count(*), max(id), (SELECT count(*) FROM tapdata.dead_letters WHERE pipeline = 'refused') FROM refused.refused},
 		"17|16|16", 'each row is there, or a dead letter');
 	nothing_is_left($before, $after, 12);
-	$hub->safe_psql('postgres', q{SELECT tapdata.stop('refused')});
+	stop_pipeline($hub, 'refused');
 	return;
 }
 

@@ -35,7 +35,7 @@ sub numbers
 	my ($topic, $partition, @numbers) = @_;
 	my ($in, $err) = (join('', map { qq({"n": $_}\n) } @numbers), '');
 
-	IPC::Run::run([ 'kcat', '-P', '-b', $kafka->bootstrap, '-t', $topic, '-p', $partition ], '<', \$in, '2>', \$err)
+	IPC::Run::run([ $kafka->kcat('-P', '-t', $topic, '-p', $partition) ], '<', \$in, '2>', \$err)
 	  or die "kcat: $err";
 	return;
 }
@@ -44,7 +44,7 @@ sub metadata
 {
 	my ($out, $err) = ('', '');
 
-	IPC::Run::run([ 'kcat', '-b', $kafka->bootstrap, '-L' ], '<', \undef, '>', \$out, '2>', \$err) or die "kcat: $err";
+	IPC::Run::run([ $kafka->kcat('-L') ], '<', \undef, '>', \$out, '2>', \$err) or die "kcat: $err";
 	return $out;
 }
 
@@ -143,7 +143,8 @@ wait_for_sql($hub, sprintf($event, 'warning', 'lost', 'partition 0 has no leader
 sql_fails($hub, q(SELECT tapdata.wait('leader', '1 s')), '55P03', qr/timeout/, 'wait() does not return without them');
 numbers('half', 0, 3);
 has('leader.half', '1 2 3', 'the others go on');
-$hub->safe_psql('postgres', q(SELECT tapdata.stop('leader'); SELECT tapdata.start('leader')));
+stop_pipeline($hub, 'leader');
+$hub->safe_psql('postgres', q(SELECT tapdata.start('leader')));
 numbers('half', 0, 4);
 has('leader.half', '1 2 3 4', 'also after a restart');
 wait_for_sql($hub, $lag, "half|0|0\nhalf|1|\nlost|0|");
@@ -152,7 +153,7 @@ wait_for_sql($hub, $lag, "half|0|0\nhalf|1|\nlost|0|");
 $hub->safe_psql('postgres', q(SELECT tapdata.pull('later', 'leader', '{half}', 'later', '{"columns": {"n": "int"}}')));
 has('later.half', '1 2 3 4', 'another pipeline begins without them');
 sql_becomes($hub, q(SELECT position FROM tapdata.status WHERE name = 'later'), 'half:0=4,1=-', 'and has no place in them');
-$hub->safe_psql('postgres', q(SELECT tapdata.stop('later')));
+stop_pipeline($hub, 'later');
 
 broker_comes();
 has('leader.half', '1 2 3 4 11 12 13', 'when a partition has a leader again, it is read');
@@ -169,7 +170,7 @@ wait_for_sql($hub, $lag, "half|0|0\nhalf|1|0\nlost|0|0");
 
 # --- one that goes on ----------------------------------------------------------------------
 
-$hub->safe_psql('postgres', q(SELECT tapdata.stop('leader')));
+stop_pipeline($hub, 'leader');
 numbers('half', 1, 14);
 broker_goes(2);
 numbers('half', 0, 5);
@@ -186,7 +187,7 @@ has('leader.lost', '21 22', 'with each message once');
 
 # --- what comes back is another topic ----------------------------------------------------------
 
-$hub->safe_psql('postgres', q(SELECT tapdata.stop('leader')));
+stop_pipeline($hub, 'leader');
 $kafka->tool('org.apache.kafka.tools.TopicCommand', '--delete', '--if-exists', '--topic', 'lost');
 wait_for_metadata(sub { $_[0] !~ /"lost"/ });
 create('lost', '2');

@@ -46,6 +46,9 @@ our @EXPORT = qw(from_json publish folded);
 # booleans and numbers of any size compare by is() as they were written
 my $json = JSON::PP->new->utf8->allow_nonref->allow_bignum->boolean_values('false', 'true');
 
+# kcat itself waits 5 seconds for what a busy broker says of itself, and then gives up
+my $answer_seconds = 60;
+
 # what kcat prints is bytes, whatever the values are
 my $envelope = JSON::PP->new->latin1->allow_nonref;
 
@@ -174,6 +177,21 @@ sub _tool
 
 =pod
 
+=head2 $kafka->kcat(@arguments)
+
+A command that runs kcat with this broker.
+
+=cut
+
+sub kcat
+{
+	my ($self, @arguments) = @_;
+
+	return ('kcat', '-m', $answer_seconds, '-b', $self->bootstrap, @arguments);
+}
+
+=pod
+
 =head2 $kafka->create_topic($name, partitions => $n, config => {...})
 
 =head2 $kafka->topics
@@ -202,7 +220,7 @@ sub topics
 	my ($self) = @_;
 	my ($out, $err) = ('', '');
 
-	IPC::Run::run([ 'kcat', '-b', $self->bootstrap, '-L', '-J' ],
+	IPC::Run::run([ $self->kcat('-L', '-J') ],
 		'<', \undef, '>', \$out, '2>', \$err)
 	  or die "kcat: $err";
 	return sort grep { !/^__/ } map { $_->{topic} } @{ $envelope->decode($out)->{topics} };
@@ -237,7 +255,7 @@ sub produce
 	my $in = join '', map { "$_->[0]\t" . (defined $_->[1] ? $_->[1] : '') . "\n" } @records;
 	my $err = '';
 
-	IPC::Run::run([ 'kcat', '-P', '-b', $self->bootstrap, '-t', $topic, '-K', "\t", '-Z' ],
+	IPC::Run::run([ $self->kcat('-P', '-t', $topic, '-K', "\t", '-Z') ],
 		'<', \$in, '2>', \$err)
 	  or die "kcat: $err";
 	return;
@@ -262,7 +280,7 @@ sub records
 
 	IPC::Run::run(
 		[
-			'kcat', '-C', '-J', '-e', '-q', '-b', $self->bootstrap, '-t', $topic,
+			$self->kcat('-C', '-J', '-e', '-q', '-t', $topic),
 			'-o', 'beginning', '-X', "isolation.level=$isolation",
 			'-X', 'check.crcs=true',
 
@@ -292,14 +310,23 @@ sub _record
 
 =pod
 
-=head2 $kafka->settled_records($topic)
+=head2 $kafka->settled_records($topic), $kafka->settle($topic)
 
 The same when no transaction is open any more in the topic. Kafka promises to end a
 transaction before it says that it was committed, but makes that visible a moment later.
+settle() only waits for that.
 
 =cut
 
 sub settled_records
+{
+	my ($self, $topic) = @_;
+
+	$self->settle($topic);
+	return $self->records($topic);
+}
+
+sub settle
 {
 	my ($self, $topic) = @_;
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
@@ -309,7 +336,7 @@ sub settled_records
 		die "a transaction stays open in topic $topic" if time > $deadline;
 		sleep 0.02;
 	}
-	return $self->records($topic);
+	return;
 }
 
 =pod
@@ -327,7 +354,7 @@ sub count
 
 	IPC::Run::run(
 		[
-			'kcat', '-C', '-e', '-q', '-b', $self->bootstrap, '-t', $topic, '-o', 'beginning',
+			$self->kcat('-C', '-e', '-q', '-t', $topic), '-o', 'beginning',
 			'-X', 'isolation.level=read_committed', '-f', '.'
 		],
 		'<', \undef, '>', \$out, '2>', \$err)
@@ -344,7 +371,7 @@ sub _end
 	$self->{partitions}{$topic} ||= $self->_partitions($topic) || return '';
 	IPC::Run::run(
 		[
-			'kcat', '-Q', '-b', $self->bootstrap, '-X', "isolation.level=$isolation",
+			$self->kcat('-Q'), '-X', "isolation.level=$isolation",
 			map { ('-t', "$topic:$_:-1") } 0 .. $self->{partitions}{$topic} - 1
 		],
 		'<', \undef, '>', \$out, '2>', \$err)
@@ -357,7 +384,7 @@ sub _partitions
 	my ($self, $topic) = @_;
 	my ($out, $err) = ('', '');
 
-	IPC::Run::run([ 'kcat', '-b', $self->bootstrap, '-L', '-J', '-t', $topic ],
+	IPC::Run::run([ $self->kcat('-L', '-J', '-t', $topic) ],
 		'<', \undef, '>', \$out, '2>', \$err)
 	  or die "kcat: $err";
 	return scalar @{ $envelope->decode($out)->{topics}[0]{partitions} };

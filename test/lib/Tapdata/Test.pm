@@ -57,6 +57,7 @@ our @EXPORT = qw(
   hub_rows
   worker_pids
   pipeline_pid
+  stop_pipeline
   try_sql
   within
   signal_one
@@ -625,6 +626,26 @@ sub pipeline_pid
 		croak "pipeline $pipeline has no worker" if time > $deadline;
 		sleep 0.05;
 	}
+}
+
+=pod
+
+=head2 stop_pipeline($hub, $pipeline, $database)
+
+tapdata.stop(), and waits until none of the pipeline's processes is left: until then they go on
+to read and write, though the pipeline is in state "stopped" as soon as that was called for.
+
+=cut
+
+sub stop_pipeline
+{
+	my ($hub, $pipeline, $database) = @_;
+
+	$hub->safe_psql($database || 'postgres', "SELECT tapdata.stop('$pipeline')");
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_for_sql($hub,
+		"SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('tapdata pipeline $pipeline', 'tapdata sync $pipeline', 'tapdata snapshot $pipeline')",
+		'0', undef, $database);
 }
 
 =pod
