@@ -262,7 +262,9 @@ typedef enum TapEventKind
 	TAP_EVENT_STAGED_ROLLBACK,	/* it was rolled back: forget the bytes */
 	TAP_EVENT_COMPARE_BEGIN,	/* inserts of table that follow are all of its
 								 * rows: only what differs is stored */
-	TAP_EVENT_COMPARE_END		/* these were all; the hub's others go */
+	TAP_EVENT_COMPARE_END,		/* these were all; the hub's others go */
+	TAP_EVENT_COMPARE_GIVEN_UP	/* the rest cannot be had: the hub's rows stay
+								 * as they were */
 } TapEventKind;
 
 typedef enum TapChangeKind

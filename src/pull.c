@@ -59,10 +59,11 @@ static TapPullState on_staged_commit(TapPull *pull, const TapEvent *event);
 static TapPullState on_staged_rollback(TapPull *pull, const TapEvent *event);
 static TapPullState on_compare_begin(TapPull *pull, const TapEvent *event);
 static TapPullState on_compare_end(TapPull *pull, const TapEvent *event);
+static TapPullState on_compare_given_up(TapPull *pull, const TapEvent *event);
 static TapPullState on_unexpected(TapPull *pull, const TapEvent *event);
 
 /* What happens at each event, by the state it meets. */
-static const TapPullHandler transitions[TAP_PULL_NSTATES][TAP_EVENT_COMPARE_END + 1] = {
+static const TapPullHandler transitions[TAP_PULL_NSTATES][TAP_EVENT_COMPARE_GIVEN_UP + 1] = {
 	[TAP_PULL_IDLE] = {
 		[TAP_EVENT_NONE] = on_none_idle,
 		[TAP_EVENT_BEGIN] = on_begin,
@@ -74,7 +75,8 @@ static const TapPullHandler transitions[TAP_PULL_NSTATES][TAP_EVENT_COMPARE_END 
 		[TAP_EVENT_STAGED_COMMIT] = on_unexpected,
 		[TAP_EVENT_STAGED_ROLLBACK] = on_unexpected,
 		[TAP_EVENT_COMPARE_BEGIN] = on_unexpected,
-		[TAP_EVENT_COMPARE_END] = on_unexpected
+		[TAP_EVENT_COMPARE_END] = on_unexpected,
+		[TAP_EVENT_COMPARE_GIVEN_UP] = on_unexpected
 	},
 	[TAP_PULL_BATCH] = {
 		[TAP_EVENT_NONE] = on_none_batch,
@@ -87,7 +89,8 @@ static const TapPullHandler transitions[TAP_PULL_NSTATES][TAP_EVENT_COMPARE_END 
 		[TAP_EVENT_STAGED_COMMIT] = on_unexpected,
 		[TAP_EVENT_STAGED_ROLLBACK] = on_unexpected,
 		[TAP_EVENT_COMPARE_BEGIN] = on_unexpected,
-		[TAP_EVENT_COMPARE_END] = on_unexpected
+		[TAP_EVENT_COMPARE_END] = on_unexpected,
+		[TAP_EVENT_COMPARE_GIVEN_UP] = on_unexpected
 	},
 	[TAP_PULL_TXN] = {
 		[TAP_EVENT_NONE] = on_none_txn,
@@ -100,7 +103,8 @@ static const TapPullHandler transitions[TAP_PULL_NSTATES][TAP_EVENT_COMPARE_END 
 		[TAP_EVENT_STAGED_COMMIT] = on_staged_commit,
 		[TAP_EVENT_STAGED_ROLLBACK] = on_staged_rollback,
 		[TAP_EVENT_COMPARE_BEGIN] = on_compare_begin,
-		[TAP_EVENT_COMPARE_END] = on_compare_end
+		[TAP_EVENT_COMPARE_END] = on_compare_end,
+		[TAP_EVENT_COMPARE_GIVEN_UP] = on_compare_given_up
 	}
 };
 
@@ -465,6 +469,13 @@ static TapPullState
 on_compare_end(TapPull *pull, const TapEvent *event)
 {
 	tap_pull_compare_end(pull, event);
+	return TAP_PULL_TXN;
+}
+
+static TapPullState
+on_compare_given_up(TapPull *pull, const TapEvent *event)
+{
+	tap_pull_compare_give_up(pull, event);
 	return TAP_PULL_TXN;
 }
 

@@ -249,6 +249,17 @@ count(TapPull *pull, TapPullTable *table, uint64 inserts, uint64 updates, uint64
 	pg_atomic_fetch_add_u64(&table->shared->deletes, deletes);
 }
 
+/* No row follows; what came is in the temporary table. */
+static void
+end_staging(TapPull *pull)
+{
+	tap_apply_flush(pull->apply);
+	tap_apply_end(pull->apply);
+	tap_apply_forget_target(pull->apply, pull->compare->staging);
+	pull->compare = NULL;
+	CommandCounterIncrement();
+}
+
 void
 tap_pull_compare_end(TapPull *pull, const TapEvent *event)
 {
@@ -261,12 +272,7 @@ tap_pull_compare_end(TapPull *pull, const TapEvent *event)
 	if (compare == NULL)
 		return;
 	old = MemoryContextSwitchTo(pull->batch_context);
-	tap_apply_flush(pull->apply);
-	tap_apply_end(pull->apply);
-	tap_apply_forget_target(pull->apply, compare->staging);
-	pull->compare = NULL;
-	CommandCounterIncrement();
-
+	end_staging(pull);
 	run("ANALYZE pg_temp." STAGING_NAME, NULL);
 	check_unique(compare);
 	run(psprintf("DELETE FROM %s h WHERE NOT EXISTS (SELECT FROM pg_temp." STAGING_NAME " t WHERE %s)",
@@ -284,6 +290,20 @@ tap_pull_compare_end(TapPull *pull, const TapEvent *event)
 	tap_pull_table_is_whole(compare->table);
 	tap_apply_begin(pull->apply);
 	count(pull, compare->table, inserts, updates, deletes);
+	MemoryContextSwitchTo(old);
+}
+
+void
+tap_pull_compare_give_up(TapPull *pull, const TapEvent *event)
+{
+	MemoryContext old;
+
+	if (pull->compare == NULL)
+		return;
+	old = MemoryContextSwitchTo(pull->batch_context);
+	end_staging(pull);
+	run("DROP TABLE pg_temp." STAGING_NAME, NULL);
+	tap_apply_begin(pull->apply);
 	MemoryContextSwitchTo(old);
 }
 

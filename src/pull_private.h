@@ -258,9 +258,10 @@ extern TapEventKind tap_pull_next_carefully(TapPull *pull, TapEvent *event);
 
 /* ---- pull_compare.c ---- */
 
-/* Handle TAP_EVENT_COMPARE_BEGIN and TAP_EVENT_COMPARE_END. */
+/* Handle TAP_EVENT_COMPARE_BEGIN, _END and _GIVEN_UP. */
 extern void tap_pull_compare_begin(TapPull *pull, const TapEvent *event);
 extern void tap_pull_compare_end(TapPull *pull, const TapEvent *event);
+extern void tap_pull_compare_give_up(TapPull *pull, const TapEvent *event);
 
 /* Whether the change is part of such a content; it is kept then. */
 extern bool tap_pull_compare_takes(TapPull *pull, const TapEvent *event);

@@ -176,6 +176,20 @@ row_event(TapFileStream *stream, TapEvent *event, Size bytes)
 	return table_event(stream, event, TAP_EVENT_CHANGE);
 }
 
+/* Half of a file says nothing of the rows that it does not have. */
+static TapEventKind
+compared_event(TapFileStream *stream, TapEvent *event)
+{
+	TapFileEntry *entry = stream->read->entry;
+
+	if (!stream->read->given_up)
+		return table_event(stream, event, TAP_EVENT_COMPARE_END);
+	tap_file_core->event("file left out", &entry->table->name,
+						 psprintf("the end of \"%s\" cannot be read, so the table stays as it was",
+								  entry->path));
+	return table_event(stream, event, TAP_EVENT_COMPARE_GIVEN_UP);
+}
+
 static void
 end_file(TapFileStream *stream)
 {
@@ -281,7 +295,7 @@ file_event(TapSession *session, TapEvent *event)
 			break;
 		case TAP_FILE_PHASE_COMPARED:
 			stream->phase = TAP_FILE_PHASE_COMMIT;
-			return table_event(stream, event, TAP_EVENT_COMPARE_END);
+			return compared_event(stream, event);
 		case TAP_FILE_PHASE_COMMIT:
 			return commit_event(stream, event);
 	}

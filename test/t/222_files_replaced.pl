@@ -213,6 +213,33 @@ sub extract
 	return "id,name,version\n"
 	  . join '', map { "$_,name $_," . ($_ % 100 == 0 ? $version : 0) . "\n" } $version .. 100_000 + $version;
 }
+
+# --- a file of which only the beginning can be read is not the table --------------------------
+
+for my $case (
+	[ 'json', qq([{"id": 1, "name": "one"}, {"id": 2, "name": "two"}]), qq([{"id": 1, "name": "new"}, {"id": 3, ), qq([{"id": 3, "name": "three"}]) ],
+	[ 'csv', "id,name\n1,one\n2,two\n", qq(id,name\n1,new\n3,"three\n), "id,name\n3,three\n" ])
+{
+	my ($format, $whole, $cut, $mended) = @$case;
+	my $broken = Tapdata::Files->new;
+
+	$broken->write("cut.$format", $whole);
+	pull_files($hub, "cut_$format", $broken->uri("cut.$format"), '{"key": "id", "mode": "replace"}', '{"on_error": "dead_letter"}');
+	caught_up($hub, "cut_$format");
+	sql_ok($hub, "SELECT id, name FROM cut_$format.cut ORDER BY id", "1|one\n2|two", "$format: a whole file");
+	$broken->write("cut.$format", $cut);
+	caught_up($hub, "cut_$format");
+	sql_ok($hub, "SELECT id, name FROM cut_$format.cut ORDER BY id", "1|one\n2|two", 'one that breaks off changes nothing');
+	sql_ok($hub, "SELECT count(*) FROM tapdata.dead_letters WHERE pipeline = 'cut_$format'", '1', 'is a dead letter');
+	sql_ok($hub, "SELECT count(*) FROM tapdata.events WHERE pipeline = 'cut_$format' AND kind = 'file left out'", '1', 'and an event');
+	$hub->safe_psql('postgres', "SELECT tapdata.stop('cut_$format'); SELECT tapdata.start('cut_$format')");
+	caught_up($hub, "cut_$format");
+	sql_ok($hub, "SELECT id, name FROM cut_$format.cut ORDER BY id", "1|one\n2|two", 'nor does it after a restart');
+	$broken->write("cut.$format", $mended);
+	caught_up($hub, "cut_$format");
+	sql_ok($hub, "SELECT id, name FROM cut_$format.cut ORDER BY id", '3|three', 'the next version counts');
+}
+
 my $large = Tapdata::Files->new;
 $large->write('large.csv', extract(1));
 pull_files($hub, 'large', $large->uri('large.csv'), '{"key": "id"}');
