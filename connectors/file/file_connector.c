@@ -255,16 +255,13 @@ tap_file_session_open(const TapSessionArgs *args)
 {
 	MemoryContext old;
 	TapSession *session;
-	char		resolved[PATH_MAX];
-	char	   *base;
 
 	tap_file_check_privilege();
 	old = MemoryContextSwitchTo(args->context);
 	session = palloc0(sizeof(TapSession));
 	session->args = args;
 	set_path(session);
-	base = session->folder ? session->path : tap_file_base(session->path);
-	session->base = pstrdup(realpath(base, resolved) != NULL ? resolved : base);
+	tap_file_find_base(session);
 	MemoryContextSwitchTo(old);
 	return session;
 }

@@ -130,7 +130,8 @@ struct TapSession
 {
 	const TapSessionArgs *args;
 	char	   *path;			/* of the URI, absolute */
-	char	   *base;			/* its folder, without wildcards, resolved */
+	char	   *base;			/* its folder, without wildcards, resolved;
+								 * see tap_file_find_base() */
 	bool		folder;			/* the URI ends with a slash */
 	List	   *tables;			/* of TapFileTable * */
 	TapFileStream *stream;		/* NULL: does not stream */
@@ -247,6 +248,12 @@ typedef struct TapFileHandle
 	TapFileFound found;			/* as it is now */
 	MemoryContextCallback callback;
 } TapFileHandle;
+
+/*
+ * Set the session's base, of its context: the folder that no file may be
+ * outside of.  What is below a link that was switched has another one.
+ */
+extern void tap_file_find_base(TapSession *session);
 
 /*
  * Open a file of the session's folder.  NULL: it is gone, is no ordinary

@@ -119,13 +119,35 @@ make_handle(void)
 	return handle;
 }
 
+void
+tap_file_find_base(TapSession *session)
+{
+	char	   *base = session->folder ? session->path : tap_file_base(session->path);
+	char		resolved[PATH_MAX];
+
+	if (realpath(base, resolved) != NULL)
+		base = resolved;
+	if (session->base == NULL || strcmp(session->base, base) != 0)
+		session->base = MemoryContextStrdup(session->args->context, base);
+}
+
+/* The folder may be a link, which leads elsewhere by now. */
+static bool
+is_inside(TapSession *session, const char *resolved)
+{
+	if (is_below(resolved, session->base))
+		return true;
+	tap_file_find_base(session);
+	return is_below(resolved, session->base);
+}
+
 static bool
 check_opened(TapSession *session, TapFileHandle *handle, const char **reason)
 {
 	char		resolved[MAXPGPATH];
 	struct stat status;
 
-	if (resolve_open(handle->fd, resolved) && !is_below(resolved, session->base))
+	if (resolve_open(handle->fd, resolved) && !is_inside(session, resolved))
 	{
 		*reason = "it is a link to a place outside of the folder";
 		return false;
@@ -149,7 +171,10 @@ tap_file_open(TapSession *session, const char *path, const char **reason)
 	*reason = "it is gone";
 	if (!resolve(path, resolved))
 		return NULL;
-	if (!is_below(resolved, session->base))
+
+	/* once more, since the folder may have changed between the two */
+	if (!is_inside(session, resolved) &&
+		!(resolve(path, resolved) && is_inside(session, resolved)))
 	{
 		*reason = "it is a link to a place outside of the folder";
 		return NULL;

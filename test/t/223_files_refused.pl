@@ -118,6 +118,20 @@ sql_ok($hub, 'SELECT id, name FROM odd.t', '1|one', 'links that lead out, pipes 
 sql_ok($hub, q{SELECT count(*) FROM tapdata.events WHERE pipeline = 'odd' AND kind = 'file skipped' AND message ~ 'link\.csv.*outside'},
 	'1', 'which the events tell');
 
+# a folder that is a link, and is switched
+my $versions = Tapdata::Files->new;
+mkdir $versions->path($_) or die for qw(one two);
+$versions->write('one/1.csv', "id,name\n1,one\n");
+$versions->write('two/2.csv', "id,name\n2,two\n");
+symlink $versions->path('one'), $versions->path('current') or die;
+pull_files($hub, 'switched', $versions->uri('current/*.csv'), '{"table": "t"}');
+caught_up($hub, 'switched');
+symlink $versions->path('two'), $versions->path('next') or die;
+$versions->move('next', 'current');
+caught_up($hub, 'switched');
+sql_ok($hub, 'SELECT id, name FROM switched.t ORDER BY id', "1|one\n2|two", 'the files of a folder that is another one now are read');
+$hub->safe_psql('postgres', "SELECT tapdata.stop('switched')");
+
 my $junk = Tapdata::Files->new;
 $junk->write('good.csv', "id\n1\n");
 $junk->write('junk.csv', "\xff\xfej\0u\0n\0k\0");
