@@ -318,7 +318,7 @@ tap_process_pipeline_held(int32 pipeline)
  */
 
 bool
-tap_process_supervisor_leave(uint64 seen_changes)
+tap_process_supervisor_leave(uint64 seen_changes, bool comes_back)
 {
 	TapDatabaseShared *database = tap_process_database;
 	bool		leave;
@@ -329,6 +329,7 @@ tap_process_supervisor_leave(uint64 seen_changes)
 	{
 		database->supervisor = TAP_SUPERVISOR_NONE;
 		database->settled = true;
+		database->requested |= comes_back;
 
 		/* From here on a change has the launcher start another one. */
 		database->supervisor_latch = NULL;

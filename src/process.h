@@ -142,8 +142,9 @@ extern bool tap_process_pipeline_held(int32 pipeline);
 /*
  * A supervisor with nothing left to run leaves, unless something changed
  * since it read the counter; then false, and it has to look again.
+ * comes_back: the launcher shall start another one, when it may.
  */
-extern bool tap_process_supervisor_leave(uint64 seen_changes);
+extern bool tap_process_supervisor_leave(uint64 seen_changes, bool comes_back);
 
 /* The supervisor has seen what is to run; lets the launcher go on. */
 extern void tap_process_supervisor_settled(void);

@@ -482,8 +482,9 @@ turn(void)
 	if (!swept)
 		sleep_ms = sleep_ms < 0 ? SWEEP_MS : Min(sleep_ms, SWEEP_MS);
 
+	/* A launcher that is busy may never see that tapdata.enabled was off. */
 	if (children == NIL && swept)
-		return !tap_process_supervisor_leave(changes);
+		return !tap_process_supervisor_leave(changes, !tap_guc_enabled);
 
 	tap_process_supervisor_settled();
 	if (tap_guc_enabled && tap_guc_event_retention_min > 0)

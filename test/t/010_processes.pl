@@ -27,7 +27,7 @@ sub pid_of
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'tapdata $type'");
 }
 
-# The supervisor under SIGSTOP, which must not stay so whatever dies here; 0: it runs.
+# The process under SIGSTOP, which must not stay so whatever dies here; 0: all run.
 my $stopped = 0;
 
 END
@@ -35,24 +35,25 @@ END
 	kill 'CONT', $stopped if $stopped;
 }
 
-# Stops the supervisor while it has nothing to do, and so no lock that others wait for.
-sub stop_supervisor
+# Stops the process while it has nothing to do, and so no lock that others wait for.
+sub stop_process
 {
+	my ($type) = @_;
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
 	while (1)
 	{
-		$stopped = pid_of('supervisor') || 0;
+		$stopped = pid_of($type) || 0;
 		kill 'STOP', $stopped if $stopped;
 		last if $stopped && slurp_file("/proc/$stopped/stat") =~ /\) T / && $hub->safe_psql('postgres',
-			q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tapdata supervisor' AND wait_event_type = 'Extension'}) eq '1';
-		resume_supervisor();
-		die 'the supervisor never rests' if time > $deadline;
+			"SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'tapdata $type' AND wait_event_type = 'Extension'") eq '1';
+		resume_process();
+		die "the $type never rests" if time > $deadline;
 	}
 	return;
 }
 
-sub resume_supervisor
+sub resume_process
 {
 	kill 'CONT', $stopped if $stopped;
 	$stopped = 0;
@@ -177,12 +178,12 @@ sql_ok($hub, 'SELECT count(*) FROM p.t', '40', 'start() is a new try');
 
 # also before the supervisor has taken note of the end
 wait_for_state($hub, 'p', 'streaming');
-stop_supervisor();
+stop_process('supervisor');
 $source->txn('insert t 1 again');
 wait_for_state($hub, 'p', 'failed');
 wait_for_sql($hub, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'});
 $hub->safe_psql('postgres', q{DELETE FROM p.t WHERE id = 1; SELECT tapdata.start('p')});
-resume_supervisor();
+resume_process();
 ok(caught_up($hub, 'p'), 'start() of a pipeline that failed a moment ago');
 sql_ok($hub, 'SELECT value FROM p.t WHERE id = 1', 'again', 'goes on where it failed');
 
@@ -246,6 +247,15 @@ wait_for_sql($hub, $processes, 'launcher pipeline supervisor');
 $source->fill('t', 41, 50);
 caught_up($hub, 'p');
 sql_ok($hub, 'SELECT count(*) FROM p.t', '50', 'and lets them run again');
+wait_for_state($hub, 'p', 'streaming');
+stop_process('launcher');
+$hub->append_conf('postgresql.conf', "tapdata.enabled = off\n");
+$hub->reload;
+wait_for_sql($hub, $processes, 'launcher');
+$hub->append_conf('postgresql.conf', "tapdata.enabled = on\n");
+$hub->reload;
+resume_process();
+sql_becomes($hub, $processes, 'launcher pipeline supervisor', 'also where the launcher has not seen that it was off');
 
 # --- the end --------------------------------------------------------------------
 
