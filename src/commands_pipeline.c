@@ -252,6 +252,10 @@ tap_command_start(PG_FUNCTION_ARGS)
 	row = tap_catalog_pipeline_owned(name);
 	tap_check_owner_can_run(row);
 	tap_shmem_reserve_pipeline(row->id);
+
+	/* the supervisor may not have heard of the stop() yet, and never would */
+	if (!row->enabled)
+		tap_shmem_stop_pipeline(row->id);
 	tap_catalog_set_enabled(row->id, true);
 	tap_shmem_wake_at_commit();
 	PG_RETURN_VOID();

@@ -111,6 +111,20 @@ $hub->safe_psql('postgres', q{SELECT tapdata.start('p')});
 caught_up($hub, 'p');
 sql_ok($hub, 'SELECT count(*) FROM p.t', '20', 'it carries on where it stood');
 
+# a supervisor that looks only when both are over
+for my $way ('SELECT tapdata.stop(\'p\'); SELECT tapdata.start(\'p\')', 'BEGIN; SELECT tapdata.stop(\'p\'), tapdata.start(\'p\'); COMMIT')
+{
+	my $pid = pipeline_pid($hub, 'p');
+	my $supervisor = pid_of('supervisor');
+
+	kill 'STOP', $supervisor;
+	my ($code, undef, $err) = $hub->psql('postgres', $way);
+	kill 'CONT', $supervisor;
+	is($code, 0, 'a pipeline is stopped and started at once') or diag $err;
+	caught_up($hub, 'p');
+	isnt(pipeline_pid($hub, 'p'), $pid, 'which gives it another worker');
+}
+
 # --- errors that pass ---------------------------------------------------------
 
 $source->break('08006', 'the line is cut');
