@@ -10,6 +10,9 @@
  *	  the former position again.  Only when the hub has that on disk the slot
  *	  is made anew, within a transaction whose snapshot is where it begins.
  *
+ *	  Then all tables are locked for reading, so that none is altered before
+ *	  its turn (postgres_snapshot_lock.c).
+ *
  *	  All rows of the followed tables as of that snapshot are one transaction
  *	  for the core, which stores what differs; its position is the beginning
  *	  of the slot, from where the stream goes on.
@@ -137,6 +140,23 @@ make_slot(TapPgStream *stream)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * All of them, until the end: of one that was emptied or written anew before
+ * its turn the snapshot would have no rows.
+ */
+static void
+lock_tables(TapPgStream *stream)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "tapdata postgres heal locks",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	tap_pg_lock_tables(&stream->replication,
+					   tap_pg_read_formats(stream->session, stream->heal->tables));
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
 static TapEventKind
 tell(TapPgHeal *heal, TapEvent *event, TapEventKind kind)
 {
@@ -228,6 +248,7 @@ tap_pg_heal_next(TapPgStream *stream, TapEvent *event)
 				return note(heal, event);
 			case PHASE_BEGIN:
 				make_slot(stream);
+				lock_tables(stream);
 				heal->phase = PHASE_TABLE;
 				stream->commit_lsn = PG_UINT64_MAX; /* covered by nothing */
 				event->kind = TAP_EVENT_BEGIN;

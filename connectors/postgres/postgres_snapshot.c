@@ -128,5 +128,8 @@ tap_pg_snapshot_copy(TapSession *session, TapSourceTable *table,
 {
 	OneChunk	one = {tap_pg_format_of(table), chunk};
 
+	(void) tap_pg_query(session, "lock the table", "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; %s",
+						tap_pg_lock_query(one.format));
 	tap_pg_merge_copies(session, 1, one.format, next_condition, &one, receiver);
+	(void) tap_pg_query(session, "end a copy", "COMMIT");
 }

@@ -6,6 +6,7 @@
  * NOTES
  *	  postgres_snapshot.c		chunks of tables with a key
  *	  postgres_snapshot_exact.c	whole tables without one, read by several connections
+ *	  postgres_snapshot_lock.c	locks that have a copy see the rows
  *	  postgres_snapshot_merge.c	rows of several connections, to one receiver
  *	  postgres_snapshot_read.c	rows that come by one COPY
  *
@@ -68,6 +69,14 @@ extern bool tap_pg_copy_is_converting(const TapPgCopyReader *reader);
  * Ends the conversion.  In the current context.
  */
 extern char *tap_pg_copy_reject(TapPgCopyReader *reader);
+
+/* ---- postgres_snapshot_lock.c ---- */
+
+/*
+ * A query that takes all locks that a copy of the table will need, on
+ * partitions and indexes, too; in the current context.
+ */
+extern char *tap_pg_lock_query(const TapPgFormat *format);
 
 /* ---- postgres_snapshot_merge.c ---- */
 

@@ -73,22 +73,6 @@ leaves_of(const TapPgFormat *format)
 }
 
 /*
- * A query that takes all locks that the copy will need, on partitions and
- * indexes, too.
- */
-static char *
-lock_query(const TapPgFormat *format)
-{
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT 1");
-	tap_pg_copy_append_from(&sql, format);
-	appendStringInfoString(&sql, " LIMIT 0");
-	return sql.data;
-}
-
-/*
  * Measure the table, by the transaction that will read it.  That no block is
  * missed needs a lock that keeps out who would move rows to another file.  A
  * right to single columns is none to ctid.
@@ -100,7 +84,7 @@ measure(TapSession *session, const TapPgFormat *format, Parts *parts)
 	bool		can_divide = session->version >= 140000;
 
 	memset(parts, 0, sizeof(*parts));
-	(void) tap_pg_query(session, "lock the table", "%s", lock_query(format));
+	tap_pg_lock_tables(session, list_make1((void *) format));
 	rows = tap_pg_query(session, "measure the table",
 						"SELECT pg_relation_size(oid) / current_setting('block_size')::int, relkind = 'r' AND heap AND has_table_privilege(%u, 'SELECT') "
 						"FROM (SELECT c.oid, c.relkind, EXISTS (SELECT FROM pg_am a WHERE a.oid = c.relam AND a.amname = 'heap') "
@@ -186,7 +170,7 @@ begin_helper(TapSession *first, TapSession *session, const TapPgFormat *format,
 						quote_literal_cstr(snapshot));
 	(void) tap_pg_query(session, "lock the table",
 						"SET LOCAL lock_timeout = %d; %s; SET LOCAL lock_timeout = 0",
-						LOCK_WAIT_MS, lock_query(format));
+						LOCK_WAIT_MS, tap_pg_lock_query(format));
 }
 
 /*

@@ -397,6 +397,15 @@ extern void tap_pg_snapshot_copy(TapSession *session, TapSourceTable *table,
 extern char *tap_pg_snapshot_copy_exact(TapSession *session, TapSourceTable *table,
 										TapRowReceiver *receiver);
 
+/* ---- postgres_snapshot_lock.c ---- */
+
+/*
+ * Lock the tables (List of TapPgFormat *) for reading, until the end of the
+ * session's transaction, which has one snapshot for all its statements.  Raises
+ * ERRCODE_T_R_SERIALIZATION_FAILURE if that does not see their rows.
+ */
+extern void tap_pg_lock_tables(TapSession *session, List *formats);
+
 /* ---- postgres_snapshot_read.c ---- */
 
 /* Read a table row by row, by COPY; memory in the current context. */
