@@ -91,6 +91,21 @@ check_timeline(TapPgStream *stream, uint32 now, uint64 written)
 	position->timeline = now;
 }
 
+/*
+ * Where the source's log ends.  A position may be of what was visible before
+ * it was flushed, and is in order then, too.
+ */
+static uint64
+written_log(TapPgStream *stream, uint64 flushed)
+{
+	TapPgPosition now;
+
+	if (stream->position.lsn <= flushed)
+		return flushed;
+	tap_pg_position_now(stream->session, &now);
+	return Max(flushed, now.lsn);
+}
+
 static void
 check_history(TapPgStream *stream)
 {
@@ -106,7 +121,7 @@ check_history(TapPgStream *stream)
 				 errhint("Check host and port of the connection. After a move to another cluster: %s",
 						 copy_again_hint(stream->session))));
 	check_timeline(stream, (uint32) strtoul(tap_pg_needed(rows, 0, 1), NULL, 10),
-				   tap_pg_lsn_parse(tap_pg_value(rows, 0, 2)));
+				   written_log(stream, tap_pg_lsn_parse(tap_pg_value(rows, 0, 2))));
 }
 
 /* The slot must hold all of the log from our position on, and be free. */
