@@ -14,7 +14,9 @@ use Tapdata::Test;
 use Test::More;
 
 my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 300ms\n");
-my $source = new_source('source', "listen_addresses = '127.0.0.1'\nmax_prepared_transactions = 5\n");
+
+# no transactions but those of the test
+my $source = new_source('source', "listen_addresses = '127.0.0.1'\nmax_prepared_transactions = 5\nautovacuum = off\n");
 
 at_source($source,
 	'CREATE SCHEMA s',

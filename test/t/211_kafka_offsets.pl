@@ -151,7 +151,7 @@ sub partitions
 	pull_topic('parts', '{"refresh_ms": 200, "metadata": "partition, offset"}');
 	is($hub->safe_psql('postgres', 'SELECT count(DISTINCT n), count(*), count(DISTINCT _partition) FROM parts.parts'),
 		'50|50|3', 'all partitions are read');
-	$kafka->tool('org.apache.kafka.tools.TopicCommand', '--alter', '--topic', 'parts', '--partitions', 5);
+	$kafka->add_partitions('parts', 5);
 	numbers('parts', 51 .. 150);
 	caught_up($hub, 'parts');
 	is($hub->safe_psql('postgres', 'SELECT count(DISTINCT n), count(*), count(DISTINCT _partition) FROM parts.parts'),
@@ -170,7 +170,7 @@ sub partitions
 sub transactions
 {
 	my ($in, $err) = ('', '');
-	my @producer = $kafka->kcat('-P', '-t', 'txn', '-X', 'transactional.id=producer');
+	my @producer = $kafka->kcat('-P', '-t', 'txn', '-X', 'transactional.id=producer', '-X', 'transaction.timeout.ms=600000');
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
 	numbers('txn', 1);

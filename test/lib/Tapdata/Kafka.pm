@@ -192,7 +192,9 @@ sub kcat
 
 =pod
 
-=head2 $kafka->create_topic($name, partitions => $n, config => {...})
+=head2 $kafka->create_topic($name, partitions => $n, config => {...}), $kafka->add_partitions($name, $n)
+
+Return when the broker tells of all the partitions, which it does a moment after they were made.
 
 =head2 $kafka->topics
 
@@ -212,10 +214,39 @@ sub create_topic
 		'--if-not-exists',
 		'--partitions', $arguments{partitions} || 1,
 		map { ('--config', "$_=$config->{$_}") } sort keys %$config);
+	return $self->_await_partitions($name, $arguments{partitions} || 1);
+}
+
+sub add_partitions
+{
+	my ($self, $name, $count) = @_;
+
+	$self->tool('org.apache.kafka.tools.TopicCommand', '--alter', '--topic', $name, '--partitions', $count);
+	return $self->_await_partitions($name, $count);
+}
+
+sub _await_partitions
+{
+	my ($self, $name, $count) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	until ((grep { $_->{leader} >= 0 } map { @{ $_->{partitions} } } grep { $_->{topic} eq $name } $self->_metadata) >= $count)
+	{
+		die "topic $name does not get $count partitions" if time > $deadline;
+		sleep 0.02;
+	}
 	return;
 }
 
 sub topics
+{
+	my ($self) = @_;
+
+	return sort grep { !/^__/ } map { $_->{topic} } $self->_metadata;
+}
+
+# What the broker tells of all topics.
+sub _metadata
 {
 	my ($self) = @_;
 	my ($out, $err) = ('', '');
@@ -223,7 +254,7 @@ sub topics
 	IPC::Run::run([ $self->kcat('-L', '-J') ],
 		'<', \undef, '>', \$out, '2>', \$err)
 	  or die "kcat: $err";
-	return sort grep { !/^__/ } map { $_->{topic} } @{ $envelope->decode($out)->{topics} };
+	return @{ $envelope->decode($out)->{topics} };
 }
 
 =pod
