@@ -62,9 +62,10 @@ parse_answer(const char *answer, TapKafkaKnownSchema *known)
 	}
 	if (!tap_json_scan_end(&scan) || known->text == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("the schema registry gave no schema for id %d", known->id),
-				 errdetail("It said: %.1000s", answer)));
+				 errdetail("It said: %s", tap_kafka_shown_answer(answer)),
+				 errhint("Check the option \"schema_registry\": something else may answer there.")));
 	if (strcmp(known->type, "AVRO") == 0)
 		known->avro = tap_avro_parse(known->text, strlen(known->text));
 	else if (strcmp(known->type, "JSON") != 0)

@@ -19,10 +19,14 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/numeric.h"
 
 #define REQUEST_TIMEOUT_SECONDS		30
 #define RESPONSE_MAX_BYTES			(4 * 1024 * 1024)
 #define ANSWER_SHOWN_BYTES			300
+
+/* its code for an id that it does not have: "Schema not found" */
+#define SCHEMA_NOT_FOUND			40403
 
 /* A request, in one piece of memory that the thread may use alone. */
 typedef struct Request
@@ -201,57 +205,23 @@ make_registration(TapSession *session, const char *subject, const char *schema)
 }
 
 /* Whoever answers in place of the registry may send whole pages. */
-static char *
-shown_answer(const Request *request)
+char *
+tap_kafka_shown_answer(const char *answer)
 {
-	char	   *text = pnstrdup(request->response, ANSWER_SHOWN_BYTES);
+	char	   *text = pnstrdup(answer, ANSWER_SHOWN_BYTES);
 
 	for (char *c = text; *c != '\0'; c++)
 	{
 		if ((unsigned char) *c < ' ')
 			*c = ' ';
 	}
-	if (request->received > ANSWER_SHOWN_BYTES)
+	if (strlen(answer) > ANSWER_SHOWN_BYTES)
 	{
 		/* no part of a character */
 		text[pg_encoding_mbcliplen(PG_UTF8, text, strlen(text), strlen(text))] = '\0';
 		text = psprintf("%s...", text);
 	}
 	return tap_kafka_from_utf8(text);
-}
-
-/* what: "the schema of subject ..."; a conflict has a hint of its own. */
-static void
-report_status(const char *what, const Request *request)
-{
-	int			sqlstate = ERRCODE_CONNECTION_FAILURE;
-	const char *hint = NULL;
-
-	if (request->status == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("could not reach the schema registry: %s",
-						request->failure[0] ? request->failure : "no answer"),
-				 errhint("Check the option \"schema_registry\".")));
-	if (request->status == 401 || request->status == 403)
-	{
-		sqlstate = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
-		hint = "Check the options \"schema_registry_user\" and \"schema_registry_password\".";
-	}
-	else if (request->status == 409)
-	{
-		sqlstate = ERRCODE_DATATYPE_MISMATCH;
-		hint = "Change the subject's compatibility in the registry, or publish to another topic.";
-	}
-	else if (request->status == 404 && !request->has_body)
-		sqlstate = ERRCODE_INVALID_TEXT_REPRESENTATION;
-	else if (request->status < 500 && request->status != 429)
-		sqlstate = ERRCODE_INVALID_PARAMETER_VALUE;
-	ereport(ERROR,
-			(errcode(sqlstate),
-			 errmsg("the schema registry refuses %s, with status %ld", what, request->status),
-			 errdetail("It says: %s", shown_answer(request)),
-			 hint ? errhint("%s", hint) : 0));
 }
 
 /*
@@ -277,22 +247,84 @@ parse_answer(const Request *request)
 	return answer;
 }
 
+/* A number of the answer; -1: it has none of that name. */
+static int32
+answered_number(const Request *request, const char *name)
+{
+	Jsonb	   *answer = parse_answer(request);
+	JsonbValue	key = {.type = jbvString,.val.string = {.val = unconstify(char *, name),.len = strlen(name)}};
+	JsonbValue *number = NULL;
+	bool		failed = false;
+	int32		result;
+
+	if (answer != NULL && JB_ROOT_IS_OBJECT(answer))
+		number = findJsonbValueFromContainer(&answer->root, JB_FOBJECT, &key);
+	if (number == NULL || number->type != jbvNumeric)
+		return -1;
+	result = numeric_int4_opt_error(number->val.numeric, &failed);
+	return failed ? -1 : result;
+}
+
+/*
+ * Only what the registry itself says of a schema is an error of data: it adds a
+ * code of its own to the status.  Others that answer in its place do not.
+ */
+static int
+sqlstate_of(const Request *request)
+{
+	int32		code;
+
+	if (request->status == 401 || request->status == 403)
+		return ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
+	if (request->status < 400 || request->status >= 500 || request->status == 429)
+		return ERRCODE_CONNECTION_FAILURE;
+	code = answered_number(request, "error_code");
+	if (!request->has_body)
+		return code == SCHEMA_NOT_FOUND ? ERRCODE_INVALID_TEXT_REPRESENTATION : ERRCODE_CONNECTION_FAILURE;
+	if (code <= 0)
+		return ERRCODE_CONNECTION_FAILURE;
+	return request->status == 409 ? ERRCODE_DATATYPE_MISMATCH : ERRCODE_INVALID_PARAMETER_VALUE;
+}
+
+/* what: "the schema of subject ..."; a conflict has a hint of its own. */
+static void
+report_status(const char *what, const Request *request)
+{
+	int			sqlstate;
+	const char *hint = NULL;
+
+	if (request->status == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("could not reach the schema registry: %s",
+						request->failure[0] ? request->failure : "no answer"),
+				 errhint("Check the option \"schema_registry\".")));
+	sqlstate = sqlstate_of(request);
+	if (sqlstate == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION)
+		hint = "Check the options \"schema_registry_user\" and \"schema_registry_password\".";
+	else if (sqlstate == ERRCODE_DATATYPE_MISMATCH)
+		hint = "Change the subject's compatibility in the registry, or publish to another topic.";
+	else if (sqlstate == ERRCODE_CONNECTION_FAILURE && request->status < 500 && request->status != 429)
+		hint = "Check the option \"schema_registry\": something else may answer there.";
+	ereport(ERROR,
+			(errcode(sqlstate),
+			 errmsg("the schema registry refuses %s, with status %ld", what, request->status),
+			 errdetail("It says: %s", tap_kafka_shown_answer(request->response)),
+			 hint ? errhint("%s", hint) : 0));
+}
+
 static int32
 parse_id(const char *subject, const Request *request)
 {
-	Jsonb	   *answer = parse_answer(request);
-	JsonbValue	key = {.type = jbvString,.val.string = {.val = "id",.len = 2}};
-	JsonbValue *id = NULL;
+	int32		id = answered_number(request, "id");
 
-	if (answer != NULL && JB_ROOT_IS_OBJECT(answer))
-		id = findJsonbValueFromContainer(&answer->root, JB_FOBJECT, &key);
-	if (id == NULL || id->type != jbvNumeric)
+	if (id < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
 				 errmsg("the schema registry gave no id for subject \"%s\"", subject),
-				 errdetail("It said: %s", shown_answer(request)),
+				 errdetail("It said: %s", tap_kafka_shown_answer(request->response)),
 				 errhint("Check the option \"schema_registry\".")));
-	return DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(id->val.numeric)));
+	return id;
 }
 
 static void
@@ -300,7 +332,7 @@ need_registry(const TapSession *session)
 {
 	if (tap_kafka_registry_url(session) == NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("messages with schemas of a registry need the option \"schema_registry\""),
 				 errhint("Give the registry's URL, as http://registry:8081.")));
 }
@@ -394,7 +426,7 @@ tap_kafka_ask_registry(TapSession *session)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("what answers is no schema registry"),
-					 errdetail("It said: %s", shown_answer(request)),
+					 errdetail("It said: %s", tap_kafka_shown_answer(request->response)),
 					 errhint("Check the option \"schema_registry\".")));
 	}
 	PG_FINALLY();

@@ -21,11 +21,15 @@ extern int32 tap_kafka_register_schema(TapSession *session, const char *subject,
 									   const char *schema);
 
 /*
- * What the registry answers when it is asked for a schema by its id: a JSON
- * object, in the current context.  Uses the network.  Raises an error of class
- * 22 when there is no such schema.
+ * What the registry answers when it is asked for a schema by its id, in the
+ * current context.  Uses the network.  Raises ERRCODE_INVALID_TEXT_REPRESENTATION
+ * when the registry says that there is no such schema, and no error of class 22
+ * when something else answers in its place.
  */
 extern char *tap_kafka_fetch_schema(TapSession *session, int32 id);
+
+/* The beginning of an answer as errors show it, in the current context. */
+extern char *tap_kafka_shown_answer(const char *answer);
 
 /*
  * Ask for the registry's subjects, to see that it is one and lets us in.  Uses

@@ -32,7 +32,8 @@ foreach my $test (
 	['JSON schemas' => \&json_schema],
 	['hosts that are allowed' => \&allowed_hosts],
 	['test_connection() asks the registry' => \&asked],
-	['the registry is away' => \&registry_away])
+	['the registry is away' => \&registry_away],
+	['something else answers' => \&another_answers])
 {
 	my ($topic, $check) = @$test;
 	subtest $topic => $check;
@@ -261,5 +262,48 @@ sub registry_away
 	$proxy->resume;
 	caught_up($hub, 'away');
 	sql_ok($hub, 'SELECT * FROM away.away ORDER BY id', "1|a|\n2|b|c", 'reading goes on when the registry is back');
+	return;
+}
+
+# A proxy before the registry says nothing of the messages: none of them is a dead letter.
+sub another_answers
+{
+	my $registry = Tapdata::Http->start(name => 'stands_in', arguments => ['api']);
+	my $schema = { type => 'record', name => 'row', fields => [ { name => 'id', type => 'long' } ] };
+	my $number = 1;
+
+	# no value is a line's end, which would end a message
+	my $message = sub { my ($schema, $id) = @_; return [ $id, "\0" . pack('N', $schema) . avro_long($id + 1000) ]; };
+
+	$registry->api(map { ("/schemas/ids/$_" => { raw => $json->encode({ schema => $json->encode($schema) }) }) } 1 .. 8);
+	$kafka->produce('proxied', $message->(1, 1));
+	pull($hub, $kafka, 'proxied', tables => ['proxied'], options => $json->encode({ format => 'avro', schema_registry => $registry->url,
+		key => ['id'], on_error => 'dead_letter' }));
+	caught_up($hub, 'proxied');
+	foreach my $case (
+		['a redirect' => { status => 302, headers => { Location => '/login' } }, qr/status 302/],
+		['a page' => { status => 200, body => '<html>Sign in' }, qr/gave no schema for id \d+.*<html>Sign in/s],
+		['another page' => { status => 200, body => '{}' }, qr/gave no schema for id/],
+		['a path that is not there' => { status => 404, body => '<html>not here' }, qr/status 404.*not here/s],
+		['a refusal of another' => { status => 400, body => '{"error": "bad host"}' }, qr/status 400/])
+	{
+		my ($name, $answer, $expected) = @$case;
+
+		$number++;
+		$registry->faults({ path => "/schemas/ids/$number", times => 1_000_000, %$answer });
+		$kafka->produce('proxied', $message->($number, $number));
+		error_becomes($hub, 'proxied', $expected, $name);
+		$registry->faults();
+		caught_up($hub, 'proxied');
+		sql_ok($hub, 'SELECT max(id) - 1000 FROM proxied.proxied', $number, 'the message is read when the registry is back');
+	}
+	sql_ok($hub, q{SELECT dead_letters FROM tapdata.status WHERE name = 'proxied'}, '0', 'none is a dead letter');
+
+	$registry->faults({ path => '/schemas/ids/99', status => 404, body => '{"error_code": 40403, "message": "Schema not found"}', times => 1_000_000 });
+	$kafka->produce('proxied', $message->(99, 99), $message->(1, 100));
+	caught_up($hub, 'proxied');
+	sql_ok($hub, q{SELECT max(id) - 1000, (SELECT dead_letters FROM tapdata.status WHERE name = 'proxied') FROM proxied.proxied}, '100|1',
+		'one whose schema the registry does not have is');
+	$hub->safe_psql('postgres', q(SELECT tapdata.drop_pipeline('proxied')));
 	return;
 }

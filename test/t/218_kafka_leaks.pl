@@ -112,6 +112,7 @@ sub schemas
 	pull($hub, $kafka, 'unknown', tables => ['unknown'],
 		options => $json->encode({ format => 'avro', schema_registry => $registry->url, on_error => 'dead_letter', mode => 'append' }));
 	caught_up($hub, 'unknown');
+	$registry->faults({ path => '/schemas/ids/', status => 404, body => '{"error_code": 40403, "message": "Schema not found"}', times => 1_000_000 });
 	my $fail = sub { $kafka->produce('unknown', map { $message->($_, 21) } @_); caught_up($hub, 'unknown'); };
 	$fail->(33 .. 40);
 	my $pid = pipeline_pid($hub, 'unknown');
