@@ -111,40 +111,115 @@ poll_login(PGconn *conn, int64 seconds)
 	return status == PGRES_POLLING_OK;
 }
 
-/* libpq tells no SQLSTATE of a login that failed: only its text. */
+/*
+ * libpq tells the SQLSTATE of a login that failed only in its text, and there
+ * only if it is told to be verbose: "FATAL:  28P01: ...".  The first that
+ * begins so; NULL: there is none.  What else the text says is in the server's
+ * language.
+ */
+static char *
+find_sqlstate(char *message, const char *begin)
+{
+	for (char *p = strstr(message, ":  "); p != NULL; p = strstr(p + 1, ":  "))
+	{
+		if (strspn(p + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && p[8] == ':' &&
+			strncmp(p + 3, begin, strlen(begin)) == 0)
+			return p + 3;
+	}
+	return NULL;
+}
+
+/* Whether a line tells where in the server's sources the error was: "...: auth_failed, auth.c:326". */
+static bool
+is_location(const char *line)
+{
+	const char *colon = strrchr(line, ':');
+
+	return colon != NULL && colon - line > 2 && strncmp(colon - 2, ".c", 2) == 0 &&
+		colon[1] != '\0' && strspn(colon + 1, "0123456789") == strlen(colon + 1);
+}
+
+/* The text as it is when libpq is not verbose. */
+static char *
+terse_message(const char *message)
+{
+	StringInfoData out;
+	char	   *rest = pstrdup(message);
+	char	   *line;
+
+	initStringInfo(&out);
+	while ((line = strsep(&rest, "\n")) != NULL)
+	{
+		char	   *sqlstate = find_sqlstate(line, "");
+
+		if (is_location(line))
+			continue;
+		if (out.len > 0)
+			appendStringInfoChar(&out, '\n');
+		if (sqlstate != NULL)
+			appendBinaryStringInfo(&out, line, sqlstate - line);
+		appendStringInfoString(&out, sqlstate ? sqlstate + strlen("28P01: ") : line);
+	}
+	return out.data;
+}
+
+/*
+ * Whether TLS is not to be had as the options ask for it, and not merely cut
+ * off while it was begun.
+ */
+static bool
+is_tls_refused(const char *message)
+{
+	if (strstr(message, "SSL error: ") && strstr(message, "eof") == NULL)
+		return true;
+	return strstr(message, "certificate") || strstr(message, "private key") ||
+		strstr(message, "SSL was required");
+}
+
+/*
+ * What passes by itself goes before what does not: several addresses may have
+ * been tried.  Poolers have SQLSTATEs of their own, but the server's words.
+ */
 static void
 raise_login_error(PGconn *conn, const char *where)
 {
-	const char *message = pchomp(PQerrorMessage(conn));
-	bool		asked = PQconnectionNeedsPassword(conn) || PQconnectionUsedPassword(conn);
+	char	   *message = pchomp(PQerrorMessage(conn));
 	int			code = ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
 	const char *hint = NULL;
 
-	if (strstr(message, "starting up") || strstr(message, "shutting down") ||
-		strstr(message, "recovery mode") || strstr(message, "too many"))
+	if (find_sqlstate(message, "53") || find_sqlstate(message, "57P03"))
 		code = ERRCODE_CANNOT_CONNECT_NOW;
-	else if (strstr(message, "database \"") && strstr(message, "does not exist"))
+	else if (find_sqlstate(message, "3D000") ||
+			 (strstr(message, "database \"") && strstr(message, "does not exist")))
 	{
 		code = ERRCODE_UNDEFINED_DATABASE;
 		hint = psprintf("Check the name of the database behind the last slash of the URI, or create it at the %s.", tap_pg_peer);
 	}
-	else if (strstr(message, "authentication failed") || strstr(message, "pg_hba.conf") ||
-			 strstr(message, "no password supplied") || (asked && strstr(message, "role \"")))
+	else if (find_sqlstate(message, "28") || strstr(message, "authentication failed") ||
+			 strstr(message, "no password supplied"))
 	{
 		code = ERRCODE_INVALID_PASSWORD;
 		hint = psprintf("Check user and password of the connection (tapdata.alter_connection() changes them) and the %s's pg_hba.conf.", tap_pg_peer);
 	}
-	else if (strstr(message, "SSL") || strstr(message, "certificate"))
+	else if (find_sqlstate(message, "42501"))
+	{
+		code = ERRCODE_INSUFFICIENT_PRIVILEGE;
+		hint = psprintf("Give the user of the connection that right at the %s; tapdata.test_connection() lists those that are needed.", tap_pg_peer);
+	}
+	else if (is_tls_refused(message))
 	{
 		code = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
 		hint = psprintf("Check the options sslmode and sslrootcert of the connection, and the %s's setting \"ssl\".", tap_pg_peer);
 	}
 	else if (strstr(message, "read-only") || strstr(message, "hot standby"))
+	{
 		code = ERRCODE_CANNOT_CONNECT_NOW;
+		hint = "The option \"target_session_attrs\" of the connection says which servers will do: \"primary\" takes one whose settings make sessions read-only, \"any\" a standby, too.";
+	}
 	ereport(ERROR,
 			(errcode(code),
 			 errmsg("could not connect to the %s at %s", tap_pg_peer, where),
-			 errdetail("%s", message),
+			 errdetail("%s", terse_message(message)),
 			 hint ? errhint("%s", hint) : 0));
 }
 
@@ -192,10 +267,10 @@ static void
 prepare_connection(TapSession *session)
 {
 	static const char *const pinned[] = {
-		"search_path = ''", "DateStyle = 'ISO, YMD'", "IntervalStyle = 'postgres'",
-		"extra_float_digits = 3", "bytea_output = 'hex'", "TimeZone = 'UTC'",
 		"statement_timeout = 0", "lock_timeout = 0",
 		"idle_in_transaction_session_timeout = 0",
+		"search_path = ''", "DateStyle = 'ISO, YMD'", "IntervalStyle = 'postgres'",
+		"extra_float_digits = 3", "bytea_output = 'hex'", "TimeZone = 'UTC'",
 		"default_transaction_isolation = 'read committed'",
 		"default_transaction_read_only = off",
 		"xmloption = 'content'",
@@ -258,9 +333,11 @@ try_host(TapSession *session, const char *host, int port, bool last)
 	if (session->conn == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 
+	(void) PQsetErrorVerbosity(session->conn, PQERRORS_VERBOSE);
 	done = poll_login(session->conn, tap_pg_core->option_int(options, "connect_timeout"));
 	if (!done && last)
 		raise_login_error(session->conn, psprintf("\"%s\", port %s", host, port_text));
+	(void) PQsetErrorVerbosity(session->conn, PQERRORS_DEFAULT);
 	if (!done)
 		tap_pg_close(session);
 	return done;
