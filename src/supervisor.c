@@ -15,7 +15,8 @@
  *					failure; a minute of good work resets it
  *		failed		it is not in the list any more: the catalog says so, unless
  *					somebody has started it since
- *		unknown		it was terminated from outside: as retry, shortest pause
+ *		unknown		it was terminated: by a command, as restart; from outside, as
+ *					retry, shortest pause
  *
  *	  A transaction that changed pipelines or connections ends all pauses.
  *
@@ -275,6 +276,7 @@ child_ended(Child *child)
 	TapWorkerExit exit;
 	bool		recorded;
 	bool		healthy;
+	bool		commanded;
 
 	pfree(child->handle);
 	child->handle = NULL;
@@ -286,14 +288,18 @@ child_ended(Child *child)
 		return;
 	}
 
+	/* a command that ends a worker holds it until it has set its state */
+	commanded = tap_process_pipeline_held(child->pipeline);
 	SpinLockAcquire(&shared->mutex);
 	exit = shared->exit;
 	recorded = shared->exit_recorded;
 	healthy = shared->exit_healthy;
+	commanded = commanded || shared->state == TAP_STATE_STOPPED;
 	memcpy(error, shared->last_error, sizeof(error));
 	SpinLockRelease(&shared->mutex);
 
-	if (child->told || exit == TAP_EXIT_RESTART)
+	if (child->told || exit == TAP_EXIT_RESTART ||
+		(exit == TAP_EXIT_UNKNOWN && commanded))
 		child->failures = 0;
 	else if (exit == TAP_EXIT_FAILED)
 	{

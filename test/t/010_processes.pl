@@ -116,6 +116,7 @@ for my $way ('SELECT tapdata.stop(\'p\'); SELECT tapdata.start(\'p\')', 'BEGIN; 
 {
 	my $pid = pipeline_pid($hub, 'p');
 	my $supervisor = pid_of('supervisor');
+	my $restarts = $hub->safe_psql('postgres', 'SELECT restarts FROM tapdata.status');
 
 	kill 'STOP', $supervisor;
 	my ($code, undef, $err) = $hub->psql('postgres', $way);
@@ -123,6 +124,7 @@ for my $way ('SELECT tapdata.stop(\'p\'); SELECT tapdata.start(\'p\')', 'BEGIN; 
 	is($code, 0, 'a pipeline is stopped and started at once') or diag $err;
 	caught_up($hub, 'p');
 	isnt(pipeline_pid($hub, 'p'), $pid, 'which gives it another worker');
+	sql_ok($hub, 'SELECT restarts FROM tapdata.status', $restarts, 'and is no restart after an error');
 }
 
 # --- errors that pass ---------------------------------------------------------
