@@ -101,7 +101,7 @@ follows('uno', $source{one}, 11, 'pipelines carry on in another tablespace');
 my $session = IPC::Run::start(
 	[ 'psql', '-X', '-d', $hub->connstr('copy'), '-c', 'SELECT pg_sleep(600)' ]);
 wait_for_sql($hub, q{SELECT count(*) FROM pg_stat_activity
-	WHERE datname = 'copy' AND backend_type = 'client backend'}, '1');
+	WHERE datname = 'copy' AND query = 'SELECT pg_sleep(600)'}, '1');
 ($code) = $hub->psql('postgres', 'DROP DATABASE copy');
 isnt($code, 0, 'DROP DATABASE is refused while users are there');
 $session->kill_kill;

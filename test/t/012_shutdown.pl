@@ -67,7 +67,7 @@ caught_up($hub, 'p');
 sql_ok($hub, q{SELECT count(*) FROM pg_stat_activity
 	WHERE application_name = 'tapdata pipeline slow'}, '0',
 	'a worker that came to nothing three times is not started at once');
-sql_ok($hub, q{SELECT starts FROM tapdata.pipeline_state ORDER BY pipeline LIMIT 1}, '0',
+sql_becomes($hub, q{SELECT starts FROM tapdata.pipeline_state ORDER BY pipeline LIMIT 1}, '0',
 	'one that works is');
 $hub->safe_psql('postgres', q{SELECT tapdata.start('slow')});
 wait_for_state($hub, 'slow', 'snapshot');

@@ -19,6 +19,9 @@ $source->txn('insert a 1 one', 'insert b 1 eins');
 $hub->safe_psql('postgres', 'CREATE ROLE reader');
 $hub->safe_psql('postgres', $source->pull_sql('p', '{"workers": 1}'));
 $hub->safe_psql('postgres', 'GRANT USAGE ON SCHEMA tapdata TO reader');
+caught_up($hub, 'p');
+
+# what the stream stores takes the position along; what the copy holds already lets it wait
 $source->txn('insert a 2 two');
 caught_up($hub, 'p');
 my $position = $hub->safe_psql('postgres', 'SELECT position FROM tapdata.position');

@@ -72,7 +72,7 @@ sql_ok($hub, as('boss', q{SELECT tapdata.stop('p'); SELECT state FROM tapdata.st
 	'one who was granted the role can');
 $hub->safe_psql('postgres', as('boss', q{SELECT tapdata.start('p')}));
 $hub->safe_psql('postgres', as('boss', q{SELECT tapdata.wait('p', '180 s')}));
-sql_ok($hub, q{SELECT usename FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'}, 'etl',
+sql_becomes($hub, q{SELECT usename FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'}, 'etl',
 	'and it still runs as its owner');
 
 # --- rights that are lost while it runs -------------------------------------------------------

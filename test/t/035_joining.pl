@@ -17,7 +17,7 @@ my $hub = new_hub('joining');
 
 hold_copy();
 
-# A worker that has copied the table "late" waits before it says so.
+# While it is held a worker that has copied the table "late", or "t", waits before it says so.
 sub hold_copy
 {
 	$hub->safe_psql('postgres', <<'SQL');
@@ -31,7 +31,7 @@ BEGIN
 	RETURN NEW;
 END $$;
 CREATE TRIGGER hold_worker AFTER UPDATE ON tapdata.pipeline_table FOR EACH ROW
-	WHEN (NEW.source_name = 'late' AND NEW.state = 'd') EXECUTE FUNCTION hold_worker();
+	WHEN (NEW.source_name IN ('late', 't') AND NEW.state = 'd') EXECUTE FUNCTION hold_worker();
 ALTER TABLE tapdata.pipeline_table ENABLE ALWAYS TRIGGER hold_worker;
 SQL
 	return;
@@ -39,14 +39,8 @@ SQL
 
 sub terminate_sync_worker
 {
-	for (1 .. 1000)
-	{
-		return 1
-		  if $hub->safe_psql('postgres', q(SELECT count(pg_terminate_backend(pid))
-			FROM pg_stat_activity WHERE backend_type = 'tapdata sync')) > 0;
-		sleep 0.01;
-	}
-	return 0;
+	return wait_for_sql($hub, q(SELECT count(pg_terminate_backend(pid)) > 0
+		FROM pg_stat_activity WHERE backend_type = 'tapdata sync'));
 }
 
 # Bytes that the pipeline's worker keeps for its tables.
@@ -76,8 +70,10 @@ for my $flavour (@flavours)
 	pull($hub, $source, $f, options => '{"chunk_rows": 1}', connection_options => '{"server_id": 4711}');
 	caught_up($hub, $f);
 
+	$hub->safe_psql('postgres', 'UPDATE hold SET held = true');
 	$hub->safe_psql('postgres', "SELECT tapdata.resync('$f', '$f.t')");
 	ok(terminate_sync_worker(), "$f: the worker that copies a table again is terminated");
+	$hub->safe_psql('postgres', 'UPDATE hold SET held = false');
 	caught_up($hub, $f);
 	same_rows($source, "$f.t", $hub, "$f.t", "$f: another one finishes its work");
 

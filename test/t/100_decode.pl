@@ -180,7 +180,7 @@ is(scalar(keys %{ $target->rows('s.large', 'id') }), 15001, 'it leaves the right
 @lines = changes($target, 'large', q{INSERT INTO s.large VALUES (-1, repeat('z', 20000000)), (-2, 'small')});
 is(length $lines[0]{new}{v}, 20_000_000, 'a row larger than the memory');
 is($lines[1]{new}{v}, 'small', 'and what comes after it');
-is(sql(q{SELECT count(*) FROM pg_ls_tmpdir()}), 0, 'leaves no temporary file');
+sql_becomes($hub, 'SELECT count(*) FROM pg_ls_tmpdir()', 0, 'leaves no temporary file');
 sql('ALTER SYSTEM RESET logical_decoding_work_mem', 'SELECT pg_reload_conf()');
 done('large');
 

@@ -105,7 +105,7 @@ sub topic_pattern
 	is(records('pattern', 'hub.postgres.shop.orders') + 0, 2, 'a topic for each table');
 	my ($odd) = grep { /^hub\.postgres\.shop\.Odd/ } $kafka->topics;
 	ok($odd, 'a name that no topic may have is changed to one that it may have') or diag $kafka->topics;
-	my ($record) = $kafka->records($odd);
+	my ($record) = $kafka->settled_records($odd);
 	is($record->{key}, '{"B c":"k","a":1}', 'the columns of a key in its order');
 	drop('pattern');
 

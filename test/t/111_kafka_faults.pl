@@ -75,7 +75,7 @@ sub broker_down
 	$kafka->stop;
 	$hub->safe_psql('postgres', q(INSERT INTO shop.t VALUES (2, 'while it was down')));
 	wait_for_sql($hub, "SELECT count(*) > 0 FROM tapdata.events WHERE pipeline = 'out' AND kind = 'warning' AND message LIKE '%127.0.0.1%'");
-	cmp_ok(status('lag_bytes'), '>', 0, 'it lags behind meanwhile');
+	sql_becomes($hub, "SELECT lag_bytes > 0 FROM tapdata.status WHERE name = 'out'", 't', 'it lags behind meanwhile');
 
 	# a worker that is started now cannot begin
 	$hub->safe_psql('postgres', "SELECT tapdata.stop('out')");
@@ -214,12 +214,8 @@ sub unknown_topic
 		SELECT tapdata.publish('strict', 'strict', ARRAY['shop.second'], '{"topic": "not.there", "create_topics": false}')));
 
 	# said at the call, or by the worker
-	if ($code == 0)
-	{
-		wait_for_sql($hub, "SELECT last_error IS NOT NULL FROM tapdata.status WHERE name = 'strict'");
-		$error = status('last_error', 'strict');
-	}
-	like($error, qr/not\.there/, 'the error names the topic');
+	my @named = (qr/not\.there/, 'the error names the topic');
+	$code == 0 ? error_becomes($hub, 'strict', @named) : like($error, $named[0], $named[1]);
 	$kafka->create_topic('not.there');
 	$hub->safe_psql('postgres', $code == 0 ? "SELECT tapdata.start('strict')" : qq(
 		SELECT tapdata.connect('strict', '${\ $kafka->uri }') WHERE NOT EXISTS (SELECT FROM tapdata.connections WHERE name = 'strict');

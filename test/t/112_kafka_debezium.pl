@@ -145,7 +145,7 @@ sub same_topic
 {
 	my ($theirs, $ours) = @_;
 	my @expected = $kafka->wait_for_records($theirs, sub { complete($theirs, @_) });
-	my @found = $kafka->records($ours);
+	my @found = $kafka->settled_records($ours);
 
 	is(scalar @found, scalar @expected, "$ours: number of records");
 	for my $i (0 .. $#expected)
@@ -249,10 +249,18 @@ sub differences
 	return $a eq $b ? () : "$path: $a expected, $b found";
 }
 
-# The records of BEGIN and END, in order. Debezium has them of transactions of others too.
+# The records of BEGIN and END, in order. Debezium has them of transactions of others too, and a
+# moment later.
 sub transactions
 {
-	my ($theirs, $ours) = map { [ grep { $_->{event_count} || $_->{status} eq 'BEGIN' } payloads("$_.transaction") ] } qw(ref ours);
+	my @ended = ended($kafka->settled_records('ours.transaction'));
+
+	$kafka->wait_for_records('ref.transaction', sub {
+		my %theirs = map { $_ => 1 } ended(@_);
+
+		return !grep { !$theirs{$_} } @ended;
+	});
+	my ($theirs, $ours) = map { [ grep { $_->{event_count} || $_->{status} eq 'BEGIN' } payloads($kafka->records("$_.transaction")) ] } qw(ref ours);
 	my %wanted = map { ($_->{id} =~ s/:.*//r => 1) } grep { $_->{status} eq 'END' } @$theirs;
 
 	is_deeply(
@@ -266,9 +274,13 @@ sub transactions
 
 sub payloads
 {
-	my ($topic) = @_;
+	return map { my $value = from_json($_->{value}); $value->{payload} || $value } @_;
+}
 
-	return map { my $value = from_json($_->{value}); $value->{payload} || $value } $kafka->records($topic);
+# The ids of transactions that have ended, as both call them.
+sub ended
+{
+	return map { $_->{id} =~ s/:.*//r } grep { $_->{status} eq 'END' } payloads(@_);
 }
 
 sub summary

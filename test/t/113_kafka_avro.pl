@@ -108,9 +108,7 @@ sub refused
 	$registry->request(PUT => '/config/out-value', { compatibility => 'FULL' });
 	$hub->safe_psql('postgres', q(ALTER TABLE shop.orders ADD COLUMN must int NOT NULL DEFAULT 1;
 		INSERT INTO shop.orders (id, customer) VALUES (4, 'Fay')));
-	wait_for_sql($hub, "SELECT state IN ('failed', 'retrying') AND last_error IS NOT NULL FROM tapdata.status WHERE name = 'out'");
-	my $error = $hub->safe_psql('postgres', "SELECT last_error FROM tapdata.status WHERE name = 'out'");
-	like($error, qr/out-value/, 'the error names the subject');
+	my $error = error_becomes($hub, 'out', qr/out-value/, 'the error names the subject');
 	like($error, qr/compatib/i, '... and has what the registry said');
 	$registry->request(PUT => '/config/out-value', { compatibility => 'NONE' });
 	$hub->safe_psql('postgres', "SELECT tapdata.start('out')");

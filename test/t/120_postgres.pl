@@ -279,6 +279,7 @@ is($target->safe_psql('postgres', 'SELECT * FROM out_f.orders_copy ORDER BY id')
 # ---------------------------------------------------------------------
 
 $hub->safe_psql('postgres', "SELECT tapdata.stop('p')");
+wait_for_state($hub, 'p', 'stopped');
 $hub->safe_psql('postgres', 'UPDATE s.plain SET a = 99 WHERE id < 50');
 $hub->safe_psql('postgres', "SELECT tapdata.start('p')");
 delivered($hub, 'p');

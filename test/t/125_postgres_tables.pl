@@ -143,14 +143,20 @@ cmp_ok($hub->safe_psql('postgres', "SELECT count(*) FROM tapdata.events WHERE pi
 	'>', 5, 'the changes are among the events');
 
 # what changed while the pipeline was stopped
+sub stop
+{
+	$hub->safe_psql('postgres', "SELECT tapdata.stop('ddl')");
+	return wait_for_state($hub, 'ddl', 'stopped');
+}
+
+stop();
 $hub->safe_psql('postgres', q(
-	SELECT tapdata.stop('ddl');
 	CREATE TABLE d.while_stopped (id int PRIMARY KEY, a int, b text, c int);
 	INSERT INTO d.while_stopped VALUES (1, 1, 'b', 1);
 	SELECT tapdata.start('ddl');));
 delivered($hub, 'ddl');
+stop();
 $hub->safe_psql('postgres', q(
-	SELECT tapdata.stop('ddl');
 	INSERT INTO d.while_stopped VALUES (2, 2, 'b', 2);
 	ALTER TABLE d.while_stopped RENAME b TO b2;
 	ALTER TABLE d.while_stopped ALTER a TYPE text;

@@ -138,7 +138,7 @@ publish_new('pause');
 $server->faults({ status => 429, headers => { 'Retry-After' => 3600 } });
 $next_id++;
 sql("INSERT INTO s.t VALUES ($next_id)");
-wait_for_sql($hub, q{SELECT count(*) FROM tapdata.events WHERE pipeline = 'pause' AND kind = 'retry' AND message LIKE '%pause of 3600 seconds%'}, 1);
+wait_for_sql($hub, q{SELECT count(*) > 0 FROM tapdata.events WHERE pipeline = 'pause' AND kind = 'retry' AND message LIKE '%pause of 3600 seconds%'});
 ok(within($hub, 5, sub {
 	sql(q{SELECT tapdata.stop('pause')});
 	wait_for_state($hub, 'pause', 'stopped');

@@ -374,7 +374,8 @@ sub settle
 
 =head2 $kafka->count($topic)
 
-How many records at read_committed there are, for topics that are too large to be looked at.
+How many records at read_committed there are when no transaction is open any more, for topics
+that are too large to be looked at.
 
 =cut
 
@@ -383,6 +384,7 @@ sub count
 	my ($self, $topic) = @_;
 	my ($out, $err) = ('', '');
 
+	$self->settle($topic);
 	IPC::Run::run(
 		[
 			$self->kcat('-C', '-e', '-q', '-t', $topic), '-o', 'beginning',
@@ -479,7 +481,7 @@ sub avro_records
 	my $out = $self->tool(
 		'org.apache.kafka.tools.consumer.ConsoleConsumer', '--topic', $topic,
 		'--from-beginning', '--isolation-level', 'read_committed',
-		'--max-messages', $count, '--timeout-ms', 20_000, @settings,
+		'--max-messages', $count, '--timeout-ms', 1000 * $PostgreSQL::Test::Utils::timeout_default, @settings,
 		'--formatter-property', 'print.key=true',
 		'--formatter-property', 'key.separator= => ');
 

@@ -137,13 +137,15 @@ sub _serve
 		  IO::Select->select($readers, $writers, undef,
 			$state->{mode} eq 'slow' ? SLOW_SLICE_SECONDS : undef);
 
+		# what is obeyed holds for all that is ready to be forwarded
+		if (grep { $_ == $control } @{ $readable || [] })
+		{
+			return unless _obey($state, $control);
+			next;
+		}
 		for my $handle (@{ $readable || [] })
 		{
-			if ($handle == $control)
-			{
-				return unless _obey($state, $control);
-			}
-			elsif ($handle == $listener)
+			if ($handle == $listener)
 			{
 				_accept($state, $listener, $host, $port);
 			}

@@ -315,18 +315,29 @@ sub wait_for_sql
 
 =head2 wait_for_state($hub, $pipeline, $state)
 
-Polls until tapdata.status shows the state.
+Polls until tapdata.status shows the state. "stopped" is shown from the call of stop() on;
+here it means that none of the pipeline's processes is left, too.
 
 =cut
 
 sub wait_for_state
 {
 	my ($hub, $pipeline, $state, $timeout, $database) = @_;
+	my $query = "SELECT state FROM tapdata.status WHERE name = '$pipeline'";
 
+	$query .= ' AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND ' . _processes_of($pipeline) . ')'
+	  if $state eq 'stopped';
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return wait_for_sql($hub,
-		"SELECT state FROM tapdata.status WHERE name = '$pipeline'",
-		$state, $timeout, $database);
+	return wait_for_sql($hub, $query, $state, $timeout, $database);
+}
+
+# A condition on pg_stat_activity. A worker that has just been started has no name yet.
+sub _processes_of
+{
+	my ($pipeline) = @_;
+	my $names = join ', ', map { "'tapdata $_ $pipeline'" } qw(pipeline sync snapshot);
+
+	return "(application_name IN ($names) OR backend_type = 'tapdata pipeline' AND application_name = '')";
 }
 
 =pod
@@ -643,9 +654,7 @@ sub stop_pipeline
 
 	$hub->safe_psql($database || 'postgres', "SELECT tapdata.stop('$pipeline')");
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return wait_for_sql($hub,
-		"SELECT count(*) FROM pg_stat_activity WHERE application_name IN ('tapdata pipeline $pipeline', 'tapdata sync $pipeline', 'tapdata snapshot $pipeline')",
-		'0', undef, $database);
+	return wait_for_state($hub, $pipeline, 'stopped', undef, $database);
 }
 
 =pod
