@@ -145,10 +145,12 @@ sub check_exact
 # All tables are compared, with one snapshot.
 sub check_compared
 {
-	$hub->safe_psql('postgres', q(SELECT tapdata.stop('p')));
-	wait_for_state($hub, 'p', 'stopped');
-	at_source($source,
-		q(SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name NOT IN (SELECT slot_name FROM pg_replication_slots WHERE active)),
+	my $slot = $source->safe_psql('postgres', q(SELECT slot_name FROM pg_replication_slots JOIN pg_stat_replication ON pid = active_pid
+		WHERE application_name = 'tapdata p' AND slot_name !~ '_t[0-9]+$'));
+
+	stop_pipeline($hub, 'p');
+	wait_for_sql($source, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
+	at_source($source, "SELECT pg_drop_replication_slot('$slot')",
 		q(UPDATE s.t SET v = 'missed' WHERE id < 10));
 	prepare('e');
 	$hub->safe_psql('postgres', q(SELECT tapdata.start('p')));
