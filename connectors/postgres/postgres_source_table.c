@@ -4,8 +4,9 @@
  *	  Formats of source tables: read from the catalog, and as the core sees them.
  *
  * NOTES
- *	  Generated columns are not in the log before PostgreSQL 18, so they are
- *	  left out; the hub can compute them by itself.
+ *	  Generated columns are not in the log before PostgreSQL 18, nor by a
+ *	  publication of before that has been upgraded; so they are left out, and
+ *	  the hub can compute them by itself.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -136,7 +137,7 @@ tap_pg_published_condition(const TapSession *session, const char *publication)
  * Tables that a worker takes up by itself must not stop the pipeline: those
  * that could not be followed are left to add_tables(), which says why.  Nor
  * may it wait for those that somebody has locked: they come another time.  To
- * describe what a publication of the user's has, newer sources open all of it.
+ * check what a publication of the user's has, newer sources open all of it.
  */
 static const char *
 joining_condition(const TapSession *session)
@@ -198,18 +199,28 @@ tap_pg_list_tables(TapSession *session)
 	"WHERE k.o <= " index ".indnkeyatts)"
 
 /*
- * What a publication of the user's sends of a table, as t: all unless there is
- * one that can leave something out.
+ * What the publication sends of a table, as t: its columns and rows, all unless
+ * one of the user's leaves something out, and whether generated columns are
+ * among them.  Functions that tell this open all published tables, and would
+ * wait for whoever has locked one of them.
  */
 static const char *
 published_join(TapSession *session, const char *relid)
 {
 	const char *publication = tap_pg_given(session, "publication");
+	bool		can_generated = session->version >= 180000;
 
 	if (publication == NULL || session->version < 150000)
-		return "CROSS JOIN (VALUES (NULL::int2vector, NULL::pg_node_tree)) t (attrs, qual)";
-	return psprintf("LEFT JOIN pg_get_publication_tables(%s) t ON t.relid = %s",
-					quote_literal_cstr(publication), relid);
+		return psprintf("CROSS JOIN (SELECT NULL::int2vector, NULL::pg_node_tree, %s) t (attrs, qual, generated)",
+						!can_generated ? "false" :
+						psprintf("NOT EXISTS (SELECT FROM pg_publication WHERE pubname = %s AND pubgencols = 'n')",
+								 quote_literal_cstr(tap_pg_publication_name(session))));
+	return psprintf("LEFT JOIN LATERAL (SELECT r.prattrs, r.prqual, %s FROM pg_publication p LEFT JOIN pg_publication_rel r "
+					"ON r.prpubid = p.oid AND r.prrelid = %s AND NOT p.puballtables AND NOT EXISTS (SELECT FROM pg_class k "
+					"JOIN pg_publication_namespace s ON s.pnnspid = k.relnamespace WHERE k.oid = r.prrelid AND s.pnpubid = p.oid) "
+					"WHERE p.pubname = %s) t (attrs, qual, generated) ON true",
+					can_generated ? "r.prattrs IS NOT NULL OR p.pubgencols = 's'" : "false", relid,
+					quote_literal_cstr(publication));
 }
 
 static TapPgRows *
@@ -234,10 +245,9 @@ read_columns(TapSession *session, const char *relids)
 						"SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod), "
 						"a.attnotnull, col_description(a.attrelid, a.attnum), "
 						"CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END "
-						"FROM pg_attribute a %s WHERE a.attrelid IN (%s) AND a.attnum > 0 AND NOT a.attisdropped AND %s "
-						"AND (t.attrs IS NULL OR a.attnum = ANY (t.attrs::int2[])) ORDER BY a.attrelid, a.attnum",
-						published_join(session, "a.attrelid"), relids,
-						session->version >= 180000 ? "a.attgenerated <> 'v'" : "a.attgenerated = ''");
+						"FROM pg_attribute a %s WHERE a.attrelid IN (%s) AND a.attnum > 0 AND NOT a.attisdropped "
+						"AND (a.attgenerated = '' OR a.attgenerated = 's' AND t.generated) AND (t.attrs IS NULL OR a.attnum = ANY (t.attrs::int2[])) ORDER BY a.attrelid, a.attnum",
+						published_join(session, "a.attrelid"), relids);
 }
 
 static TapPgRows *
