@@ -129,6 +129,13 @@ extern char *tap_pg_oldest_transaction(TapSession *session, int64 *seconds);
 extern TapPgRows *tap_pg_query_for_slot(TapSession *session, const char *doing, const char *sql);
 
 /*
+ * Wait for commits that are in the log before a slot's position, but not
+ * visible yet: for the time between the two, which is long when they wait for a
+ * synchronous standby.  An event tells of a long wait.
+ */
+extern void tap_pg_wait_until_visible(TapSession *session);
+
+/*
  * End the process of a former session that makes a slot of this pipeline, or
  * sends it to nobody.  Nothing if there is none, or it is not ours to end.
  */

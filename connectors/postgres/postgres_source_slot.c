@@ -27,9 +27,6 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-/* How long a commit that is in the log may take to be visible. */
-#define VISIBLE_MS		5000
-
 /* How long a slot may still be held by a process that was told to end. */
 #define RELEASE_MS		30000
 #define LOOK_AGAIN_MS	50
@@ -336,35 +333,6 @@ tap_pg_slot_find(TapSession *session, const char *name)
 	return slot;
 }
 
-/*
- * What the slot's position covers may be in the log, but not visible yet, for
- * the time between the two in a commit: which is long when it waits for a
- * synchronous standby.
- */
-static void
-wait_until_visible(TapSession *session)
-{
-	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), VISIBLE_MS);
-	TapPgRows  *rows;
-	char	   *running;
-
-	rows = tap_pg_query(session, "ask the source for its transactions",
-						"SELECT coalesce(array_agg(x)::text, '{}') FROM pg_snapshot_xip(pg_current_snapshot()) x "
-						"WHERE x::xid NOT IN (SELECT transaction FROM pg_prepared_xacts)");
-	running = tap_pg_needed(rows, 0, 0);
-	for (;;)
-	{
-		rows = tap_pg_query(session, "ask the source for its transactions",
-							"SELECT EXISTS (SELECT FROM pg_snapshot_xip(pg_current_snapshot()) x WHERE x = ANY ('%s'::xid8[])), "
-							"EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database())",
-							running);
-		if (!tap_pg_is_true(rows, 0, 0) ||
-			(!tap_pg_is_true(rows, 0, 1) && GetCurrentTimestamp() > end))
-			return;
-		(void) tap_pg_core->wait_socket(PGINVALID_SOCKET, 0, LOOK_AGAIN_MS);
-	}
-}
-
 static void
 create_slot(TapSession *session, const char *name)
 {
@@ -416,7 +384,7 @@ tap_pg_snapshot_begin(TapSession *session, List *tables)
 	}
 	if (slot == NULL)
 		create_slot(session, name);
-	wait_until_visible(session);
+	tap_pg_wait_until_visible(session);
 }
 
 char *

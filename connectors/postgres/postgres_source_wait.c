@@ -2,7 +2,8 @@
  *
  * connectors/postgres/postgres_source_wait.c
  *	  Waiting for other sessions of the source: transactions that a new
- *	  replication slot waits for, processes that hold one of ours.
+ *	  replication slot waits for, commits that are not visible yet, processes
+ *	  that hold a slot of ours.
  *
  * NOTES
  *	  A slot is ready when every transaction has ended that was open when it
@@ -29,6 +30,11 @@
 
 /* A receiver that has not answered for so long is gone: it does every 10 s. */
 #define SILENT_SECONDS	"20"
+
+/* How long a commit that is in the log may take to be visible. */
+#define VISIBLE_MS		5000
+#define LOOK_AGAIN_MS	50
+#define LOOK_LATE_MS	1000
 
 /* ---------------------------------------------------------------------
  * Transactions
@@ -165,6 +171,83 @@ tap_pg_query_for_slot(TapSession *session, const char *doing, const char *sql)
 	}
 	PG_END_TRY();
 	return rows;
+}
+
+/* ---------------------------------------------------------------------
+ * Commits that are not visible yet
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Transactions that run have a lock, which goes when what they have done is
+ * visible.  A snapshot would not name those that began last.  Prepared ones,
+ * which have no process, are not committed yet.
+ */
+#define RUNNING \
+	"FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'transactionid' " \
+	"AND l.mode = 'ExclusiveLock' AND l.granted AND a.datname = current_database()"
+
+/* Those of the source's database, as an array's text. */
+static char *
+running_transactions(TapSession *session)
+{
+	TapPgRows  *rows;
+
+	rows = tap_pg_query(session, "ask the source for its transactions",
+						"SELECT coalesce(array_agg(l.transactionid)::text, '{}') " RUNNING);
+	return tap_pg_needed(rows, 0, 0);
+}
+
+/* Whether our role is shown what other roles' sessions wait for. */
+static bool
+sees_waits(TapSession *session)
+{
+	return tap_pg_is_true(tap_pg_query(session, "ask the source for our rights",
+									   "SELECT pg_has_role('pg_read_all_stats', 'USAGE')"), 0, 0);
+}
+
+/*
+ * Whether one of these transactions runs, and whether a commit may wait for a
+ * synchronous standby: one does, or none is shown and the source has standbys.
+ */
+static void
+look_at_running(TapSession *session, const char *transactions, bool seen,
+				bool *running, bool *waiting)
+{
+	TapPgRows  *rows;
+
+	rows = tap_pg_query(session, "ask the source for its transactions",
+						"SELECT EXISTS (SELECT " RUNNING " AND l.transactionid = ANY ('%s'::xid[])), %s",
+						transactions,
+						seen ? "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database())" :
+						"current_setting('synchronous_standby_names') <> ''");
+	*running = tap_pg_is_true(rows, 0, 0);
+	*waiting = tap_pg_is_true(rows, 0, 1);
+}
+
+void
+tap_pg_wait_until_visible(TapSession *session)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), VISIBLE_MS);
+	char	   *transactions = running_transactions(session);
+	bool		seen = sees_waits(session);
+	bool		told = false;
+
+	for (;;)
+	{
+		bool		late = GetCurrentTimestamp() > end;
+		bool		running;
+		bool		waiting;
+
+		look_at_running(session, transactions, seen, &running, &waiting);
+		if (!running || (late && !waiting))
+			return;
+		if (late && !told)
+			tell(psprintf("the copy waits for transactions of the source that may have been committed and wait for a synchronous standby: %s%s",
+						  transactions, seen ? "" : "; with the role pg_read_all_stats it waits only for those that do"));
+		told |= late;
+		(void) tap_pg_core->wait_socket(PGINVALID_SOCKET, 0, late ? LOOK_LATE_MS : LOOK_AGAIN_MS);
+	}
 }
 
 /* ---------------------------------------------------------------------

@@ -45,26 +45,6 @@ sub wait_for_lock
 	return wait_for_sql($source, "SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.relation = '$table'::regclass AND NOT l.granted AND a.application_name ~ '^tapdata '");
 }
 
-# A transaction that a new slot is to wait for; a prepared one is waited for by nothing else.
-sub prepare
-{
-	my ($name) = @_;
-
-	at_source($source, "BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION '$name'");
-	return;
-}
-
-# The slot waits for one of them; the next one is begun, and will be waited for, too.
-sub next_after
-{
-	my ($name, $next) = @_;
-
-	wait_for_sql($source, "SELECT count(*) > 0 FROM pg_locks JOIN pg_prepared_xacts ON transaction = transactionid WHERE gid = '$name' AND NOT granted");
-	prepare($next) if $next;
-	at_source($source, "COMMIT PREPARED '$name'") if $next;
-	return;
-}
-
 # A transaction that is open.
 sub alter
 {
@@ -121,14 +101,14 @@ sub check_chunks
 # A table without a key: the lock comes after the slot with whose snapshot it is read.
 sub check_exact
 {
-	prepare('a');
+	prepare_transaction($source, 'a');
 	$hub->safe_psql('postgres', q(SELECT tapdata.add_tables('p', ARRAY['s.exact'])));
 
 	# the slot of the table's catch-up, and then the one that gives the snapshot
-	next_after('a', 'b');
-	next_after('b', 'c');
-	next_after('c', 'd');
-	next_after('d');
+	next_prepared($source, 'a', 'b');
+	next_prepared($source, 'b', 'c');
+	next_prepared($source, 'c', 'd');
+	next_prepared($source, 'd');
 	my $session = alter('s.exact');
 	at_source($source, q(COMMIT PREPARED 'd'));
 	wait_for_lock('s.exact');
@@ -152,10 +132,10 @@ sub check_compared
 	wait_for_sql($source, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = '$slot'");
 	at_source($source, "SELECT pg_drop_replication_slot('$slot')",
 		q(UPDATE s.t SET v = 'missed' WHERE id < 10));
-	prepare('e');
+	prepare_transaction($source, 'e');
 	$hub->safe_psql('postgres', q(SELECT tapdata.start('p')));
-	next_after('e', 'f');
-	next_after('f');
+	next_prepared($source, 'e', 'f');
+	next_prepared($source, 'f');
 	my @sessions = (alter('s.a'), alter('s.parted'), alter('s.t'));
 	at_source($source, q(COMMIT PREPARED 'f'));
 	wait_for_lock('s.a');

@@ -39,6 +39,8 @@ our @EXPORT = qw(
   page_blocks
   pull_from
   same_as_source
+  prepare_transaction
+  next_prepared
 );
 
 =pod
@@ -137,6 +139,43 @@ sub pull_from
 	$options ||= '{}';
 	$hub->safe_psql('postgres',
 		"SELECT tapdata.pull('$pipeline', '$connection', ARRAY[$list], '$schema', '{\"refresh_ms\": 0}'::jsonb || \$options\$$options\$options\$::jsonb)");
+	return;
+}
+
+=pod
+
+=head2 prepare_transaction($source, $name)
+
+A transaction for new slots to wait for; being prepared, nothing else waits for it.
+
+=cut
+
+sub prepare_transaction
+{
+	my ($source, $name) = @_;
+
+	at_source($source, "BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION '$name'");
+	return;
+}
+
+=pod
+
+=head2 next_prepared($source, $name, $next)
+
+Waits until a slot that is being made waits for the transaction. Where a next one is named,
+it is prepared and the former one committed. A slot waits for two, one after the other: what is begun
+while it waits for the second is not seen by a snapshot where the slot begins.
+
+=cut
+
+sub next_prepared
+{
+	my ($source, $name, $next) = @_;
+
+	Tapdata::Test::wait_for_sql($source, "SELECT count(*) > 0 FROM pg_locks JOIN pg_prepared_xacts ON transaction = transactionid WHERE gid = '$name' AND NOT granted");
+	return if !$next;
+	prepare_transaction($source, $next);
+	at_source($source, "COMMIT PREPARED '$name'");
 	return;
 }
 
