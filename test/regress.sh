@@ -10,6 +10,9 @@ set -euo pipefail
 
 folder=$PWD/tmp_check/regress
 
+# as long as all else waits for a server on a busy machine
+export PGCTLTIMEOUT=${PGCTLTIMEOUT:-${PG_TEST_TIMEOUT_DEFAULT:-180}}
+
 to_tap()
 {
 	awk '

@@ -183,7 +183,7 @@ sub renamed
 		my ($out, $err) = ('', '');
 
 		# a file that is older than the look at the folder that finds it
-		$hub->safe_psql('postgres', q{SELECT tapdata.stop('renamed')});
+		stop_pipeline($hub, 'renamed');
 		$files->write('log.csv', "id\n1\n");
 		$hub->safe_psql('postgres', q{SELECT tapdata.start('renamed')});
 		my $waits = waiter('renamed', 'SELECT count(*) FROM renamed.log WHERE id = 1', \$out, \$err);
@@ -261,7 +261,7 @@ sub rotated_before_opening
 	pull_files($hub, 'rotated', $files->uri(''), q({"format": "jsonl", "mode": "append", "poll_ms": 86400000,
 		"tables": {"first": "first_*.jsonl", "log": "app.log*"}}));
 	caught_up($hub, 'rotated');
-	$hub->safe_psql('postgres', q{SELECT tapdata.stop('rotated')});
+	stop_pipeline($hub, 'rotated');
 
 	# more than the worker takes before it stores it, and as old as no change to the log can be
 	$files->write('first_2.jsonl', join '', map { qq({"id": $_}\n) } 2 .. 100_000);

@@ -34,7 +34,7 @@ sub fails
 	my ($name) = @_;
 
 	$hub->psql('postgres', "SELECT tapdata.wait('$name')");
-	wait_for_state($hub, $name, 'failed', 30);
+	wait_for_state($hub, $name, 'failed');
 	return;
 }
 
