@@ -1,6 +1,6 @@
 # Transfers run at a PostgreSQL source while workers, servers and sessions on both sides
-# are killed at random: at every moment the hub shows a state that the source had, and
-# at the end it is the source's.
+# are killed, the network between them is cut, and columns change, at random: at every moment
+# the hub shows a state that the source had, and at the end it is the source's.
 #
 # TAPDATA_CHAOS_KILLS sets the number of kills (make chaos).
 
@@ -14,6 +14,7 @@ use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Tapdata::PostgresSource;
+use Tapdata::Proxy;
 use Tapdata::Test;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -27,8 +28,10 @@ my $sum = 2 * 50 * 1000;
 my $hub = new_hub('hub', "tapdata.retry_min = 100ms\ntapdata.retry_max = 1s\n");
 
 # the least that can be set, so that large transactions come while they are in progress
-my $source = new_source('source', "logical_decoding_work_mem = 64kB\n");
+my $source = new_source('source', "logical_decoding_work_mem = 64kB\nlisten_addresses = '127.0.0.1'\n");
+my $proxy = Tapdata::Proxy->start(port => $source->port);
 my $checks = 0;
+my $columns = 0;
 my $stop_file = PostgreSQL::Test::Utils::tempdir() . '/stop';
 my @clients;
 
@@ -42,6 +45,12 @@ my @accidents = (
 	[ 2, 'terminated worker', sub { signal_one($hub, "backend_type LIKE 'tapdata%'", 'TERM') } ],
 	[ 1, 'fast restart of the hub', sub { $hub->stop('fast'); $hub->start } ],
 	[ 1, 'fast restart of the source', sub { $source->stop('fast'); $source->start } ],
+	[ 2, 'network that is cut', sub { $proxy->cut } ],
+	[ 1, 'network that is cut for a while', sub { $proxy->refuse; watch(0.5); $proxy->resume } ],
+	[ 1, 'new column', sub { $columns++; try_sql($source, "ALTER TABLE bank.history ADD extra$columns int DEFAULT $columns") } ],
+	[ 1, 'renamed column', sub { try_sql($source, "ALTER TABLE bank.history RENAME extra$columns TO renamed$columns") } ],
+	[ 1, 'dropped column', sub { try_sql($source, "ALTER TABLE bank.history DROP COLUMN IF EXISTS extra$columns") } ],
+	[ 1, 'column of another type', sub { try_sql($source, 'ALTER TABLE bank.savings ALTER balance TYPE ' . (rand 2 < 1 ? 'numeric' : 'bigint')) } ],
 	[ 1, 'resync of a table', sub { try_sql($hub, "SELECT tapdata.resync('bank', 'bank.history')") } ]);
 
 $source->safe_psql('postgres', q(
@@ -55,8 +64,8 @@ $source->safe_psql('postgres', q(
 	INSERT INTO bank.savings SELECT i, 1000 FROM generate_series(1, 50) i;
 	INSERT INTO bank.history (amount, note) SELECT i, repeat(md5(i::text), 100) FROM generate_series(1, 2000) i;));
 open_doors(2);
-connect_source($hub, $source, 'src');
-pull_from($hub, 'bank', 'src', ['bank.*'], 'bank', '{"chunk_rows": 500}');
+$hub->safe_psql('postgres', "SELECT tapdata.connect('src', 'postgres://postgres\@127.0.0.1:${\ $proxy->port }/postgres', '{\"sslmode\": \"disable\"}')");
+pull_from($hub, 'bank', 'src', ['bank.*'], 'bank', '{"chunk_rows": 500, "ddl_drop": true}');
 
 for my $number (1 .. $kills)
 {
@@ -68,6 +77,9 @@ for my $number (1 .. $kills)
 	last unless check_sum();
 }
 close_doors();
+
+# a column that changed is followed with the table's next change
+$source->safe_psql('postgres', "INSERT INTO bank.history (amount) VALUES (0); UPDATE bank.savings SET balance = balance WHERE id = 1");
 ok(caught_up($hub, 'bank', 180), "the hub catches up after $kills accidents");
 cmp_ok($checks, '>', 0, "the sum was constant in $checks states that were seen");
 same_as_source($hub, $source, "bank.$_", "bank.$_", "$_ is the same at the end")
