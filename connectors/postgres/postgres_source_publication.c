@@ -19,6 +19,12 @@
 /* As in publish = '...'; columns of pg_publication in the same order. */
 static const char *const kinds[] = {"insert", "update", "delete", "truncate"};
 
+/* The kinds of which the source has to say which row is meant. */
+#define NEEDS_IDENTITY(kind)	((kind) == 1 || (kind) == 2)
+
+/* Of statements for many tables a hint has so many. */
+#define SHOWN_STATEMENTS	10
+
 #define KIND_COLUMNS	"pubinsert, pubupdate, pubdelete, pubtruncate"
 
 /* Whether a pg_class c says of its rows which ones are changed. */
@@ -62,6 +68,37 @@ follows_only_inserts(TapSession *session, List *tables)
 						tap_pg_names_as_values(tables))->nrows == 0;
 }
 
+/*
+ * Statements, each with a blank behind it, that give a replica identity to what
+ * is published without one: else the source would refuse its updates and
+ * deletes as soon as the publication publishes them.  Parts of a partitioned
+ * table have each their own.
+ */
+static char *
+identity_statements(TapSession *session, const char *publication)
+{
+	TapPgRows  *rows;
+	StringInfoData out;
+
+	rows = tap_pg_query(session, "look for a replica identity",
+						"WITH published AS MATERIALIZED (SELECT k.oid FROM pg_publication_tables l JOIN pg_namespace n ON n.nspname = l.schemaname "
+						"JOIN pg_class k ON k.relnamespace = n.oid AND k.relname = l.tablename WHERE l.pubname = %s) "
+						"SELECT n.nspname, c.relname FROM (SELECT oid FROM published UNION SELECT t.relid FROM published, pg_partition_tree(published.oid) t) p "
+						"JOIN pg_class c ON c.oid = p.oid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT " IDENTIFIED " ORDER BY 1, 2",
+						quote_literal_cstr(publication));
+	initStringInfo(&out);
+	for (int i = 0; i < Min(rows->nrows, SHOWN_STATEMENTS); i++)
+	{
+		TapTableName name = {.schema = tap_pg_needed(rows, i, 0),.name = tap_pg_needed(rows, i, 1)};
+
+		appendStringInfo(&out, "ALTER TABLE %s REPLICA IDENTITY FULL; ", tap_pg_quote_table(&name));
+	}
+	if (rows->nrows > SHOWN_STATEMENTS)
+		appendStringInfo(&out, "the same for %d more published tables without a replica identity; ",
+						 rows->nrows - SHOWN_STATEMENTS);
+	return out.data;
+}
+
 static void
 append_kind(StringInfo out, const char *kind)
 {
@@ -75,6 +112,7 @@ kinds_fault(TapSession *session, const char *publication, const TapPgRows *publi
 	bool		inserts = all && follows_only_inserts(session, tables);
 	StringInfoData lacking;
 	StringInfoData needed;
+	bool		by_identity = false;	/* updates or deletes are lacking */
 
 	initStringInfo(&lacking);
 	initStringInfo(&needed);
@@ -88,15 +126,18 @@ kinds_fault(TapSession *session, const char *publication, const TapPgRows *publi
 
 		if (wanted || tap_pg_is_true(published, 0, i))
 			append_kind(&needed, kinds[i]);
-		if (wanted && !tap_pg_is_true(published, 0, i))
-			append_kind(&lacking, kinds[i]);
+		if (!wanted || tap_pg_is_true(published, 0, i))
+			continue;
+		append_kind(&lacking, kinds[i]);
+		by_identity |= NEEDS_IDENTITY(i);
 	}
 	if (lacking.len == 0)
 		return NULL;
 	return make_fault(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					  psprintf("publication \"%s\" of the source does not publish: %s", publication, lacking.data),
 					  "Such changes would never arrive in the hub.",
-					  psprintf("Run at the source: ALTER PUBLICATION %s SET (publish = '%s');",
+					  psprintf("Run at the source: %sALTER PUBLICATION %s SET (publish = '%s');",
+							   by_identity ? identity_statements(session, publication) : "",
 							   tap_pg_quote(publication), needed.data),
 					  all && tap_pg_is_true(published, 0, 0) ?
 					  "Or, if the hub is to be without them, set the option changes = published." : NULL);

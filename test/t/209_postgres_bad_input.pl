@@ -146,6 +146,24 @@ caught_up($hub, 'p');
 same_as_source($hub, $source, 's.log', 'h.log', 'inserts and TRUNCATE are all that such a table needs');
 dropped();
 
+# the statements of the hint leave no table behind whose updates the source would refuse
+at_source($source, 'CREATE TABLE s.keyless (id int, v text)', 'CREATE TABLE s.keyless_parted (id int, v text) PARTITION BY RANGE (id)',
+	'CREATE TABLE s.keyless_low PARTITION OF s.keyless_parted FOR VALUES FROM (0) TO (100)',
+	q{INSERT INTO s.keyless VALUES (1, 'v')}, q{INSERT INTO s.keyless_parted VALUES (1, 'v')},
+	q{CREATE PUBLICATION mixed FOR TABLE s.t, s.keyless, s.keyless_parted WITH (publish = 'insert', publish_via_partition_root = true)});
+my @mixed = ('s.t', 's.keyless', 's.keyless_parted');
+my $full = 'REPLICA IDENTITY FULL';
+my $mixed = refused(pull_call('src', \@mixed, '{"publication": "mixed", "without_identity": "inserts"}'), '55000',
+	qr/ALTER TABLE "s"."keyless" $full; ALTER TABLE "s"."keyless_low" $full; ALTER TABLE "s"."keyless_parted" $full; ALTER PUBLICATION "mixed" SET/,
+	'a publication that cannot publish updates of all of its tables');
+at_source($source, grep { /\S/ } split /;/, ($mixed =~ /Run at the source: (.*;)/)[0]);
+pulled('src', \@mixed, '{"publication": "mixed", "without_identity": "inserts"}');
+at_source($source, map { "UPDATE $_ SET v = v || '!' WHERE id = 1" } @mixed);
+caught_up($hub, 'p');
+same_as_source($hub, $source, $_, s/^s/h/r, "$_ after the statements of the hint") for @mixed;
+dropped();
+at_source($source, q{UPDATE s.t SET v = 'v'}, 'DROP TABLE s.keyless, s.keyless_parted', 'DROP PUBLICATION mixed');
+
 # an archive: what is deleted at the source stays, and may be made anew there
 pulled('src', ['s.t'], '{"publication": "few", "changes": "published"}');
 at_source($source, 'DELETE FROM s.t WHERE id <= 2', q{INSERT INTO s.t VALUES (1, 'anew'), (11, 'new')});
