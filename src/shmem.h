@@ -84,7 +84,7 @@ typedef struct TapPipelineShared
 								 * known, later than last_commit_at */
 	TapWorkerExit exit;			/* of the last worker; reset at a start */
 	bool		exit_recorded;	/* its failure is in the catalog already */
-	bool		exit_healthy;	/* it had worked well for a minute */
+	bool		exit_healthy;	/* it had worked well for a while */
 	int			internal_errors;	/* shortly after each other; written by
 									 * workers */
 	TimestampTz internal_error_at;	/* the newest of them */

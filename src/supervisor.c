@@ -12,7 +12,8 @@
  *
  *		restart		it is started again at once
  *		retry		it is started again after a pause that doubles with each
- *					failure; a minute of good work resets it
+ *					failure; a minute of good work resets it, or some
+ *					seconds at the end of what there was to read
  *		failed		it is not in the list any more: the catalog says so, unless
  *					somebody has started it since
  *		unknown		it was terminated: by a command, as restart; from outside, as

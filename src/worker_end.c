@@ -26,8 +26,13 @@
 #include "utils/timestamp.h"
 #include "worker_private.h"
 
-/* A worker that worked for so long was healthy: the back-off starts anew. */
+/*
+ * A worker that worked for so long was healthy: the back-off starts anew.  So
+ * was one that had come to the end of what there was to read, and stayed there
+ * for a while: what fails at the same thing again and again does not.
+ */
 #define HEALTHY_MS		60000
+#define SETTLED_MS		5000
 
 /* So many internal errors, each so soon after the one before, may still pass. */
 #define INTERNAL_ERRORS		3
@@ -41,9 +46,9 @@ void
 tap_worker_report_exit(TapWorkerExit exit, const char *error)
 {
 	TapPipelineShared *shared = tap_worker_shared;
-	bool		seasoned = TimestampDifferenceExceeds(started_at,
-													  GetCurrentTimestamp(),
-													  HEALTHY_MS);
+	TimestampTz now = GetCurrentTimestamp();
+	bool		seasoned = TimestampDifferenceExceeds(started_at, now, HEALTHY_MS);
+	bool		settled;
 
 	if (shared == NULL || tap_worker_args->kind != TAP_PROCESS_PIPELINE)
 		return;
@@ -52,10 +57,9 @@ tap_worker_report_exit(TapWorkerExit exit, const char *error)
 
 	SpinLockAcquire(&shared->mutex);
 	shared->exit = exit;
-	shared->exit_healthy = seasoned &&
-		(shared->state == TAP_STATE_SNAPSHOT ||
-		 shared->state == TAP_STATE_CATCHUP ||
-		 shared->state == TAP_STATE_STREAMING);
+	settled = shared->state == TAP_STATE_STREAMING && shared->delay[0] == '\0' &&
+		TimestampDifferenceExceeds(shared->since, now, SETTLED_MS);
+	shared->exit_healthy = settled || (seasoned && tap_shmem_is_running(shared->state));
 	SpinLockRelease(&shared->mutex);
 
 	if (exit == TAP_EXIT_FAILED)
