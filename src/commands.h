@@ -73,6 +73,13 @@ extern void tap_commands_add_published(TapPipelineRow *row, List *patterns);
 extern void tap_commands_forget_source(const TapPipelineRow *row);
 
 /*
+ * Raise an error when what changes of a pull pipeline's options say of the
+ * source is not so there.  row has the new options already.
+ */
+extern void tap_commands_check_pulled(const TapPipelineRow *row,
+									  const TapConnectionRow *connection, Jsonb *changes);
+
+/*
  * Raise an error when the options of a publish pipeline do not fit the
  * connector, this server or the tables that it has.
  */

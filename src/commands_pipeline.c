@@ -225,8 +225,7 @@ tap_command_alter_pipeline(PG_FUNCTION_ARGS)
 
 	row->options = tap_options_merge(row->options, options);
 	if (row->direction == TAP_PULL)
-		(void) tap_options_parse(row->options, NULL, tap_connector_load(connection->connector),
-								 TAP_SCOPE_PULL, CurrentMemoryContext);
+		tap_commands_check_pulled(row, connection, options);
 	else
 		tap_commands_check_published(row, connection);
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * src/commands_pull.c
- *	  pull(), and what add_tables() does to a pull pipeline.
+ *	  pull(), and what add_tables() and alter_pipeline() do to a pull pipeline.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -225,4 +225,66 @@ tap_commands_add_pulled(TapPipelineRow *row, List *patterns)
 		tap_session_close(session);
 	}
 	PG_END_TRY();
+}
+
+/* The checks that have to be passed by what was changed: List of char *. */
+static List *
+tests_of_changes(const TapConnector *connector, Jsonb *changes)
+{
+	List	   *result = NIL;
+
+	for (const TapOption *option = connector->options; option->name != NULL; option++)
+	{
+		JsonbValue	value;
+
+		if ((option->scope & TAP_SCOPE_ASKED) != 0 &&
+			getKeyJsonValueFromContainer(&changes->root, option->name, strlen(option->name), &value) != NULL)
+			result = lappend(result, psprintf("source_%s", option->name));
+	}
+	return result;
+}
+
+static List *
+names_of_tables(const TapPipelineRow *row)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, tap_catalog_tables(row->id))
+	{
+		TapTableRow *table = lfirst(cell);
+
+		if (table->state != TAP_TABLE_DROPPED)
+			result = lappend(result, &table->source);
+	}
+	return result;
+}
+
+void
+tap_commands_check_pulled(const TapPipelineRow *row, const TapConnectionRow *connection,
+						  Jsonb *changes)
+{
+	const TapConnector *connector = tap_connector_load(connection->connector);
+	List	   *wanted;
+	List	   *checks;
+	ListCell   *cell;
+
+	(void) tap_options_parse(row->options, NULL, connector, TAP_SCOPE_PULL, CurrentMemoryContext);
+	wanted = tests_of_changes(connector, changes);
+
+	/* all else can be altered while the source is down, or not well */
+	if (wanted == NIL)
+		return;
+	checks = tap_session_test(connection, row, names_of_tables(row));
+	foreach(cell, checks)
+	{
+		const TapCheck *check = lfirst(cell);
+		ListCell   *name;
+		bool		is_wanted = foreach_current_index(cell) == 0;
+
+		foreach(name, wanted)
+			is_wanted |= strcmp(lfirst(name), check->name) == 0;
+		if (is_wanted)
+			tap_check_source(connection, list_make1(lfirst(cell)));
+	}
 }

@@ -95,6 +95,12 @@ typedef enum TapOptionType
 #define TAP_SCOPE_CONNECTION	0x01	/* tapdata.connect() */
 #define TAP_SCOPE_PULL			0x02	/* tapdata.pull() */
 #define TAP_SCOPE_PUBLISH		0x04	/* tapdata.publish() */
+#define TAP_SCOPE_ASKED			0x08	/* with TAP_SCOPE_PULL: what a change
+										 * of it says has to be so at the
+										 * source.  test() has a check for it,
+										 * "source_" and the option's name;
+										 * its first one is that there is
+										 * somebody to be asked */
 
 /*
  * One option.  Error messages, the reference in doc/ and tapdata.connectors

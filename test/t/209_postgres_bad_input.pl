@@ -193,11 +193,40 @@ $hub->safe_psql('postgres', q(SELECT tapdata.resync('p')));
 caught_up($hub, 'p');
 same_as_source($hub, $source, 's.t', 'h.t', 'mended as the hint says');
 
+# what alter_pipeline() names wrong changes nothing
+sub not_altered
+{
+	my ($options, $sqlstate, $pattern, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $before = $hub->safe_psql('postgres', q(SELECT options FROM tapdata.pipelines WHERE name = 'p'));
+
+	sql_fails($hub, "SELECT tapdata.alter_pipeline('p', '$options')", $sqlstate, $pattern, $name);
+	is($hub->safe_psql('postgres', q(SELECT options FROM tapdata.pipelines WHERE name = 'p')), $before, 'and is refused');
+	return;
+}
+
+my $pid = pipeline_pid($hub, 'p');
+at_source($source, 'CREATE TABLE s.beside (id int PRIMARY KEY)', 'CREATE PUBLICATION beside FOR TABLE s.beside');
+not_altered('{"publication": "nowhere"}', '42704', qr/"source_publication".*publication "nowhere" does not exist/s, 'another publication, which is not there');
+not_altered('{"publication": "beside", "on_gap": "compare"}', '55000', qr/"source_publication".*ALTER PUBLICATION "beside" ADD TABLE/s, 'one that lacks a table');
+not_altered('{"slot": "physical"}', '55000', qr/"source_slot".*physical/s, 'a slot of another kind');
+is(pipeline_pid($hub, 'p'), $pid, 'the pipeline goes on');
+at_source($source, 'DROP PUBLICATION beside', 'DROP TABLE s.beside');
+$hub->safe_psql('postgres', q(SELECT tapdata.stop('p')));
+wait_for_state($hub, 'p', 'stopped');
+$source->stop;
+not_altered('{"publication": "hub"}', '08001', qr/"connect"/, 'a source that cannot be asked');
+sql_ok($hub, q(SELECT tapdata.alter_pipeline('p', '{"on_gap": "compare"}')), '', 'what the source need not be asked about');
+$source->start;
+
 # a comparison replaces the slot, but not one that is somebody else's
-$hub->safe_psql('postgres', q(SELECT tapdata.alter_pipeline('p', '{"slot": "physical", "on_gap": "compare"}')));
+$hub->safe_psql('postgres', q(SELECT tapdata.alter_pipeline('p', '{"slot": "later"}')));
+at_source($source, q(SELECT pg_create_physical_replication_slot('later')));
+$hub->safe_psql('postgres', q(SELECT tapdata.start('p')));
 wait_for_state($hub, 'p', 'failed');
-like($hub->safe_psql('postgres', q(SELECT last_error FROM tapdata.status)), qr/slot "physical" of the source is not one of pgoutput/, 'a slot of another kind');
-is($source->safe_psql('postgres', q(SELECT slot_type FROM pg_replication_slots WHERE slot_name = 'physical')), 'physical', 'is left alone');
+like($hub->safe_psql('postgres', q(SELECT last_error FROM tapdata.status)), qr/slot "later" of the source is not one of pgoutput/, 'a slot of another kind');
+is($source->safe_psql('postgres', q(SELECT slot_type FROM pg_replication_slots WHERE slot_name = 'later')), 'physical', 'is left alone');
+at_source($source, q(SELECT pg_drop_replication_slot('later')));
 dropped();
 
 # ---------------------------------------------------------------------
