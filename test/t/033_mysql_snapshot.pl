@@ -132,7 +132,12 @@ sub check_keyless
 		require POSIX;
 		POSIX::_exit(0);
 	}
-	sleep 1;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	until ($source->value('SELECT COUNT(*) FROM busy.noise') > 0)
+	{
+		die 'nobody writes' if time > $deadline;
+		select undef, undef, undef, 0.05;
+	}
 	pull($hub, $source, 'busy');
 	waitpid $pid, 0;
 	caught_up($hub, 'busy');
