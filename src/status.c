@@ -27,6 +27,7 @@
 #include "mapping.h"
 #include "options.h"
 #include "position.h"
+#include "process.h"
 #include "shmem.h"
 
 PG_FUNCTION_INFO_V1(tap_status_connectors);
@@ -305,7 +306,11 @@ state_of(const TapPipelineRow *pipeline, const LiveState *live)
 		return TAP_STATE_FAILED;
 	if (!pipeline->enabled || RecoveryInProgress())
 		return TAP_STATE_STOPPED;
-	if (live->state == TAP_STATE_STOPPED || live->state == TAP_STATE_FAILED)
+
+	/* a worker that was terminated leaves its state behind */
+	if (live->state == TAP_STATE_STOPPED || live->state == TAP_STATE_FAILED ||
+		(tap_shmem_is_running(live->state) &&
+		 !tap_process_runs(TAP_PROCESS_PIPELINE, pipeline->id, 0)))
 		return tap_shmem_available() && tap_guc_enabled ? TAP_STATE_STARTING : TAP_STATE_STOPPED;
 	return live->state;
 }
