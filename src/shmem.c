@@ -166,6 +166,7 @@ claim_pipeline(TapPipelineShared *entry, int32 pipeline)
 	entry->exit = TAP_EXIT_UNKNOWN;
 	entry->exit_recorded = false;
 	entry->exit_healthy = false;
+	entry->exit_changes = 0;
 	entry->internal_errors = 0;
 	entry->internal_error_at = 0;
 	entry->reached_position[0] = '\0';

@@ -85,6 +85,8 @@ typedef struct TapPipelineShared
 	TapWorkerExit exit;			/* of the last worker; reset at a start */
 	bool		exit_recorded;	/* its failure is in the catalog already */
 	bool		exit_healthy;	/* it had worked well for a while */
+	uint64		exit_changes;	/* TapDatabaseShared.changes when it reported
+								 * its end */
 	int			internal_errors;	/* shortly after each other; written by
 									 * workers */
 	TimestampTz internal_error_at;	/* the newest of them */

@@ -19,7 +19,8 @@
  *		unknown		it was terminated: by a command, as restart; from outside, as
  *					retry, shortest pause
  *
- *	  A transaction that changed pipelines or connections ends all pauses.
+ *	  A transaction that changed pipelines or connections ends all pauses, also
+ *	  that of a worker which had failed before it and is only then seen to have.
  *
  *	  With nothing left to run the supervisor ends; a change that is committed
  *	  in this very moment is not missed, see tap_process_supervisor_leave().
@@ -172,8 +173,9 @@ find_child(int32 pipeline)
 static void
 terminate_child(Child *child)
 {
-	if (child->handle != NULL && !child->told)
-		TerminateBackgroundWorker(child->handle);
+	if (child->handle == NULL || child->told)
+		return;
+	TerminateBackgroundWorker(child->handle);
 	child->told = true;
 }
 
@@ -278,6 +280,7 @@ child_ended(Child *child)
 	bool		recorded;
 	bool		healthy;
 	bool		commanded;
+	uint64		changes;
 
 	pfree(child->handle);
 	child->handle = NULL;
@@ -295,6 +298,7 @@ child_ended(Child *child)
 	exit = shared->exit;
 	recorded = shared->exit_recorded;
 	healthy = shared->exit_healthy;
+	changes = shared->exit_changes;
 	commanded = commanded || shared->state == TAP_STATE_STOPPED;
 	memcpy(error, shared->last_error, sizeof(error));
 	SpinLockRelease(&shared->mutex);
@@ -315,6 +319,9 @@ child_ended(Child *child)
 		if (exit == TAP_EXIT_UNKNOWN)
 			tap_shmem_set_state(shared, TAP_STATE_STARTING);
 		back_off(child, healthy || exit == TAP_EXIT_UNKNOWN ? 0 : child->failures);
+		if (exit == TAP_EXIT_RETRY &&
+			changes != pg_atomic_read_u64(&tap_process_database->changes))
+			child->next_try = 0;
 	}
 	child->told = false;
 }

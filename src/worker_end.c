@@ -22,6 +22,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "miscadmin.h"
+#include "process.h"
 #include "storage/ipc.h"
 #include "utils/timestamp.h"
 #include "worker_private.h"
@@ -49,14 +50,17 @@ tap_worker_report_exit(TapWorkerExit exit, const char *error)
 	TimestampTz now = GetCurrentTimestamp();
 	bool		seasoned = TimestampDifferenceExceeds(started_at, now, HEALTHY_MS);
 	bool		settled;
+	uint64		changes;
 
 	if (shared == NULL || tap_worker_args->kind != TAP_PROCESS_PIPELINE)
 		return;
 	if (error != NULL)
 		tap_shmem_set_error(shared, error);
 
+	changes = pg_atomic_read_u64(&tap_process_database->changes);
 	SpinLockAcquire(&shared->mutex);
 	shared->exit = exit;
+	shared->exit_changes = changes;
 	settled = shared->state == TAP_STATE_STREAMING && shared->delay[0] == '\0' &&
 		TimestampDifferenceExceeds(shared->since, now, SETTLED_MS);
 	shared->exit_healthy = settled || (seasoned && tap_shmem_is_running(shared->state));

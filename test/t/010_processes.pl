@@ -84,6 +84,13 @@ sql_fails($hub, q{BEGIN; SELECT tapdata.stop('p'); PREPARE TRANSACTION 'x'},
 
 # --- terminated from outside ------------------------------------------------
 
+# the lock keeps the supervisor from starting another one meanwhile
+my $gone = pipeline_pid($hub, 'p');
+is($hub->safe_psql('postgres', "BEGIN; LOCK TABLE tapdata.pipeline;
+	SELECT pg_terminate_backend($gone, 60000); SELECT state FROM tapdata.status; COMMIT"),
+	"t\nstarting", 'a pipeline does not stream without a worker');
+wait_for_state($hub, 'p', 'streaming');
+
 for my $type ('pipeline', 'supervisor', 'launcher')
 {
 	my $pid = pid_of($type);
@@ -162,15 +169,30 @@ $hub->safe_psql('postgres', q{ALTER SYSTEM SET tapdata.retry_max = '1h'});
 $hub->reload;
 wait_for_sql($hub, q{SHOW tapdata.retry_max}, '1h');
 $source->break('08006', 'the line is cut again');
+stop_process('supervisor');
 $hub->safe_psql('postgres', q{SELECT tapdata.alter_pipeline('p', '{"workers": 3}')});
-$hub->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-	WHERE backend_type = 'tapdata pipeline'");
+resume_process();
+error_becomes($hub, 'p', qr/^the line is cut again$/, 'a worker that a command has ended is started anew at once');
 wait_for_sql($hub, q{SELECT count(*) = 0 FROM pg_stat_activity
 	WHERE backend_type = 'tapdata pipeline'});
 $source->mend;
 $hub->safe_psql('postgres', q{SELECT tapdata.start('p')});
 wait_for_state($hub, 'p', 'streaming');
 sql_becomes($hub, $processes, 'launcher pipeline supervisor', 'start() does not wait for the next try');
+
+# also not of a supervisor that looks only when both are over
+$hub->safe_psql('postgres', q{CREATE FUNCTION p.passes() RETURNS trigger LANGUAGE plpgsql AS
+	'BEGIN RAISE EXCEPTION USING ERRCODE = ''40001'', MESSAGE = ''another time''; END';
+	CREATE TRIGGER passes BEFORE UPDATE ON p.t FOR EACH ROW EXECUTE FUNCTION p.passes();
+	ALTER TABLE p.t ENABLE ALWAYS TRIGGER passes});
+stop_process('supervisor');
+$source->txn('update t 1 in the end');
+wait_for_state($hub, 'p', 'retrying');
+wait_for_sql($hub, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'tapdata pipeline'});
+$hub->safe_psql('postgres', q{DROP FUNCTION p.passes() CASCADE; SELECT tapdata.start('p')});
+resume_process();
+caught_up($hub, 'p');
+sql_ok($hub, 'SELECT value FROM p.t WHERE id = 1', 'in the end', 'nor for that of an error just before it');
 $hub->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
 $hub->reload;
 
