@@ -164,8 +164,9 @@ report_timeout(const Target *target, TapPipelineShared *shared, const TapTableRo
 			 state == TAP_STATE_RETRYING ?
 			 errdetail("It retries after an error: %s", error) :
 			 table != NULL ?
-			 errdetail("It is in state \"%s\", and table %s does not stream yet.",
-					   tap_shmem_state_name(state), tap_table_name_text(&table->source)) :
+			 errdetail("It is in state \"%s\", and table %s does not stream yet%s%s",
+					   tap_shmem_state_name(state), tap_table_name_text(&table->source),
+					   table->last_error ? ": " : ".", table->last_error ? table->last_error : "") :
 			 errdetail("It is in state \"%s\" at %s, the source was at %s.",
 					   tap_shmem_state_name(state), reached ? reached : "no position yet",
 					   target->position),

@@ -648,6 +648,17 @@ typedef struct TapSourceCallbacks
 												const TapChunk *chunk),
 								  void *core_data);
 
+	/*
+	 * Whether a copy of the past is still one of this source: NULL, or why it
+	 * is not, in the current context.  start: the safe_position() that it
+	 * began behind, from where on the source must show its log; end: covers
+	 * all that the copy can have seen, NULL while it is not done.  Asked
+	 * before a copy goes on and before one is done; and behind
+	 * stream_start(), of tables whose catch-up goes on, by that session.  May
+	 * be NULL, for a source that recognises such copies otherwise.
+	 */
+	char	   *(*copy_lost) (TapSession *session, const char *start, const char *end);
+
 	/* Copy one chunk.  Each chunk sees at least what safe_position() covers. */
 	void		(*snapshot_copy) (TapSession *session, TapSourceTable *table,
 								  const TapChunk *chunk,
@@ -718,8 +729,9 @@ typedef struct TapSourceCallbacks
 	 * Remove what was made for the pipeline at the source, such as
 	 * replication slots: all of it, for the pipeline is dropped or begins
 	 * anew; or (all false) only what tables needed that caught up by
-	 * themselves, none of which does now.  The session is of
-	 * TAP_PURPOSE_DISCOVER.  May be NULL.
+	 * themselves, none of which does now, or that of TapSessionArgs.table_id,
+	 * whose copy is given up.  The session is of TAP_PURPOSE_DISCOVER.  May
+	 * be NULL.
 	 */
 	void		(*forget) (TapSession *session, bool all);
 

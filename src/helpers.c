@@ -101,6 +101,17 @@ tap_helper_wait(TapHelper *helper)
 }
 
 void
+tap_helper_end_all(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, helpers)
+		TerminateBackgroundWorker(((TapHelper *) lfirst(cell))->handle);
+	while (helpers != NIL)
+		tap_helper_wait(linitial(helpers));
+}
+
+void
 tap_helper_forget(TapHelper *helper)
 {
 	helpers = list_delete_ptr(helpers, helper);

@@ -37,6 +37,9 @@ extern void tap_helper_wake(TapHelper *helper);
 /* Wait until it has ended, and forget it. */
 extern void tap_helper_wait(TapHelper *helper);
 
+/* Tell all to end, and wait until they have. */
+extern void tap_helper_end_all(void);
+
 /* Forget one that has ended. */
 extern void tap_helper_forget(TapHelper *helper);
 

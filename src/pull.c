@@ -135,6 +135,7 @@ tap_pull_main(int32 pipeline)
 
 	tap_shmem_set_state(tap_worker_shared, TAP_STATE_CATCHUP);
 	tap_pull_start_stream(pull);
+	tap_pull_check_copies(pull);
 	pull->position_moved = true;
 	tap_pull_position_moved(pull, false);
 	tap_pull_sync_start(pull);

@@ -62,6 +62,7 @@ typedef struct TapPullTable
 	TapTarget  *target;			/* NULL: not open */
 	TapTableShared *shared;		/* counters, may be NULL */
 	TimestampTz sync_started_at;	/* its last sync worker; 0: none */
+	TimestampTz sync_ended_at;	/* 0: none has ended since the table streamed */
 } TapPullTable;
 
 /* A stream: the pipeline's own, or that of one table that joins it later. */
@@ -133,6 +134,12 @@ extern TapPull *tap_pull_create(int32 pipeline, int32 sync_table);
 
 /* Open or reopen the streaming session at pull->position. */
 extern void tap_pull_start_stream(TapPull *pull);
+
+/*
+ * Right behind the stream's start: tables that have joined it with a copy of a
+ * history that the source has left are to be copied again.
+ */
+extern void tap_pull_check_copies(TapPull *pull);
 
 /*
  * Copy all tables, and let them join the stream, which begins where the first

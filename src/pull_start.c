@@ -155,6 +155,42 @@ tap_pull_first_copy(TapPull *pull)
 	join_copied_tables(pull);
 }
 
+/*
+ * The stream has seen to its own position, but the copies of tables that have
+ * just joined know more.
+ */
+void
+tap_pull_check_copies(TapPull *pull)
+{
+	MemoryContext old = MemoryContextSwitchTo(pull->event_context);
+	bool		copied = strcmp(tap_options_text(pull->options, "snapshot"), "initial") == 0;
+	bool		any = false;
+	ListCell   *cell;
+
+	foreach(cell, pull->tables)
+	{
+		TapPullTable *table = lfirst(cell);
+		char	   *why;
+
+		/* what was not copied cannot be copied again */
+		if (table->row.state != TAP_TABLE_JOINED || !copied)
+			continue;
+		why = tap_snapshot_lost(pull->source, pull->session->session, &table->row);
+		if (why == NULL)
+			continue;
+		any = true;
+		tap_worker_begin();
+		tap_snapshot_begin_again(pull->pipeline, &table->row, why);
+		tap_worker_commit();
+		MemoryContextSwitchTo(pull->event_context);
+	}
+	MemoryContextSwitchTo(old);
+	if (!any)
+		return;
+	tap_pull_tables_load(pull);
+	pull->source->stream_refollow(pull->session->session);
+}
+
 void
 tap_pull_start_stream(TapPull *pull)
 {

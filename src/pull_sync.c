@@ -40,6 +40,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "errors.h"
 #include "helpers.h"
 #include "hubtable.h"
 #include "options.h"
@@ -52,10 +53,16 @@
 #define PAUSE_AGAIN_MS		30000
 #define RETRY_SYNC_MS		10000
 
+/* A copy that was given up is tried again after as long as it took, at most. */
+#define RETRY_COPY_MAX_MS	300000
+
 static bool waiting = false;	/* this process is counted in join_waiting */
 
 static bool begin_stream(TapPull *pull);
+static void copy_or_give_up(TapPull *pull);
+static void give_up_copy(TapPull *pull, const char *why);
 static void copy_table(TapPull *pull);
+static void check_copy(TapPull *pull);
 static void copy_again(TapPull *pull, const char *why);
 static bool caught_up(TapPull *pull);
 static void build_indexes(TapPull *pull);
@@ -65,6 +72,8 @@ static bool try_hand_over(TapPull *pull);
 static bool needs_sync(const TapTableRow *row);
 static void delete_kept(TapPull *pull);
 static void forget_at_source(TapPull *pull);
+static void note_end(TapPull *pull, int32 id);
+static bool may_start(const TapPullTable *table, TimestampTz now);
 static void forget_ended(TapPull *pull);
 static bool has_helper(const TapPull *pull, int32 table);
 
@@ -77,7 +86,7 @@ tap_pull_sync_main(int32 pipeline, int32 table)
 	before_shmem_exit(stop_waiting, (Datum) 0);
 	do
 	{
-		copy_table(pull);
+		copy_or_give_up(pull);
 		if (pull->position == NULL)
 			return;
 	} while (!begin_stream(pull));
@@ -122,6 +131,7 @@ begin_stream(TapPull *pull)
 	PG_TRY();
 	{
 		tap_pull_start_stream(pull);
+		check_copy(pull);
 	}
 	PG_CATCH();
 	{
@@ -143,6 +153,19 @@ begin_stream(TapPull *pull)
 	return false;
 }
 
+/* The stream has seen to the beginning of the catch-up, but the copy knows more. */
+static void
+check_copy(TapPull *pull)
+{
+	char	   *why = NULL;
+
+	if (pull->tables != NIL)
+		why = tap_snapshot_lost(pull->source, pull->session->session,
+								&((TapPullTable *) linitial(pull->tables))->row);
+	if (why != NULL)
+		ereport(ERROR, (errcode(TAP_ERRCODE_COPY_AGAIN), errmsg("%s", why)));
+}
+
 static void
 copy_again(TapPull *pull, const char *why)
 {
@@ -153,13 +176,74 @@ copy_again(TapPull *pull, const char *why)
 	tap_worker_begin();
 	row = tap_catalog_table_by_id(pull->sync_table);
 	if (row != NULL && row->state == TAP_TABLE_CATCHUP)
+		tap_snapshot_begin_again(pull->pipeline, row, why);
+	tap_worker_commit();
+}
+
+/*
+ * A copy that fails for good is none to go on with: what the source keeps for
+ * it, such as its log, would pile up until somebody mends the cause.
+ */
+static void
+copy_or_give_up(TapPull *pull)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData  *volatile edata = NULL;
+
+	PG_TRY();
 	{
-		row->state = TAP_TABLE_NEW;
-		tap_catalog_update_table(row);
-		tap_catalog_insert_event(pull->pipeline->name, &row->source, "warning", "copied again",
-								 psprintf("%s; the table is copied again", why));
+		copy_table(pull);
+	}
+	PG_CATCH();
+	{
+		if (pull->source->forget == NULL || geterrcode() == ERRCODE_INTERNAL_ERROR ||
+			tap_error_class(geterrcode()) == TAP_ERROR_RETRY)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (edata == NULL)
+		return;
+	AbortOutOfAnyTransaction();
+	tap_helper_end_all();
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		give_up_copy(pull, edata->message);
+	}
+	PG_CATCH();
+	{
+		/* what failed first is to be told; the pipeline worker will clean up */
+		MemoryContextSwitchTo(context);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(context);
+	}
+	PG_END_TRY();
+	ReThrowError(edata);
+}
+
+static void
+give_up_copy(TapPull *pull, const char *why)
+{
+	TapOpenSession *session;
+	TapTableRow *row;
+
+	tap_worker_begin();
+	row = tap_catalog_table_by_id(pull->sync_table);
+	if (row != NULL && (row->state == TAP_TABLE_COPYING || row->state == TAP_TABLE_COPIED))
+	{
+		tap_snapshot_begin_again(pull->pipeline, row, why);
+		tap_shmem_wake_at_commit();
 	}
 	tap_worker_commit();
+
+	session = tap_pull_ask(pull);
+	pull->source->forget(session->session, false);
+	tap_session_close(session);
 }
 
 /* Copy the table; pull->position is where to replay from, NULL if it is gone. */
@@ -306,6 +390,38 @@ forget_at_source(TapPull *pull)
 }
 
 static void
+note_end(TapPull *pull, int32 id)
+{
+	ListCell   *cell;
+
+	foreach(cell, pull->tables)
+	{
+		TapPullTable *table = lfirst(cell);
+
+		if (table->row.id == id)
+			table->sync_ended_at = GetCurrentTimestamp();
+	}
+}
+
+/* A copy that begins anew each time must not occupy the source all the time. */
+static bool
+may_start(const TapPullTable *table, TimestampTz now)
+{
+	TimestampTz since = table->sync_started_at;
+	long		pause = RETRY_SYNC_MS;
+
+	if (since == 0)
+		return true;
+	if (table->row.state == TAP_TABLE_NEW && table->sync_ended_at > since)
+	{
+		pause = TimestampDifferenceMilliseconds(since, table->sync_ended_at);
+		pause = Min(Max(pause, RETRY_SYNC_MS), RETRY_COPY_MAX_MS);
+		since = table->sync_ended_at;
+	}
+	return TimestampDifferenceExceeds(since, now, pause);
+}
+
+static void
 forget_ended(TapPull *pull)
 {
 	ListCell   *cell;
@@ -316,6 +432,7 @@ forget_ended(TapPull *pull)
 
 		if (!tap_helper_running(helper))
 		{
+			note_end(pull, tap_helper_table(helper));
 			tap_helper_forget(helper);
 			pull->forget_pending = true;
 			pull->helpers = foreach_delete_current(pull->helpers, cell);
@@ -359,13 +476,15 @@ tap_pull_sync_start(TapPull *pull)
 		TapHelper  *helper;
 		MemoryContext old;
 
-		if (table->row.id == 0 || !needs_sync(&table->row) ||
-			has_helper(pull, table->row.id))
+		if (table->row.id == 0 || has_helper(pull, table->row.id))
 			continue;
+		if (!needs_sync(&table->row))
+		{
+			table->sync_ended_at = 0;
+			continue;
+		}
 		pull->sync_pending = true;
-		if (list_length(pull->helpers) >= limit ||
-			(table->sync_started_at != 0 &&
-			 !TimestampDifferenceExceeds(table->sync_started_at, now, RETRY_SYNC_MS)))
+		if (list_length(pull->helpers) >= limit || !may_start(table, now))
 			continue;
 		table->sync_started_at = now;
 		helper = tap_helper_start(TAP_PROCESS_SYNC, table->row.id,

@@ -19,6 +19,10 @@
  *	  shorter way: it is copied in one transaction under one consistent view
  *	  of the source whose position is known exactly.
  *
+ *	  A source that was set back or replaced is not to be mixed with what was
+ *	  copied before: when a copy goes on, and before it is done, the connector
+ *	  says of each table whether its copy is one of this source still.
+ *
  *	  The network is used between the transactions, except for the rows of
  *	  the chunk under way.
  *
@@ -60,6 +64,8 @@ static void finish_table(TapSnapshot *snapshot, TapTableRow *row);
 static void skip_copy(TapSnapshot *snapshot, TapTableRow *row);
 static List *reload(TapSnapshot *snapshot, List *tables);
 static void begin_tables(TapSnapshot *snapshot, List *tables);
+static bool begin_lost_again(TapSnapshot *snapshot, List *tables);
+static void check_not_lost(TapSnapshot *snapshot, List *tables);
 
 void
 tap_snapshot_run(const TapPipelineRow *pipeline, const TapConnectionRow *connection,
@@ -68,8 +74,11 @@ tap_snapshot_run(const TapPipelineRow *pipeline, const TapConnectionRow *connect
 	TapSnapshot *snapshot = tap_snapshot_create(pipeline, connection);
 	MemoryContext old = MemoryContextSwitchTo(snapshot->context);
 	bool		copy = strcmp(tap_options_text(snapshot->options, "snapshot"), "initial") == 0;
+	List	   *all = tables;
 	ListCell   *cell;
 
+	if (copy)
+		(void) begin_lost_again(snapshot, all);
 	tables = reload(snapshot, tables);
 	tap_snapshot_report_progress(snapshot, tables);
 	begin_tables(snapshot, tables);
@@ -86,6 +95,8 @@ tap_snapshot_run(const TapPipelineRow *pipeline, const TapConnectionRow *connect
 	}
 	tables = reload(snapshot, tables);
 	copy_until_done(snapshot, tables);
+	if (copy)
+		check_not_lost(snapshot, all);
 
 	tables = reload(snapshot, tables);
 	foreach(cell, tables)
@@ -115,6 +126,74 @@ reload(TapSnapshot *snapshot, List *tables)
 	tap_worker_commit();
 	MemoryContextSwitchTo(snapshot->context);
 	return result;
+}
+
+/*
+ * Tables whose copy is of a history that the source has left begin anew; true
+ * if there is one.
+ */
+static bool
+begin_lost_again(TapSnapshot *snapshot, List *tables)
+{
+	bool		any = false;
+	ListCell   *cell;
+
+	foreach(cell, tables)
+	{
+		int32		id = ((TapTableRow *) lfirst(cell))->id;
+		TapTableRow *row;
+		char	   *why;
+
+		tap_worker_begin();
+		MemoryContextSwitchTo(snapshot->context);
+		row = tap_catalog_table_by_id(id);
+		tap_worker_commit();
+		MemoryContextSwitchTo(snapshot->context);
+		if (row == NULL || (row->state != TAP_TABLE_COPYING && row->state != TAP_TABLE_COPIED &&
+							row->state != TAP_TABLE_CATCHUP))
+			continue;
+		why = tap_snapshot_lost(snapshot->source, snapshot->session->session, row);
+		if (why == NULL)
+			continue;
+		any = true;
+		tap_worker_begin();
+		tap_snapshot_begin_again(snapshot->pipeline, row, why);
+		tap_worker_commit();
+		MemoryContextSwitchTo(snapshot->context);
+	}
+	return any;
+}
+
+/* A session in between, of a helper for one, may have met another source. */
+static void
+check_not_lost(TapSnapshot *snapshot, List *tables)
+{
+	if (begin_lost_again(snapshot, tables))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the source is not any more what it was when the copy began"),
+				 errdetail("The copy begins again.")));
+}
+
+char *
+tap_snapshot_lost(const TapSourceCallbacks *source, TapSession *session, const TapTableRow *row)
+{
+	if (source->copy_lost == NULL || row->start_position == NULL)
+		return NULL;
+	return source->copy_lost(session, row->start_position, row->end_position);
+}
+
+void
+tap_snapshot_begin_again(const TapPipelineRow *pipeline, TapTableRow *row, const char *why)
+{
+	row->state = TAP_TABLE_NEW;
+	row->start_position = NULL;
+	row->end_position = NULL;
+	row->exact = false;
+	tap_catalog_update_table(row);
+	tap_catalog_delete_chunks(row->id);
+	tap_catalog_insert_event(pipeline->name, &row->source, "warning", "copied again",
+							 psprintf("%s; the table is copied again", why));
 }
 
 /* Let the source prepare for the tables that begin now. */

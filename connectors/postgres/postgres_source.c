@@ -255,6 +255,7 @@ const TapSourceCallbacks tap_pg_source_callbacks = {
 	.log_behind = log_behind,
 	.position_compare = position_compare,
 	.snapshot_plan = tap_pg_snapshot_plan,
+	.copy_lost = tap_pg_copy_lost,
 	.snapshot_copy = tap_pg_snapshot_copy,
 	.snapshot_copy_exact = tap_pg_snapshot_copy_exact,
 	.stream_start = tap_pg_stream_start,

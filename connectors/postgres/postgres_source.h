@@ -16,6 +16,7 @@
  *	  postgres_source_test.c	the checks of a source
  *	  postgres_source_value.c	values, binary or text, as Datums
  *	  postgres_source_fast.c	binary values of the commonest types
+ *	  postgres_source_lost.c	whether a copy is of a history that the source has left
  *	  postgres_snapshot*.c		chunks, and copies by COPY: see postgres_snapshot.h
  *	  postgres_heal.c			comparison of whole tables where changes are missing
  *	  postgres_stream.c			where messages come from, the position
@@ -140,6 +141,11 @@ extern void tap_pg_wait_until_visible(TapSession *session);
  * sends it to nobody.  Nothing if there is none, or it is not ours to end.
  */
 extern void tap_pg_end_holder(TapSession *session, const char *slot);
+
+/* ---- postgres_source_lost.c ---- */
+
+/* Callback. */
+extern char *tap_pg_copy_lost(TapSession *session, const char *start, const char *end);
 
 /* ---- postgres_source_publication.c ---- */
 
@@ -613,6 +619,13 @@ extern char *tap_pg_plugin_arguments(TapPgStream *stream);
 
 /* Begin to receive the log from stream->position on. */
 extern void tap_pg_start_replication(TapPgStream *stream);
+
+/*
+ * The source goes on in a newer timeline: it was promoted, or restored to a
+ * point in time.  Returns where the timeline of then was left for it;
+ * PG_UINT64_MAX: it does not come of that one.
+ */
+extern uint64 tap_pg_timeline_end(TapSession *replication, uint32 timeline_then, uint32 now);
 
 /*
  * False when changes could be missing, and are to be found by comparison.  In

@@ -438,6 +438,11 @@ tap_pg_forget(TapSession *session, bool all)
 	char	   *base = base_name(session);
 	TapPgRows  *rows;
 
+	if (!all && session->args.table_id != 0)
+	{
+		tap_pg_drop_slot(session, tap_pg_slot_name(session));
+		return;
+	}
 	rows = tap_pg_query(session, "look for replication slots",
 						"SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ '^%s%s$' AND database = current_database()",
 						base, all ? "(_t[0-9]+)?" : "_t[0-9]+");

@@ -36,15 +36,10 @@ copy_again_hint(const TapSession *session)
  * ---------------------------------------------------------------------
  */
 
-/*
- * The source goes on in a newer timeline: it was promoted, or restored to a
- * point in time.  Returns where our timeline ended; PG_UINT64_MAX: the newer
- * one does not come of it at all.
- */
-static uint64
-timeline_end(TapPgStream *stream, uint32 now)
+uint64
+tap_pg_timeline_end(TapSession *replication, uint32 timeline_then, uint32 now)
 {
-	TapPgRows  *rows = tap_pg_query(&stream->replication, "read the source's history",
+	TapPgRows  *rows = tap_pg_query(replication, "read the source's history",
 									"TIMELINE_HISTORY %u", now);
 	char	   *line = rows->nrows > 0 ? tap_pg_value(rows, 0, 1) : NULL;
 
@@ -56,7 +51,7 @@ timeline_end(TapPgStream *stream, uint32 now)
 		char	   *end = strchr(line, '\n');
 
 		if (sscanf(line, "%u %X/%X", &timeline, &high, &low) == 3 &&
-			timeline == stream->position.timeline)
+			timeline == timeline_then)
 			return (uint64) high << 32 | low;
 		line = end ? end + 1 : NULL;
 	}
@@ -70,7 +65,7 @@ check_timeline(TapPgStream *stream, uint32 now, uint64 written)
 	uint64		end = position->lsn;
 
 	if (now > position->timeline)
-		end = timeline_end(stream, now);
+		end = tap_pg_timeline_end(&stream->replication, position->timeline, now);
 	if (now < position->timeline || end == PG_UINT64_MAX || position->lsn > end)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

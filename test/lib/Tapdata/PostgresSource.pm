@@ -77,16 +77,16 @@ sub connect_source
 
 =pod
 
-=head2 reconnect_source($hub, $source, $name)
+=head2 reconnect_source($hub, $source, $name, %arguments)
 
-Has the connection lead to another cluster.
+Has the connection lead to another cluster; arguments as those of target_uri() of Tapdata::Postgres.
 
 =cut
 
 sub reconnect_source
 {
-	my ($hub, $source, $name) = @_;
-	my $uri = Tapdata::Postgres::target_uri($source);
+	my ($hub, $source, $name, %arguments) = @_;
+	my $uri = Tapdata::Postgres::target_uri($source, %arguments);
 
 	$hub->safe_psql('postgres',
 		"SELECT tapdata.alter_connection('$name', '$uri', '{\"socket\": \"${\ $source->host }\"}')");
