@@ -372,6 +372,12 @@ extern TapHttpVerdict tap_http_judge_status(TapSession *session, const TapHttpAn
  */
 extern char *tap_http_describe_answer(TapSession *session, const TapHttpAnswer *answer);
 
+/*
+ * Where all of these parameters stand, one after the other, in a URL or its
+ * query; NULL: they do not.
+ */
+extern char *tap_http_find_parameters(char *url, const char *parameters);
+
 /* Remember a secret that was sent, so that no message shows it. */
 extern void tap_http_note_secret(TapSession *session, const char *secret);
 

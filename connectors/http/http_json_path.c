@@ -36,6 +36,9 @@ struct TapHttpPath
 	int			nsteps;
 	PathStep   *steps;
 	JsonPath   *compiled;		/* unless simple */
+	TapHttpPath *unfiltered;	/* what is before its first condition; NULL:
+								 * it has none */
+	bool		filter_is_last; /* nothing is behind that condition */
 };
 
 /* ---------------------------------------------------------------------
@@ -102,6 +105,52 @@ read_steps(TapHttpPath *path)
 	return true;
 }
 
+/*
+ * Where a path's first condition begins, outside of strings and parentheses;
+ * NULL: it has none.
+ */
+static const char *
+find_filter(const char *path, bool *is_last)
+{
+	const char *filter = NULL;
+	int			depth = 0;
+	bool		quoted = false;
+
+	*is_last = true;
+	for (const char *c = path; *c != '\0'; c++)
+	{
+		if (quoted && *c == '\\' && c[1] != '\0')
+			c++;
+		else if (*c == '"')
+			quoted = !quoted;
+		else if (quoted)
+			continue;
+		else if (*c == '(' || *c == '[')
+			depth++;
+		else if (*c == ')' || *c == ']')
+			depth--;
+		else if (*c == '?' && depth == 0 && filter == NULL)
+			filter = c;
+		else if (filter != NULL && depth == 0 && strchr(" \t\r\n", *c) == NULL)
+			*is_last = false;
+	}
+	return filter;
+}
+
+static void
+read_filter(TapHttpPath *path)
+{
+	const char *filter = find_filter(path->text, &path->filter_is_last);
+	Size		length;
+
+	if (filter == NULL)
+		return;
+	length = filter - path->text;
+	while (length > 0 && strchr(" \t\r\n", path->text[length - 1]) != NULL)
+		length--;
+	path->unfiltered = tap_http_path_compile(pnstrdup(path->text, length));
+}
+
 TapHttpPath *
 tap_http_path_compile(const char *path)
 {
@@ -112,7 +161,16 @@ tap_http_path_compile(const char *path)
 	if (!result->simple)
 		result->compiled = DatumGetJsonPathP(DirectFunctionCall1(jsonpath_in,
 																 CStringGetDatum(path)));
+	if (!result->simple)
+		read_filter(result);
 	return result;
+}
+
+const TapHttpPath *
+tap_http_path_unfiltered(const TapHttpPath *path, bool *filter_is_last)
+{
+	*filter_is_last = path->unfiltered == NULL || path->filter_is_last;
+	return path->unfiltered ? path->unfiltered : path;
 }
 
 /* ---------------------------------------------------------------------

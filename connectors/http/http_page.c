@@ -130,6 +130,10 @@ encoding_of(const char *type)
 static void
 open_json(const TapHttpEndpoint *endpoint, TapHttpPage *page)
 {
+	const TapHttpPath *path = endpoint->records ? endpoint->records : tap_http_path_compile("$");
+	bool		filter_is_last;
+	const TapHttpPath *unfiltered = tap_http_path_unfiltered(path, &filter_is_last);
+	TapHttpSlices served;
 	TapHttpJson json;
 
 	tap_http_json_init(&json, page->body, page->length);
@@ -137,9 +141,12 @@ open_json(const TapHttpEndpoint *endpoint, TapHttpPage *page)
 		tap_http_page_raise(page->url,
 							psprintf("It is no JSON, ends too early, or is nested deeper than %d: at byte %zu of %zu.",
 									 TAP_HTTP_JSON_DEPTH, (Size) (json.next - page->body), page->length));
-	tap_http_path_find(endpoint->records ? endpoint->records : tap_http_path_compile("$"),
-					   page->body, page->length, true, &page->values);
-	page->missing = page->values.missing && page->values.nitems == 0;
+	tap_http_path_find(path, page->body, page->length, true, &page->values);
+	served = page->values;
+	if (unfiltered != path)
+		tap_http_path_find(unfiltered, page->body, page->length, true, &served);
+	page->nserved = served.nitems;
+	page->missing = served.missing && served.nitems == 0;
 	if (endpoint->compare && page->missing)
 		tap_http_page_raise(page->url, "The path \"records\" leads to nothing in it, and all rows would be deleted.");
 }

@@ -14,6 +14,8 @@
  */
 #include "http_source.h"
 
+#include "mb/pg_wchar.h"
+
 #include "http_page_link.h"
 #include "json_text.h"
 
@@ -104,6 +106,14 @@ raise_circle(const TapHttpPage *page)
 			 errhint("Check \"pagination\" and \"next\" of the endpoint.")));
 }
 
+/* What is kept must be text for the database. */
+static void
+check_text(const TapHttpPage *page, const char *text)
+{
+	if (!pg_verifymbstr(text, strlen(text), true))
+		tap_http_page_raise(page->url, "What leads to its next page is no text of the database's encoding.");
+}
+
 static bool
 go_to_url(TapSession *session, TapHttpPlace *place, const TapHttpPage *page,
 		  const char *current, const char *url)
@@ -112,6 +122,7 @@ go_to_url(TapSession *session, TapHttpPlace *place, const TapHttpPage *page,
 
 	if (place->url != NULL && strcmp(place->url, next) == 0)
 		raise_circle(page);
+	check_text(page, next);
 	place->url = next;
 	place->token = NULL;
 	return true;
@@ -130,6 +141,22 @@ follow_link(TapSession *session, TapHttpPlace *place, const TapHttpPage *page,
 	return go_to_url(session, place, page, current, pnstrdup(target, length));
 }
 
+/*
+ * Whether what leads to the next page is its URL: base64, which tokens often
+ * are, may begin with a slash, too.
+ */
+static bool
+is_url(const char *text, const char *current)
+{
+	Size		length = strcspn(current, "?");
+
+	if (pg_strncasecmp(text, "http://", 7) == 0 || pg_strncasecmp(text, "https://", 8) == 0)
+		return true;
+	return text[0] == '/' &&
+		(strchr(text, '?') != NULL || (strncmp(text, current, length) == 0 &&
+									   (text[length] == '\0' || text[length] == '/')));
+}
+
 static bool
 follow_cursor(TapSession *session, const TapHttpEndpoint *endpoint, TapHttpPlace *place,
 			  const TapHttpPage *page, const char *current)
@@ -138,13 +165,20 @@ follow_cursor(TapSession *session, const TapHttpEndpoint *endpoint, TapHttpPlace
 
 	if (token == NULL || token[0] == '\0' || strcmp(token, "false") == 0)
 		return false;
-	if (token[0] == '/' || pg_strncasecmp(token, "http://", 7) == 0 ||
-		pg_strncasecmp(token, "https://", 8) == 0)
+	if (is_url(token, current))
 		return go_to_url(session, place, page, current, token);
 	if (place->token != NULL && strcmp(place->token, token) == 0)
 		raise_circle(page);
+	check_text(page, token);
 	place->token = token;
 	return true;
+}
+
+/* Records of the page; one of which nothing is wanted is not an empty one. */
+static int64
+records_served(const TapHttpPage *page)
+{
+	return page->format == TAP_HTTP_FORMAT_JSON ? page->nserved : page->nrecords;
 }
 
 /* What the server says of whether there is more; true: nothing. */
@@ -154,7 +188,7 @@ may_have_more(const TapHttpEndpoint *endpoint, const TapHttpPage *page)
 	char	   *more;
 
 	if (endpoint->more == NULL)
-		return page->nrecords > 0 || endpoint->pagination == TAP_HTTP_PAGES_LINK ||
+		return records_served(page) > 0 || endpoint->pagination == TAP_HTTP_PAGES_LINK ||
 			endpoint->pagination == TAP_HTTP_PAGES_CURSOR;
 	more = page_scalar(page, endpoint->more);
 	return more != NULL && more[0] != '\0' && strcmp(more, "false") != 0 && strcmp(more, "0") != 0;
@@ -176,9 +210,9 @@ move_on(TapSession *session, const TapHttpEndpoint *endpoint, TapHttpPlace *plac
 			place->number++;
 			return true;
 		case TAP_HTTP_PAGES_OFFSET:
-			if (page->nrecords == 0)
+			if (records_served(page) == 0)
 				raise_circle(page);
-			place->number += page->nrecords;
+			place->number += records_served(page);
 			return true;
 		default:
 			return false;

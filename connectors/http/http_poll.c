@@ -171,6 +171,7 @@ tap_http_poll_begin(TapSession *session, TapHttpPoll *poll)
 	poll->unchanged = false;
 	poll->compared = false;
 	poll->extended = false;
+	poll->asked_again = false;
 	open_table(poll);
 	if (!poll->resumed)
 	{
@@ -188,12 +189,24 @@ may_begin_anew(const TapHttpPoll *poll, long status)
 	return poll->resumed && (status == 400 || status == 404 || status == 410 || status == 422);
 }
 
+/*
+ * There are servers that have no page behind the last one.  One that said that
+ * there is more has lost it; and where all that is missing would be deleted,
+ * the answer has to come twice.
+ */
+static bool
+is_behind_last(const TapHttpPoll *poll, long status)
+{
+	return status == 404 && poll->state.place.pages > 0 &&
+		poll->endpoint->pagination == TAP_HTTP_PAGES_PAGE &&
+		(poll->endpoint->more == NULL || !poll->endpoint->compare);
+}
+
 /* The answer has come: its rows, or what else it means. */
 static void
 take_answer(TapSession *session, TapHttpPoll *poll, const TapHttpAnswer *answer)
 {
 	TapHttpFetch *fetch = session->source->fetch;
-	const TapHttpPlace *place = &poll->state.place;
 
 	if (may_begin_anew(poll, answer->status))
 	{
@@ -208,13 +221,21 @@ take_answer(TapSession *session, TapHttpPoll *poll, const TapHttpAnswer *answer)
 		poll->unchanged = true;
 		poll->step = TAP_HTTP_STEP_END;
 	}
-	else if (answer->status == 404 && place->pages > 0 &&
-			 poll->endpoint->pagination == TAP_HTTP_PAGES_PAGE)
-		poll->step = TAP_HTTP_STEP_END;
+	else if (is_behind_last(poll, answer->status))
+	{
+		if (poll->endpoint->compare && !poll->asked_again)
+		{
+			poll->asked_again = true;
+			fetch_page(session, poll);
+		}
+		else
+			poll->step = TAP_HTTP_STEP_END;
+	}
 	else if (answer->status < 200 || answer->status > 299)
 		tap_http_fetch_raise(fetch, answer, poll->endpoint);
 	else
 	{
+		poll->asked_again = false;
 		poll->page = tap_http_page_open(poll->endpoint, fetch->url, answer, poll->context);
 
 		/* its fields may be others, or in another order */
@@ -449,6 +470,20 @@ end_page(TapSession *session, TapHttpPoll *poll, TapEvent *event)
 	return commits ? tell_commit(poll, event) : TAP_EVENT_NONE;
 }
 
+/* A header's value, which is kept; NULL if it has other characters than ASCII. */
+static char *
+plain_header(const TapHttpAnswer *answer, const char *name)
+{
+	char	   *value = tap_http_answer_header(answer, name);
+
+	for (const char *c = value; c != NULL && *c != '\0'; c++)
+	{
+		if (IS_HIGHBIT_SET(*c))
+			return NULL;
+	}
+	return value;
+}
+
 /* Of an answer that was all there is, what it can be recognised by. */
 static void
 take_validators(TapHttpPoll *poll)
@@ -461,8 +496,8 @@ take_validators(TapHttpPoll *poll)
 		return;
 	if (state->place.pages == 0 && poll->answer != NULL && poll->later == NULL)
 	{
-		etag = tap_http_answer_header(poll->answer, "ETag");
-		modified = tap_http_answer_header(poll->answer, "Last-Modified");
+		etag = plain_header(poll->answer, "ETag");
+		modified = plain_header(poll->answer, "Last-Modified");
 	}
 	tap_http_state_set(poll, &state->etag, etag);
 	tap_http_state_set(poll, &state->modified, modified);

@@ -6,7 +6,8 @@
  * NOTES
  *	  The note is a JSON object of the members of TapHttpState that are set.  It
  *	  is written with the rows that it is of, or with the position when a poll
- *	  without rows has ended.
+ *	  without rows has ended.  Of an endpoint with other settings only the
+ *	  cursor counts: what was read before, and how far, was something else.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -60,6 +61,15 @@ read_number(const char *note, const char *name)
 	return text ? strtoll(text, NULL, 10) : 0;
 }
 
+/* Whether a member of the note is that text; true if the note is older than the member. */
+static bool
+is_of(const char *note, const char *name, const char *now)
+{
+	char	   *then = read_text(note, name);
+
+	return then == NULL || strcmp(then, now ? now : "") == 0;
+}
+
 void
 tap_http_state_read(TapHttpPoll *poll, const char *note)
 {
@@ -67,7 +77,13 @@ tap_http_state_read(TapHttpPoll *poll, const char *note)
 	MemoryContext before = MemoryContextSwitchTo(poll->state_context);
 
 	poll->noted = pstrdup(note);
-	state->cursor = read_text(note, "cursor");
+	if (is_of(note, "column", poll->endpoint->cursor))
+		state->cursor = read_text(note, "cursor");
+	if (!is_of(note, "settings", poll->endpoint->settings))
+	{
+		MemoryContextSwitchTo(before);
+		return;
+	}
 	state->largest = read_text(note, "largest");
 	state->since = read_text(note, "since");
 	state->etag = read_text(note, "etag");
@@ -114,7 +130,9 @@ tap_http_state_note(TapHttpPoll *poll)
 
 	initStringInfo(&note);
 	appendStringInfoChar(&note, '{');
+	append_text(&note, "settings", poll->endpoint->settings);
 	append_text(&note, "cursor", state->cursor);
+	append_text(&note, "column", poll->endpoint->cursor);
 	append_text(&note, "etag", state->etag);
 	append_text(&note, "modified", state->modified);
 	append_text(&note, "validated", state->validated);

@@ -38,6 +38,46 @@ append_path(TapSession *session, const TapHttpRequest *request, StringInfo url)
 	appendStringInfoString(url, request->path);
 }
 
+char *
+tap_http_find_parameters(char *url, const char *parameters)
+{
+	Size		length = strlen(parameters);
+	char	   *found = url;
+
+	while ((found = strstr(found, parameters)) != NULL)
+	{
+		if ((found == url || found[-1] == '?' || found[-1] == '&') &&
+			(found[length] == '\0' || found[length] == '&'))
+			return found;
+		found++;
+	}
+	return NULL;
+}
+
+/* Servers may repeat them as a whole, or a value of them, escaped or not. */
+static void
+note_parameters(TapSession *session, const char *parameters)
+{
+	tap_http_note_secret(session, parameters);
+	while (*parameters != '\0')
+	{
+		Size		length = strcspn(parameters, "&");
+		char	   *value = memchr(parameters, '=', length);
+
+		if (value != NULL)
+		{
+			char	   *raw = pnstrdup(value + 1, parameters + length - value - 1);
+			char	   *plain = curl_easy_unescape(NULL, raw, 0, NULL);
+
+			tap_http_note_secret(session, raw);
+			if (plain != NULL)
+				tap_http_note_secret(session, plain);
+			curl_free(plain);
+		}
+		parameters += length + (parameters[length] == '&');
+	}
+}
+
 static char *
 request_url(TapSession *session, const TapHttpRequest *request)
 {
@@ -61,10 +101,11 @@ request_url(TapSession *session, const TapHttpRequest *request)
 	}
 
 	/* a link to the next page may have it already */
-	if (session->settings.query != NULL && strstr(url.data, session->settings.query) == NULL)
+	if (session->settings.query != NULL)
 	{
-		appendStringInfo(&url, "%s%s", mark, session->settings.query);
-		tap_http_note_secret(session, session->settings.query);
+		note_parameters(session, session->settings.query);
+		if (tap_http_find_parameters(url.data, session->settings.query) == NULL)
+			appendStringInfo(&url, "%s%s", mark, session->settings.query);
 	}
 	return url.data;
 }

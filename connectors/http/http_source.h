@@ -100,6 +100,7 @@ typedef struct TapHttpEndpoint
 	bool		header_given;
 	bool		header;
 	char	   *null_text;
+	char	   *settings;		/* a hash of them all, in hexadecimal */
 } TapHttpEndpoint;
 
 /*
@@ -155,6 +156,13 @@ typedef struct TapHttpSlices
  * what is none.
  */
 extern TapHttpPath *tap_http_path_compile(const char *path);
+
+/*
+ * The path without its conditions and what is behind them: what it finds is
+ * what the server has sent, wanted or not.  The path itself if it has none.
+ */
+extern const TapHttpPath *tap_http_path_unfiltered(const TapHttpPath *path,
+												   bool *filter_is_last);
 
 /*
  * What a path finds in a JSON text that is valid, and in the database's
@@ -276,6 +284,7 @@ typedef struct TapHttpPage
 	Size		length;
 	bool		decompressed;	/* it was a compressed file */
 	TapHttpSlices values;		/* JSON: the records; else none */
+	int64		nserved;		/* JSON: records before conditions choose */
 	TapJsonSplit split;			/* NDJSON */
 	TapCsv	   *csv;
 	char	  **names;			/* of CSV's fields */
@@ -480,6 +489,7 @@ typedef struct TapHttpPoll
 								 * none is known of */
 	bool		resumed;		/* goes on where a former session was */
 	bool		unchanged;		/* 304 */
+	bool		asked_again;	/* for the page that was not there */
 	bool		in_txn;
 	bool		comparing;
 	bool		compared;

@@ -30,6 +30,7 @@
 
 /* What is greater is a moment, not a time span. */
 #define SECONDS_OF_A_MOMENT	1000000000
+#define MILLISECONDS_OF_A_MOMENT	INT64CONST(1000000000000)
 
 TapHttpFetch *
 tap_http_fetch_create(TapSession *session)
@@ -110,12 +111,21 @@ keep_pace(TapHttpFetch *fetch)
 		not_before(fetch, fetch->started_at + INT64CONST(60) * USECS_PER_SEC / per_minute);
 }
 
+/* A whole or decimal number without what is behind its point; -1: none. */
 static int64
 header_number(const TapHttpAnswer *answer, const char *name)
 {
 	char	   *text = tap_http_answer_header(answer, name);
+	char	   *end;
+	int64		number;
 
-	return (text != NULL && text[0] >= '0' && text[0] <= '9') ? strtoll(text, NULL, 10) : -1;
+	if (text == NULL || text[0] < '0' || text[0] > '9')
+		return -1;
+	number = strtoll(text, &end, 10);
+	if (*end == '.')
+		end += 1 + strspn(end + 1, "0123456789");
+	end += strspn(end, " \t");
+	return *end == '\0' ? number : -1;
 }
 
 /* Servers that say that this was the last request of a while. */
@@ -132,6 +142,8 @@ keep_limit(TapHttpFetch *fetch, const TapHttpAnswer *answer)
 		if (header_number(answer, psprintf("%sRemaining", prefixes[i])) != 0)
 			continue;
 		seconds = header_number(answer, psprintf("%sReset", prefixes[i]));
+		if (seconds > MILLISECONDS_OF_A_MOMENT)
+			seconds /= 1000;
 		if (seconds > SECONDS_OF_A_MOMENT)
 			seconds -= (int64) time(NULL);
 		if (seconds <= 0)
@@ -376,7 +388,7 @@ static void
 cut_secret(TapSession *session, char *query)
 {
 	const char *secret = session->settings.query;
-	char	   *found = secret ? strstr(query, secret) : NULL;
+	char	   *found = secret ? tap_http_find_parameters(query, secret) : NULL;
 	Size		length;
 
 	if (found == NULL)

@@ -13,6 +13,7 @@
  */
 #include "http_source.h"
 
+#include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
@@ -362,11 +363,41 @@ read_format(const Settings *settings, TapHttpEndpoint *endpoint)
 	endpoint->null_text = setting_copy(settings, "null");
 }
 
+/* All that says what is read and how; how often does not count. */
+static char *
+hash_of(const Settings *settings)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < lengthof(endpoint_options); i++)
+	{
+		const char *value = strcmp(endpoint_options[i], "interval") == 0 ? NULL :
+		setting(settings, endpoint_options[i]);
+
+		appendStringInfo(&text, "%s=%s\n", endpoint_options[i], value ? value : "");
+	}
+	for (int i = 0; i < lengthof(own_settings); i++)
+	{
+		const char *value = own_setting(settings, own_settings[i]);
+
+		appendStringInfo(&text, "%s=%s\n", own_settings[i], value ? value : "");
+	}
+	return psprintf("%016llx", (unsigned long long)
+					hash_bytes_extended((const unsigned char *) text.data, text.len, 0));
+}
+
 static void
 check_endpoint(const Settings *settings, const TapHttpEndpoint *endpoint)
 {
 	bool		append = setting_bool(settings, "append");
+	bool		filter_is_last = true;
 
+	if (endpoint->records != NULL)
+		(void) tap_http_path_unfiltered(endpoint->records, &filter_is_last);
+	if (endpoint->pagination == TAP_HTTP_PAGES_OFFSET && !filter_is_last)
+		report_bad(endpoint->name, "\"pagination\" is \"offset\", but how many records a page has cannot be told by \"records\".",
+				   "Let the path end with its condition, as $.items[*] ? (@.type == \"order\").");
 	if (endpoint->compare && endpoint->key == NIL)
 		report_bad(endpoint->name, "\"deletes\" is \"compare\", but there is no \"key\".",
 				   "Name the columns that tell a row from all others with \"key\".");
@@ -417,6 +448,7 @@ read_endpoint(const Settings *settings)
 	endpoint->interval_ms = interval_ms(interval_of(settings));
 	read_pages(settings, endpoint);
 	read_format(settings, endpoint);
+	endpoint->settings = hash_of(settings);
 	check_endpoint(settings, endpoint);
 	return endpoint;
 }

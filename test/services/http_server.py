@@ -32,6 +32,7 @@
 #   wrap        names on the way to the rows in the answer, as ["data", "items"]
 #   pages       link, page, offset or cursor; without, all rows are in one answer
 #   size        rows of a page (2), whatever was asked for
+#   token       what the tokens of pages by cursor begin with ("c")
 #   since       [parameter, member]: only rows whose member is not before the parameter
 #   after       the same, only rows whose member is behind it
 #   type        json (the default), ndjson, csv, or any other Content-Type for "raw"
@@ -237,20 +238,20 @@ class Api:
     @staticmethod
     def page(route, path, parameters, rows):
         """Rows of the page, members and headers that lead to the next one."""
-        style, size = route.get('pages'), route.get('size', 2)
+        style, size, token = route.get('pages'), route.get('size', 2), route.get('token', 'c')
         if style == 'page':
             start = (int(parameters.get('page', 1)) - 1) * size
         elif style == 'offset':
             start = int(parameters.get('offset', 0))
         elif style == 'cursor':
-            start = int(parameters.get('cursor', 'c0')[1:])
+            start = int(parameters.get('cursor', token + '0')[len(token):])
         elif style == 'link':
             start = int(parameters.get('start', 0))
         else:
             return rows, {}, {}
         shown, members, headers = rows[start:start + size], {}, {}
         if start + size < len(rows):
-            members['next'] = f'c{start + size}'
+            members['next'] = f'{token}{start + size}'
             query = urllib.parse.urlencode({**parameters, 'start': start + size})
             headers['Link'] = f'<{path}?{query}>; rel="next", <{path}>; rel="first"'
         members['has_more'] = start + size < len(rows)
