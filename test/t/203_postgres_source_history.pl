@@ -75,6 +75,10 @@ $source->safe_psql('postgres', q(
 ));
 ok($source->poll_query_until('postgres', "SELECT wal_status = 'lost' FROM pg_replication_slots"), 'the slot is invalidated');
 fails_with(qr/has invalidated replication slot "$slot"/, 'an invalidated slot is an error');
+
+# no other slot is, when a checkpoint comes late
+$source->append_conf('postgresql.conf', 'max_slot_wal_keep_size = -1');
+$source->restart;
 resyncs('resync() drops it and makes another one');
 
 # what was promoted from where we stand, or later, goes on
