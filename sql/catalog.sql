@@ -97,6 +97,7 @@ CREATE TABLE tapdata.pipeline_table (
     start_position text,
     end_position text,
     exact boolean NOT NULL DEFAULT false,
+    unsure boolean NOT NULL DEFAULT false,
     published boolean NOT NULL DEFAULT false,
     last_error text,
     added_at timestamptz NOT NULL DEFAULT pg_catalog.now()
@@ -123,6 +124,7 @@ COMMENT ON COLUMN tapdata.pipeline_table.definition IS 'format of the source tab
 COMMENT ON COLUMN tapdata.pipeline_table.start_position IS 'position before the copy, or of the catch-up; of the copy where the hub table is published';
 COMMENT ON COLUMN tapdata.pipeline_table.end_position IS 'position at which the catch-up ends';
 COMMENT ON COLUMN tapdata.pipeline_table.exact IS 'the copy holds exactly what start_position covers';
+COMMENT ON COLUMN tapdata.pipeline_table.unsure IS 'rows that got another key during the copy may be missing: the process that catches up knows which';
 COMMENT ON COLUMN tapdata.pipeline_table.published IS 'the hub table is published, not filled';
 COMMENT ON COLUMN tapdata.pipeline_table.last_error IS 'last error of this table';
 COMMENT ON COLUMN tapdata.pipeline_table.added_at IS 'when it came to the pipeline';

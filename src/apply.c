@@ -128,6 +128,12 @@ tap_apply_target(TapApply *apply, Oid hub_table, const TapSourceTable *source,
 	return target;
 }
 
+void
+tap_apply_track(TapTarget *target, TapMoved *moved)
+{
+	target->moved = moved;
+}
+
 static void
 forget_mapping(TapTarget *target)
 {
@@ -535,17 +541,21 @@ static void
 change_target(TapTarget *target, const TapEvent *event, TapApplyMode mode)
 {
 	TapApply   *apply = target->apply;
+	TapTarget  *root = target;
 	const TapRowImage *key;
 	TapSavedUser saved;
 
 	get_all_attributes(&event->old_row);
 	get_all_attributes(&event->new_row);
+	if (!target->open)
+		tap_apply_open_target(target);
 	key = tap_apply_key_image(target, event);
 	target = route(target, event->change == TAP_CHANGE_UPDATE &&
 				   tap_apply_key_changed(target, event) ? NULL : key);
 	prepare_change(target);
 
 	apply->mode = mode;
+	apply->found = TAP_APPLY_FOUND_ALL;
 	apply->current_target = target;
 	apply->current_slot = key->slot;
 	apply->current_is_hub = false;
@@ -556,6 +566,8 @@ change_target(TapTarget *target, const TapEvent *event, TapApplyMode mode)
 	else
 		tap_sql_change(target, event, mode);
 	tap_apply_leave(&saved);
+	if (mode == TAP_APPLY_CATCHUP && root->moved != NULL && root->source->nkeys > 0)
+		tap_moved_note(root->moved, root, event, apply->found);
 }
 
 /*

@@ -35,6 +35,30 @@ typedef struct TapApply TapApply;
 /* One hub table as a target. */
 typedef struct TapTarget TapTarget;
 
+/*
+ * Rows of one table that got another key while it catches up, and of which the
+ * source did not send all values; see apply_moved.c.
+ */
+typedef struct TapMoved TapMoved;
+
+/* In the context, for as long as that lives; nothing is remembered yet. */
+extern TapMoved *tap_moved_create(MemoryContext context);
+
+/* Nothing of it matters any more. */
+extern void tap_moved_forget(TapMoved *moved);
+
+/* What has to be known is not: some row may be lost. */
+extern void tap_moved_distrust(TapMoved *moved);
+
+/* Whether there is anything that a restart must not forget. */
+extern bool tap_moved_any(const TapMoved *moved);
+
+/*
+ * Whether a row is missing in the hub, or may have another row's values: at
+ * the end of the catch-up the table has to be copied again for that.
+ */
+extern bool tap_moved_lost(const TapMoved *moved);
+
 /* Create the engine; its memory is a child of the current context. */
 extern TapApply *tap_apply_create(const TapSourceCallbacks *source,
 								  TapSession *session);
@@ -53,6 +77,12 @@ extern TapTarget *tap_apply_target(TapApply *apply, Oid hub_table,
 								   const TapSourceTable *source,
 								   const char *source_name,
 								   bool ignore_missing);
+
+/*
+ * Note there what becomes of rows that move under TAP_APPLY_CATCHUP; NULL:
+ * nowhere.
+ */
+extern void tap_apply_track(TapTarget *target, TapMoved *moved);
 extern void tap_apply_forget_target(TapApply *apply, TapTarget *target);
 
 /* In a transaction that the caller began: open what changes will need. */

@@ -111,7 +111,6 @@ tap_direct_open(TapTarget *target)
 	target->work = MakeSingleTupleTableSlot(target->descriptor, &TTSOpsVirtual);
 	target->work->tts_tableOid = target->relid;
 	target->found = table_slot_create(target->rel, NULL);
-	target->other = NULL;
 	memset(&target->buffer, 0, sizeof(TapInsertBuffer));
 	open_defaults(target);
 	tap_lookup_open(target);
@@ -123,8 +122,6 @@ tap_direct_close(TapTarget *target)
 	tap_insert_close(target);
 	tap_lookup_close(target);
 	ExecDropSingleTupleTableSlot(target->found);
-	if (target->other != NULL)
-		ExecDropSingleTupleTableSlot(target->other);
 	ExecCloseIndices(target->result);
 	FreeExecutorState(target->estate);
 	target->estate = NULL;
@@ -134,8 +131,6 @@ void
 tap_direct_unpin(TapTarget *target)
 {
 	ExecClearTuple(target->found);
-	if (target->other != NULL)
-		ExecClearTuple(target->other);
 	if (target->buffer.bulk != NULL)
 		ReleaseBulkInsertStatePin(target->buffer.bulk);
 	tap_lookup_unpin(target);
@@ -454,14 +449,17 @@ delete_if_there(TapTarget *target, const TapRowImage *image)
 }
 
 /*
- * A part of a row that is not there: it was deleted before it was copied, and
- * the log will come to that.
+ * A part of a row that is not there.  Mostly the row was deleted before it was
+ * copied, and the log will come to that; see apply_moved.c for the others.
  */
 static void
 insert_if_complete(TapTarget *target, const TapEvent *event)
 {
 	if (!tap_image_complete(target, &event->new_row))
+	{
+		target->apply->found = TAP_APPLY_FOUND_NOTHING;
 		return;
+	}
 	tap_direct_build_insert(target, &event->new_row);
 	tap_insert_add(target);
 }
@@ -480,23 +478,25 @@ update_if_there(TapTarget *target, const TapEvent *event, const TapRowImage *key
 	return false;
 }
 
+/* Give the row another key, if it is there. */
 static bool
-find_other(TapTarget *target, const TapRowImage *image)
+move_if_there(TapTarget *target, const TapEvent *event, const TapRowImage *key)
 {
-	if (target->other == NULL)
+	while (find_row(target, key))
 	{
-		MemoryContext oldcontext = MemoryContextSwitchTo(target->open_context);
-
-		target->other = table_slot_create(target->rel, NULL);
-		MemoryContextSwitchTo(oldcontext);
+		build_update(target, event, target->found);
+		if (write_update(target, target->found))
+			return true;
 	}
-	return tap_lookup_row(target, image, target->other);
+	return false;
 }
 
 /*
  * Update that changed the key, while catching up.  After it the row has the
  * new key, and none has the old: a row that was copied with the old key later
- * on is in the log once more.
+ * on is in the log once more.  What the source did not send is that of the
+ * row with the new key, if there is one: it was copied behind this change,
+ * and the one with the old key may be another by then.
  */
 static void
 move_catchup(TapTarget *target, const TapEvent *event, const TapRowImage *image)
@@ -504,19 +504,12 @@ move_catchup(TapTarget *target, const TapEvent *event, const TapRowImage *image)
 	TapRowImage new_key;
 
 	tap_apply_new_key(target, event, &new_key);
-	while (find_row(target, image))
-	{
-		bool		both = find_other(target, &new_key);
-
-		build_update(target, event, target->found);
-		if (!write_update(target, both ? target->other : target->found))
-			continue;
-		if (both)
-			delete_if_there(target, image);
-		return;
-	}
-	if (!update_if_there(target, event, &new_key))
+	if (update_if_there(target, event, &new_key))
+		delete_if_there(target, image);
+	else if (!move_if_there(target, event, image))
 		insert_if_complete(target, event);
+	else if (!tap_image_complete(target, &event->new_row))
+		target->apply->found = TAP_APPLY_FOUND_OLD_KEY;
 }
 
 static void

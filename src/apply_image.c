@@ -9,12 +9,15 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_collation.h"
+#include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/typcache.h"
 
 #include "apply_private.h"
 
@@ -63,6 +66,29 @@ tap_apply_key_image(const TapTarget *target, const TapEvent *event)
 	return &event->old_row;
 }
 
+/*
+ * Whether the hub finds the same row by both values, such as 1.0 and 1.00.  A
+ * column of another type there may tell them apart.
+ */
+static bool
+is_same_key(const TapTarget *target, AttrNumber column, Datum a, Datum b)
+{
+	Form_pg_attribute att = TupleDescAttr(target->source->descriptor, column - 1);
+	Oid			collation = att->attcollation;
+	TypeCacheEntry *type;
+
+	if (datum_image_eq(a, b, att->attbyval, att->attlen))
+		return true;
+	if (target->mapping->casts[column - 1] != NULL)
+		return false;
+	type = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR_FINFO);
+	if (!OidIsValid(type->eq_opr))
+		return false;
+	if (!OidIsValid(collation) && OidIsValid(type->typcollation))
+		collation = DEFAULT_COLLATION_OID;
+	return DatumGetBool(FunctionCall2Coll(&type->eq_opr_finfo, collation, a, b));
+}
+
 bool
 tap_apply_key_changed(const TapTarget *target, const TapEvent *event)
 {
@@ -74,12 +100,10 @@ tap_apply_key_changed(const TapTarget *target, const TapEvent *event)
 	for (int i = 0; i < source->nkeys; i++)
 	{
 		AttrNumber	column = source->keys[i];
-		Form_pg_attribute att = TupleDescAttr(source->descriptor, column - 1);
 
 		if (tap_image_has(&event->new_row, column) &&
-			!datum_image_eq(old_image->slot->tts_values[column - 1],
-							event->new_row.slot->tts_values[column - 1],
-							att->attbyval, att->attlen))
+			!is_same_key(target, column, old_image->slot->tts_values[column - 1],
+						 event->new_row.slot->tts_values[column - 1]))
 			return true;
 	}
 	return false;

@@ -115,6 +115,15 @@ typedef struct TapSqlPlan
 	AttrNumber *parameters;		/* source column; negative: of the old row */
 } TapSqlPlan;
 
+/* Where an insert or a move under TAP_APPLY_CATCHUP got its row from. */
+typedef enum TapApplyFound
+{
+	TAP_APPLY_FOUND_ALL,		/* it was sent whole, or the hub had the row
+								 * under the new key */
+	TAP_APPLY_FOUND_OLD_KEY,	/* the rest is that of the old key's row */
+	TAP_APPLY_FOUND_NOTHING		/* nothing was stored */
+} TapApplyFound;
+
 struct TapTarget
 {
 	TapApply   *apply;
@@ -123,6 +132,7 @@ struct TapTarget
 	char	   *source_name;
 	bool		ignore_missing; /* of tap_apply_target() */
 	bool		is_leaf;		/* a partition, reached by its root only */
+	TapMoved   *moved;			/* of tap_apply_track() */
 	HTAB	   *leaves;			/* partitions met, for a partitioned table */
 
 	/* until the table is altered */
@@ -148,7 +158,6 @@ struct TapTarget
 								 * it burden no resource owner */
 	TupleTableSlot *work;		/* virtual, the hub row to store */
 	TupleTableSlot *found;		/* the row in the hub */
-	TupleTableSlot *other;		/* a second one, for changed keys */
 	ExprState **defaults;		/* [nhub]; NULL: none, or from the source */
 	Relation	key_index;		/* NULL: none */
 	bool		key_hashes_row; /* it is the index of a table without a key */
@@ -183,6 +192,7 @@ struct TapApply
 	XLogRecPtr	wal_handed_over;	/* the WAL writer was told of */
 
 	TapApplyMode mode;			/* of the change at hand */
+	TapApplyFound found;		/* and what became of it */
 
 	/* for error contexts; NULL: none */
 	TapTarget  *current_target;
@@ -266,6 +276,15 @@ extern void tap_apply_new_key(const TapTarget *target, const TapEvent *event,
 extern Datum tap_apply_complete(TapTarget *target, const TapEvent *event,
 								AttrNumber column, Datum old_value,
 								bool old_isnull, bool *isnull);
+
+/* ----------------
+ * apply_moved.c
+ * ----------------
+ */
+
+/* A change of the target was applied under TAP_APPLY_CATCHUP. */
+extern void tap_moved_note(TapMoved *moved, const TapTarget *target,
+						   const TapEvent *event, TapApplyFound found);
 
 /* ----------------
  * apply_direct.c

@@ -503,6 +503,8 @@ insert_if_complete(TapTarget *target, const TapEvent *event)
 {
 	if (tap_image_complete(target, &event->new_row))
 		insert_row(target, &event->new_row);
+	else
+		target->apply->found = TAP_APPLY_FOUND_NOTHING;
 }
 
 /* While catching up; the cases are those of apply_direct.c. */
@@ -526,6 +528,8 @@ update_catchup(TapTarget *target, const TapEvent *event, const TapRowImage *matc
 	}
 	else if (!update_row(target, event, match))
 		insert_if_complete(target, event);
+	else if (!tap_image_complete(target, &event->new_row))
+		target->apply->found = TAP_APPLY_FOUND_OLD_KEY;
 }
 
 void

@@ -85,6 +85,10 @@ typedef struct TapTableRow
 	char	   *end_position;	/* catch-up ends when this is covered */
 	bool		exact;			/* start_position is exact: what it covers is
 								 * in the copy, and must not be replayed */
+	bool		unsure;			/* the process that catches up knows of rows
+								 * that may be missing: when it is another
+								 * now, that is lost; written by
+								 * tap_catalog_set_unsure() alone */
 	bool		published;		/* hub_table is published, not filled; source
 								 * is its own name then, start_position the
 								 * LSN (pg_lsn's text) of its copy, created
@@ -195,6 +199,7 @@ extern TapTableRow *tap_catalog_table_by_id(int32 id);
 extern TapTableRow *tap_catalog_table_by_hub(Oid hub_table);
 extern int32 tap_catalog_insert_table(const TapTableRow *row);
 extern void tap_catalog_update_table(const TapTableRow *row);
+extern void tap_catalog_set_unsure(int32 id, bool unsure);
 extern void tap_catalog_delete_table(int32 id);
 
 /*

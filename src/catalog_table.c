@@ -13,7 +13,7 @@
 
 #define TABLE_COLUMNS \
 	"SELECT id, pipeline, source_schema, source_name, hub_table::oid, state, created, " \
-	"definition, start_position, end_position, exact, last_error, published " \
+	"definition, start_position, end_position, exact, last_error, published, unsure " \
 	"FROM tapdata.pipeline_table "
 
 static TapTableRow *
@@ -35,6 +35,7 @@ table_row(TapCatalogCall *call, uint64 row)
 	table->exact = tap_column_bool(row, 11);
 	table->last_error = tap_column_text(row, 12);
 	table->published = tap_column_bool(row, 13);
+	table->unsure = tap_column_bool(row, 14);
 	MemoryContextSwitchTo(before);
 	return table;
 }
@@ -137,6 +138,17 @@ tap_catalog_update_table(const TapTableRow *row)
 								 tap_param_text(row->end_position),
 								 tap_param_bool(row->exact),
 								 tap_param_text(row->last_error)));
+	tap_catalog_leave(&call);
+}
+
+void
+tap_catalog_set_unsure(int32 id, bool unsure)
+{
+	TapCatalogCall call;
+
+	tap_catalog_enter(&call);
+	tap_catalog_write("UPDATE tapdata.pipeline_table SET unsure = $2 WHERE id = $1",
+					  TAP_PARAMS(tap_param_int4(id), tap_param_bool(unsure)));
 	tap_catalog_leave(&call);
 }
 

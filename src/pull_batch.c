@@ -86,6 +86,7 @@ tap_pull_batch_abort(TapPull *pull)
 	AbortCurrentTransaction();
 	tap_apply_abort(pull->apply);
 	tap_pull_compare_abort(pull);
+	tap_pull_moved_abort(pull);
 	tap_notes_forget();
 	MemoryContextReset(pull->batch_context);
 	pull->state = TAP_PULL_IDLE;
@@ -132,6 +133,7 @@ write_position(TapPull *pull)
 	char	   *position = pull->source->stream_position(pull->session->session);
 
 	MemoryContextSwitchTo(old);
+	tap_pull_moved_write(pull);
 	if (pull->is_sync)
 	{
 		TapPullTable *table = linitial(pull->tables);
@@ -155,6 +157,8 @@ take_position(TapPull *pull, char *position)
 	pull->position = position;
 	pull->position_stored_at = GetCurrentTimestamp();
 	pull->position_moved = false;
+	if (pull->is_sync && tap_pull_sync_caught_up(pull))
+		tap_pull_moved_settle(linitial(pull->tables));
 
 	if (pull->unacknowledged != NULL)
 		pfree(pull->unacknowledged);

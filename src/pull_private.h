@@ -9,6 +9,7 @@
  * pull_tables.c	which tables the stream carries, and how far each is
  * pull_schema.c	schema changes of the source
  * pull_careful.c	changes one by one, to find those that cannot be stored
+ * pull_moved.c		tables that have to be copied again for rows that moved
  * pull_sync.c		tables that join a running stream
  *
  * Copyright (c) 2026, tapdata contributors
@@ -60,6 +61,7 @@ typedef struct TapPullTable
 	TapSourceTable *source;		/* its format now; NULL: not yet seen */
 	MemoryContext format_context;	/* holds source; deleted with each format */
 	TapTarget  *target;			/* NULL: not open */
+	TapMoved   *moved;			/* while it catches up; may be NULL */
 	TapTableShared *shared;		/* counters, may be NULL */
 	TimestampTz sync_started_at;	/* its last sync worker; 0: none */
 	TimestampTz sync_ended_at;	/* 0: none has ended since the table streamed */
@@ -284,10 +286,46 @@ extern void tap_pull_compare_resume(TapPull *pull);
 /* The hub transaction was aborted. */
 extern void tap_pull_compare_abort(TapPull *pull);
 
+/* ---- pull_moved.c ---- */
+
+/*
+ * Compare what is known with what the catalog says, whenever the row of the
+ * table was read; no hub transaction must be open that has changed the table.
+ */
+extern void tap_pull_moved_loaded(TapPull *pull, TapPullTable *table);
+
+/* The target of the table was opened: have it track its rows. */
+extern void tap_pull_moved_track(TapPull *pull, TapPullTable *table);
+
+/* The table has another format, by which no key is known any more. */
+extern void tap_pull_moved_altered(TapPullTable *table);
+
+/* The table was emptied, or its whole content sent. */
+extern void tap_pull_moved_forget(TapPullTable *table);
+
+/* In the transaction that stores the position. */
+extern void tap_pull_moved_write(TapPull *pull);
+
+/* The hub transaction was aborted. */
+extern void tap_pull_moved_abort(TapPull *pull);
+
+/* Whether the table has to be copied again, if this is the end of its catch-up. */
+extern bool tap_pull_moved_lost(const TapPullTable *table);
+
+/* The catch-up is over: what comes now is no concern any more. */
+extern void tap_pull_moved_settle(TapPullTable *table);
+
+/* What is said for why when tap_pull_moved_lost(). */
+#define TAP_PULL_MOVED_WHY \
+	"rows got another key while the table was copied, and the source did not send all of their values"
+
 /* ---- pull_sync.c ---- */
 
 /* Start sync workers for the tables that need one; notice those that ended. */
 extern void tap_pull_sync_start(TapPull *pull);
+
+/* In a sync worker: whether the stream has passed the end of the catch-up. */
+extern bool tap_pull_sync_caught_up(const TapPull *pull);
 
 /* Whether some table has yet to be copied and to join the stream. */
 extern bool tap_pull_sync_needed(const TapPull *pull);

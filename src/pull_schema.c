@@ -42,6 +42,8 @@ tap_pull_schema(TapPull *pull, const TapEvent *event)
 	/* ALTER TABLE wants nobody else to hold the relation, nor us */
 	tap_apply_end(pull->apply);
 	comparing = tap_pull_compare_pause(pull, table);
+	if (event->schema == TAP_SCHEMA_ALTERED)
+		tap_pull_moved_altered(table);
 	switch (event->schema)
 	{
 		case TAP_SCHEMA_CREATED:

@@ -57,6 +57,7 @@
 #define RETRY_COPY_MAX_MS	300000
 
 static bool waiting = false;	/* this process is counted in join_waiting */
+static bool copied_again = false;	/* this process has given a copy up */
 
 static bool begin_stream(TapPull *pull);
 static void copy_or_give_up(TapPull *pull);
@@ -64,7 +65,8 @@ static void give_up_copy(TapPull *pull, const char *why);
 static void copy_table(TapPull *pull);
 static void check_copy(TapPull *pull);
 static void copy_again(TapPull *pull, const char *why);
-static bool caught_up(TapPull *pull);
+static void copy_moved_again(TapPull *pull);
+static bool catch_up(TapPull *pull);
 static void build_indexes(TapPull *pull);
 static void set_waiting(bool on);
 static void stop_waiting(int code, Datum arg);
@@ -81,7 +83,6 @@ void
 tap_pull_sync_main(int32 pipeline, int32 table)
 {
 	TapPull    *pull = tap_pull_create(pipeline, table);
-	bool		indexed = false;
 
 	before_shmem_exit(stop_waiting, (Datum) 0);
 	do
@@ -89,9 +90,17 @@ tap_pull_sync_main(int32 pipeline, int32 table)
 		copy_or_give_up(pull);
 		if (pull->position == NULL)
 			return;
-	} while (!begin_stream(pull));
+	} while (!begin_stream(pull) || !catch_up(pull));
+}
+
+/* False: the table is to be copied again. */
+static bool
+catch_up(TapPull *pull)
+{
+	bool		indexed = false;
+
 	if (pull->tables == NIL)
-		return;					/* removed from the pipeline meanwhile */
+		return true;			/* removed from the pipeline meanwhile */
 	for (;;)
 	{
 		if (tap_pull_drain(pull))
@@ -101,8 +110,14 @@ tap_pull_sync_main(int32 pipeline, int32 table)
 		 * the rest of a transaction may still be on its way, and so much of
 		 * the log that the pipeline would pause in vain
 		 */
-		if (pull->state == TAP_PULL_IDLE && (waiting || !pull->behind) && caught_up(pull))
+		if (pull->state == TAP_PULL_IDLE && (waiting || !pull->behind) &&
+			tap_pull_sync_caught_up(pull))
 		{
+			if (tap_pull_moved_lost(linitial(pull->tables)))
+			{
+				copy_moved_again(pull);
+				return false;
+			}
 			if (!indexed)
 			{
 				build_indexes(pull);
@@ -111,7 +126,7 @@ tap_pull_sync_main(int32 pipeline, int32 table)
 			}
 			set_waiting(true);
 			if (try_hand_over(pull))
-				return;
+				return true;
 		}
 		tap_pull_wait(pull, waiting ? 1000 : -1);
 	}
@@ -124,7 +139,6 @@ tap_pull_sync_main(int32 pipeline, int32 table)
 static bool
 begin_stream(TapPull *pull)
 {
-	static bool again = false;
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData  *volatile edata = NULL;
 
@@ -136,7 +150,7 @@ begin_stream(TapPull *pull)
 	PG_CATCH();
 	{
 		/* what was not to be copied cannot be whole again by itself */
-		if (geterrcode() != TAP_ERRCODE_COPY_AGAIN || again ||
+		if (geterrcode() != TAP_ERRCODE_COPY_AGAIN || copied_again ||
 			strcmp(tap_options_text(pull->options, "snapshot"), "initial") != 0)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
@@ -146,7 +160,6 @@ begin_stream(TapPull *pull)
 	PG_END_TRY();
 	if (edata == NULL)
 		return true;
-	again = true;
 	AbortOutOfAnyTransaction();
 	MemoryContextSwitchTo(context);
 	copy_again(pull, edata->message);
@@ -171,6 +184,7 @@ copy_again(TapPull *pull, const char *why)
 {
 	TapTableRow *row;
 
+	copied_again = true;
 	tap_session_close(pull->session);
 	pull->session = NULL;
 	tap_worker_begin();
@@ -246,6 +260,22 @@ give_up_copy(TapPull *pull, const char *why)
 	tap_session_close(session);
 }
 
+/*
+ * Where rows keep moving, the next copy may be no better: then it waits for a
+ * while, and people can read why.
+ */
+static void
+copy_moved_again(TapPull *pull)
+{
+	set_waiting(false);
+	if (copied_again)
+		ereport(ERROR,
+				(errcode(TAP_ERRCODE_COPY_AGAIN),
+				 errmsg(TAP_PULL_MOVED_WHY),
+				 errhint("Let the source send whole rows while the table is copied (PostgreSQL: ALTER TABLE ... REPLICA IDENTITY FULL; MySQL: binlog_row_image = FULL), or let keys rest meanwhile.")));
+	copy_again(pull, TAP_PULL_MOVED_WHY);
+}
+
 /* Copy the table; pull->position is where to replay from, NULL if it is gone. */
 static void
 copy_table(TapPull *pull)
@@ -276,8 +306,8 @@ copy_table(TapPull *pull)
 		pull->position = row->start_position;
 }
 
-static bool
-caught_up(TapPull *pull)
+bool
+tap_pull_sync_caught_up(const TapPull *pull)
 {
 	TapPullTable *table = linitial(pull->tables);
 
@@ -347,6 +377,7 @@ try_hand_over(TapPull *pull)
 	table->row.end_position = pull->position;
 	tap_worker_begin();
 	tap_catalog_update_table(&table->row);
+	tap_pull_moved_write(pull);
 	tap_catalog_delete_staged_of_table(table->row.id);
 	tap_shmem_wake_at_commit();
 	tap_worker_commit();

@@ -29,6 +29,7 @@
 #include "position.h"
 #include "pull.h"
 #include "pull_private.h"
+#include "snapshot.h"
 #include "worker.h"
 
 static TapPullTable *find_table(TapPull *pull, const TapTableName *name);
@@ -262,6 +263,7 @@ tap_pull_tables_load(TapPull *pull)
 		else
 			copy_row(pull, table, row);
 		table->carried = carries(pull, row);
+		tap_pull_moved_loaded(pull, table);
 		table->shared = tap_shmem_table(row->id, true);
 		if (table->carried && row->state == TAP_TABLE_JOINED)
 			pull->joining = true;
@@ -395,6 +397,7 @@ tap_pull_table_target(TapPull *pull, TapPullTable *table, TapSourceTable *source
 	table->target = tap_apply_target(pull->apply, table->row.hub_table,
 									 table->source, table->label,
 									 pull->ddl == TAP_PULL_DDL_IGNORE);
+	tap_pull_moved_track(pull, table);
 	return table->target;
 }
 
@@ -418,6 +421,7 @@ tap_pull_tables_txn_begins(TapPull *pull)
 void
 tap_pull_table_is_whole(TapPullTable *table)
 {
+	tap_pull_moved_forget(table);
 	if (table->row.state != TAP_TABLE_JOINED)
 		return;
 	table->row.start_position = NULL;
@@ -434,6 +438,7 @@ tap_pull_tables_joined(TapPull *pull)
 {
 	bool		joining = false;
 	bool		stored = false;
+	bool		again = false;
 	ListCell   *cell;
 	MemoryContext old = CurrentMemoryContext;
 
@@ -455,6 +460,14 @@ tap_pull_tables_joined(TapPull *pull)
 			tap_pull_position_moved(pull, true);
 		stored = true;
 		tap_worker_begin();
+		if (tap_pull_moved_lost(table))
+		{
+			tap_snapshot_begin_again(pull->pipeline, &table->row, TAP_PULL_MOVED_WHY);
+			tap_worker_commit();
+			MemoryContextSwitchTo(old);
+			again = true;
+			continue;
+		}
 		if (tap_options_bool(pull->options, "indexes"))
 		{
 			MemoryContextSwitchTo(pull->event_context);
@@ -470,11 +483,21 @@ tap_pull_tables_joined(TapPull *pull)
 		table->row.end_position = NULL;
 		table->row.exact = false;
 		table->covered = false;
+		tap_pull_moved_settle(table);
+		if (table->row.unsure)
+			tap_catalog_set_unsure(table->row.id, false);
+		table->row.unsure = false;
 		tap_catalog_update_table(&table->row);
 		tap_catalog_insert_event(pull->pipeline->name, &table->row.source, "info",
 								 "snapshot done", "the table is copied and streams");
 		tap_worker_commit();
 		MemoryContextSwitchTo(old);
+	}
+	if (again)
+	{
+		tap_pull_tables_load(pull);
+		tap_pull_sync_start(pull);
+		pull->source->stream_refollow(pull->session->session);
 	}
 	pull->joining = joining;
 	if (!joining)

@@ -349,6 +349,7 @@ skip_copy(TapSnapshot *snapshot, TapTableRow *row)
 																	&row->source,
 																	row->definition));
 	tap_catalog_update_table(row);
+	tap_catalog_set_unsure(row->id, false);
 	tap_worker_commit();
 	MemoryContextSwitchTo(snapshot->context);
 }
@@ -431,6 +432,7 @@ try_copy_exactly(TapSnapshot *snapshot, TapTableRow *row, TapSourceTable *source
 	row->exact = true;
 	row->state = TAP_TABLE_CATCHUP;
 	tap_catalog_update_table(row);
+	tap_catalog_set_unsure(row->id, false);
 	tap_worker_commit();
 	MemoryContextSwitchTo(snapshot->context);
 	return true;

@@ -153,6 +153,7 @@ tap_snapshot_plan(TapSnapshot *snapshot, TapTableRow *row, TapSourceTable *sourc
 	row->end_position = NULL;
 	row->exact = false;
 	tap_catalog_update_table(row);
+	tap_catalog_set_unsure(row->id, false);
 	tap_worker_commit();
 
 	MemoryContextSwitchTo(snapshot->context);

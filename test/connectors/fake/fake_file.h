@@ -16,6 +16,7 @@ typedef struct Change
 	TapChangeKind kind;
 	char	   *table;
 	int64		id;
+	int64		new_id;			/* of an update; else the same */
 	char	   *value;			/* NULL: delete or truncate */
 } Change;
 
@@ -74,7 +75,7 @@ read_line(FILE *file, StringInfo line)
 static Change *
 parse_change(char *line)
 {
-	static const char *const words[] = {"insert", "update", "delete", "truncate"};
+	static const char *const words[] = {"insert", "update", "delete", "truncate", "move"};
 	Change	   *change = palloc0(sizeof(Change));
 	char	   *word = strsep(&line, " ");
 	char	   *id;
@@ -83,10 +84,13 @@ parse_change(char *line)
 	{
 		if (strcmp(word, words[i]) != 0)
 			continue;
-		change->kind = TAP_CHANGE_INSERT + i;
+		change->kind = i < 4 ? TAP_CHANGE_INSERT + i : TAP_CHANGE_UPDATE;
 		change->table = pstrdup(line ? strsep(&line, " ") : "");
 		id = line ? strsep(&line, " ") : NULL;
 		change->id = id ? strtoll(id, NULL, 10) : 0;
+		change->new_id = change->id;
+		if (i == 4 && line != NULL)
+			change->new_id = strtoll(strsep(&line, " "), NULL, 10);
 		change->value = line ? pstrdup(line) : NULL;
 		return change;
 	}

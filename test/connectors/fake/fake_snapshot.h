@@ -48,6 +48,13 @@ replay(List *rows, const Change *change)
 		return NIL;
 	if (change->kind == TAP_CHANGE_DELETE)
 		return list_delete_ptr(rows, row);
+	if (change->new_id != change->id)
+	{
+		row->id = change->new_id;
+		if (change->value != NULL)
+			row->value = change->value;
+		return rows;
+	}
 	if (row == NULL)
 	{
 		row = palloc0(sizeof(Row));

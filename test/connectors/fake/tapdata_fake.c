@@ -12,6 +12,8 @@
  *	insert NAME ID VALUE
  *	update NAME ID VALUE
  *	delete NAME ID
+ *	move NAME ID NEWID [VALUE]	an update of the key; without VALUE that stays,
+ *								and the event lacks it
  *	truncate NAME
  *	commit
  *
@@ -417,6 +419,15 @@ next_change(TapSession *session, TapEvent *event)
 		fill_slot(table->old_slot, change->id, NULL);
 		event->old_row.slot = table->old_slot;
 		event->old_row.present = key_only;
+	}
+	else if (change->kind == TAP_CHANGE_UPDATE && change->new_id != change->id)
+	{
+		fill_slot(table->old_slot, change->id, NULL);
+		event->old_row.slot = table->old_slot;
+		event->old_row.present = key_only;
+		fill_slot(table->new_slot, change->new_id, change->value);
+		event->new_row.slot = table->new_slot;
+		event->new_row.present = change->value == NULL ? key_only : NULL;
 	}
 	else if (change->kind != TAP_CHANGE_TRUNCATE)
 	{

@@ -77,6 +77,46 @@ sub txn
 
 =pod
 
+=head2 add_table($table), rows($table)
+
+One more table; and the rows that a table has after all transactions, id to value.
+
+=cut
+
+sub add_table
+{
+	my ($self, $table) = @_;
+
+	append_to_file($self->{path}, "table $table\n");
+	return;
+}
+
+sub rows
+{
+	my ($self, $table) = @_;
+	my %rows;
+
+	for my $line (split /\n/, slurp_file($self->{path}))
+	{
+		my ($change, $of, $id, $value) = split / /, $line, 4;
+
+		next unless defined $of && $of eq $table;
+		$rows{$id} = $value if $change =~ /^(insert|update)$/;
+		delete $rows{$id} if $change eq 'delete';
+		%rows = () if $change eq 'truncate';
+		if ($change eq 'move')
+		{
+			my ($new_id, $new_value) = split / /, $value, 2;
+			my $before = delete $rows{$id};
+
+			$rows{$new_id} = defined $new_value ? $new_value : $before;
+		}
+	}
+	return \%rows;
+}
+
+=pod
+
 =head2 fill($table, $from, $to)
 
 Append one transaction that inserts rows with these ids.
