@@ -13,7 +13,9 @@ use Tapdata::Test;
 use Test::More;
 
 my $hub = new_hub('hub');
-my $source = new_source('source', "max_prepared_transactions = 5\n");
+
+# from the start of the server on: commits wait only when its checkpointer has read of the standby, too
+my $source = new_source('source', "max_prepared_transactions = 5\nsynchronous_standby_names = 'nobody'\nsynchronous_commit = local\n");
 
 at_source($source,
 	'CREATE ROLE reader LOGIN REPLICATION',
@@ -21,10 +23,7 @@ at_source($source,
 	'CREATE SCHEMA s AUTHORIZATION reader',
 	'CREATE TABLE s.t (id int PRIMARY KEY)',
 	'ALTER TABLE s.t OWNER TO reader',
-	'INSERT INTO s.t VALUES (1)',
-	(map { "ALTER ROLE $_ SET synchronous_commit = local" } qw(postgres reader)),
-	"ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
-	'SELECT pg_reload_conf()');
+	'INSERT INTO s.t VALUES (1)');
 connect_source($hub, $source, 'src', user => 'reader');
 
 # the slot begins behind the commit
@@ -41,7 +40,7 @@ at_source($source, q(COMMIT PREPARED 'b'));
 my $told = q(SELECT count(*) FROM tapdata.events WHERE pipeline = 'p' AND message ~ '^the copy waits for transactions .* with the role pg_read_all_stats');
 wait_for_sql($hub, qq(SELECT ($told) > 0 OR (SELECT state FROM tapdata.status WHERE name = 'p') = 'streaming'));
 is($hub->safe_psql('postgres', $told), '1', 'an event tells that the copy waits');
-at_source($source, 'ALTER SYSTEM RESET synchronous_standby_names', 'SELECT pg_reload_conf()');
+at_source($source, q(ALTER SYSTEM SET synchronous_standby_names = ''), 'SELECT pg_reload_conf()');
 $waits->quit;
 caught_up($hub, 'p');
 same_as_source($hub, $source, 's.t', 'h.t', 'what was committed before the slot is in the copy');
