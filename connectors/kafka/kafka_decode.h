@@ -222,6 +222,12 @@ extern void tap_kafka_read_key(TapKafkaKeyReader *reader, const TapKafkaMessage 
 
 /* ---- kafka_decode_describe.c ---- */
 
+/*
+ * Calls act(arg) in a subtransaction.  Returns the error that it raised, in
+ * the current context, or NULL.
+ */
+extern ErrorData *tap_kafka_try(void (*act) (void *arg), void *arg);
+
 /* TapKafkaDecoding.describe of the formats. */
 extern TapSourceTable *tap_kafka_describe_json(TapSession *session,
 											   const TapKafkaDecodeOptions *options,

@@ -19,6 +19,50 @@
 typedef void (*AddMessage) (TapRecordSample *sample, const TapKafkaDecodeOptions *options,
 							const TapKafkaMessage *message);
 
+/* An AddMessage and what it is called with. */
+typedef struct AddCall
+{
+	AddMessage	add;
+	TapRecordSample *sample;
+	const TapKafkaDecodeOptions *options;
+	const TapKafkaMessage *message;
+} AddCall;
+
+ErrorData *
+tap_kafka_try(void (*act) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		act(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+static void
+call_add(void *arg)
+{
+	AddCall    *call = arg;
+
+	call->add(call->sample, call->options, call->message);
+}
+
 /*
  * One that cannot be read says nothing about columns; it will be an error of
  * data when the stream comes to it.
@@ -27,35 +71,15 @@ static bool
 add_if_readable(AddMessage add, TapRecordSample *sample, const TapKafkaDecodeOptions *options,
 				const TapKafkaMessage *message)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool readable = true;
+	AddCall		call = {add, sample, options, message};
+	ErrorData  *error = tap_kafka_try(call_add, &call);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		add(sample, options, message);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		CurrentResourceOwner = owner;
-		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
-			ReThrowError(edata);
-		FreeErrorData(edata);
-		readable = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return readable;
+	if (error == NULL)
+		return true;
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
 }
 
 static void

@@ -11,6 +11,22 @@
 
 #include "utils/memutils.h"
 
+/* A pipeline's stream was opened here: this is its worker. */
+static bool is_worker = false;
+
+/* Names (char *) of the topics that it was told are left out. */
+static List *left_out = NIL;
+
+/* A topic to be described, and its table. */
+typedef struct DescribeCall
+{
+	TapSession *session;
+	TapTableName name;
+	const TapKafkaMessage *messages;
+	int			count;
+	TapSourceTable *table;
+} DescribeCall;
+
 /* What is checked of a connection for both sides is what a target needs. */
 bool
 tap_kafka_reads(const TapSessionArgs *args)
@@ -23,6 +39,7 @@ tap_kafka_reads(const TapSessionArgs *args)
 void
 tap_kafka_source_open(TapSession *session)
 {
+	is_worker = is_worker || session->args.purpose == TAP_PURPOSE_STREAM;
 	session->source = palloc0(sizeof(TapKafkaSource));
 	tap_kafka_read_source_options(session);
 	initStringInfo(&session->source->key);
@@ -115,39 +132,115 @@ estimate_rows(TapSession *session, const TapKafkaTopicFacts *topic)
  * Without a pipeline nobody has said what the messages are: they are shown
  * raw if they are not JSON.
  */
-static TapSourceTable *
-describe_sample(TapSession *session, const TapTableName *name,
-				const TapKafkaMessage *messages, int count)
+static void
+describe_sample(void *arg)
 {
+	DescribeCall *call = arg;
+	TapSession *session = call->session;
 	TapKafkaDecodeOptions options = *session->source->decode;
-	TapSourceTable *table = options.decoding->describe(session, &options, name, messages, count);
 
-	if (session->args.pipeline_options != NULL || table->descriptor->natts > 0)
-		return table;
+	call->table = options.decoding->describe(session, &options, &call->name, call->messages,
+											 call->count);
+	if (session->args.pipeline_options != NULL || call->table->descriptor->natts > 0)
+		return;
 	options.decoding = &tap_kafka_decoding_raw;
-	return options.decoding->describe(session, &options, name, messages, count);
+	call->table = options.decoding->describe(session, &options, &call->name, call->messages,
+											 call->count);
 }
 
+/* The place of a topic in left_out, or -1. */
+static int
+find_left_out(const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, left_out)
+	{
+		if (strcmp(lfirst(cell), name) == 0)
+			return foreach_current_index(cell);
+	}
+	return -1;
+}
+
+/* Whether it is for the topic's messages, not for the brokers or the server. */
+static bool
+is_of_messages(const ErrorData *error)
+{
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case ERRCODE_DATA_EXCEPTION:
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Told once, though each look finds the topic again. */
+static void
+tell_left_out(const TapTableName *name, const ErrorData *error)
+{
+	MemoryContext before;
+
+	if (find_left_out(name->name) >= 0)
+		return;
+	before = MemoryContextSwitchTo(TopMemoryContext);
+	left_out = lappend(left_out, pstrdup(name->name));
+	MemoryContextSwitchTo(before);
+	tap_kafka_core->event("warning", name,
+						  psprintf("topic %s is left out until its messages tell its columns: %s",
+								   name->name, error->message));
+}
+
+/*
+ * A topic that comes by itself must not stop the pipeline: the worker looks at
+ * one that cannot be described yet again later.
+ */
+static void
+describe_if_possible(DescribeCall *call)
+{
+	ErrorData  *error = tap_kafka_try(describe_sample, call);
+	int			place;
+
+	if (error != NULL)
+	{
+		if (!is_of_messages(error))
+			ReThrowError(error);
+		tell_left_out(&call->name, error);
+		FreeErrorData(error);
+		call->table = NULL;
+		return;
+	}
+	place = find_left_out(call->name.name);
+	if (place >= 0)
+		left_out = list_delete_nth_cell(left_out, place);
+}
+
+/* NULL: it cannot be described yet, and is left out. */
 static TapSourceTable *
 describe_topic(TapSession *session, const TapKafkaTopicFacts *topic)
 {
 	MemoryContext before = CurrentMemoryContext;
 	MemoryContext sample = AllocSetContextCreate(before, "tapdata kafka sample",
 												 ALLOCSET_DEFAULT_SIZES);
-	TapKafkaMessage *messages;
-	TapSourceTable *table;
-	TapTableName name = {.name = topic->name};
+	DescribeCall call = {.session = session,.name = {.name = topic->name}};
 	double		rows;
-	int			count;
 
 	MemoryContextSwitchTo(sample);
-	messages = tap_kafka_sample(session, topic, &count);
+	call.messages = tap_kafka_sample(session, topic, &call.count);
 	rows = estimate_rows(session, topic);
 	MemoryContextSwitchTo(before);
-	table = describe_sample(session, &name, messages, count);
-	table->estimated_rows = rows;
+	if (is_worker)
+		describe_if_possible(&call);
+	else
+		describe_sample(&call);
+	if (call.table != NULL)
+		call.table->estimated_rows = rows;
 	MemoryContextDelete(sample);
-	return table;
+	return call.table;
 }
 
 static List *
@@ -161,9 +254,10 @@ describe_tables(TapSession *session, List *names)
 	{
 		const TapTableName *name = lfirst(cell);
 		const TapKafkaTopicFacts *topic = tap_kafka_find_topic(topics, name->name);
+		TapSourceTable *table = topic ? describe_topic(session, topic) : NULL;
 
-		if (topic != NULL)
-			result = lappend(result, describe_topic(session, topic));
+		if (table != NULL)
+			result = lappend(result, table);
 	}
 	return result;
 }

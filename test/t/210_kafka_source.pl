@@ -27,6 +27,7 @@ foreach my $test (
 	['raw' => \&raw],
 	['metadata' => \&metadata],
 	['topics by pattern, dots and all' => \&patterns],
+	['topics that cannot be described yet' => \&not_yet],
 	['what cannot be read' => \&malformed],
 	['discover' => \&discover],
 	['a hub in another encoding' => \&encoding],
@@ -229,6 +230,35 @@ sub patterns
 	caught_up($hub, 'dots');
 	wait_for_sql($hub, q(SELECT position FROM tapdata.status WHERE name = 'dots'), 'shop.eu.orders:0=2;shop.us:0=1');
 	drop('dots');
+	return;
+}
+
+# They must not stop the others, and are added when their messages tell columns.
+sub not_yet
+{
+	my $options = '"refresh_ms": 200, "key": ["id"], "on_error": "dead_letter"';
+	my $events = q(SELECT count(*) FROM tapdata.events WHERE pipeline = 'yet' AND kind = 'warning' AND source_table = '"%s"' AND message LIKE '%s');
+
+	records_to('yet.first', '{"id": 1, "v": "a"}');
+	pull_topic('yet', "{$options}", 'yet.*');
+	stop_pipeline($hub, 'yet');
+	$kafka->create_topic('yet.empty');
+	records_to('yet.garbage', 'no JSON', '[1]');
+	$hub->safe_psql('postgres', q(SELECT tapdata.start('yet')));
+	sql_becomes($hub, sprintf($events, 'yet.empty', '%left out%key column "id"%'), 1, 'an empty topic has no key column');
+	sql_becomes($hub, sprintf($events, 'yet.garbage', '%left out%JSON object%'), 1, 'another one has no JSON');
+	sql_fails($hub, q(SELECT tapdata.add_tables('yet', '{yet.empty}')),
+		'42703', qr/the key column "id" is in no message of topic "yet.empty"/, 'a call raises it');
+
+	records_to('yet.first', '{"id": 1, "v": "b"}', '{"id": 2, "v": "c"}');
+	caught_up($hub, 'yet');
+	sql_ok($hub, 'SELECT id, v FROM yet."yet.first" ORDER BY id', "1|b\n2|c", 'others go on');
+	records_to('yet.empty', '{"id": 7, "v": "x"}', '{"id": 7, "v": "y"}');
+	records_to('yet.garbage', '{"id": 8, "v": "z"}');
+	sql_becomes($hub, 'SELECT id, v FROM yet."yet.empty"', '7|y', 'a topic is added with its first messages, and its key');
+	sql_becomes($hub, 'SELECT id, v FROM yet."yet.garbage"', '8|z', 'and one that has had none that could be read');
+	sql_ok($hub, sprintf($events, $_, '%left out%'), 1, "of $_ was told once") foreach qw(yet.empty yet.garbage);
+	drop('yet');
 	return;
 }
 
