@@ -188,7 +188,7 @@ tap_pull_drain(TapPull *pull)
 			pull->state = transitions[pull->state][kind] (pull, &event);
 			any |= kind != TAP_EVENT_NONE;
 		} while (kind != TAP_EVENT_NONE ||
-				 (pull->unknown != NIL && pull->state == TAP_PULL_IDLE));
+				 (tap_pull_unknown_any(pull) && pull->state == TAP_PULL_IDLE));
 		MemoryContextSwitchTo(old);
 	}
 	PG_CATCH();
@@ -231,6 +231,7 @@ void
 tap_pull_wait(TapPull *pull, long timeout_ms)
 {
 	TapWait		wait = {.socket = PGINVALID_SOCKET,.timeout_ms = -1};
+	long		look_ms = tap_pull_unknown_due(pull);
 
 	pull->source->stream_wait(pull->session->session, &wait);
 
@@ -243,6 +244,8 @@ tap_pull_wait(TapPull *pull, long timeout_ms)
 		timeout_ms = -1;
 	if (wait.timeout_ms >= 0 && (timeout_ms < 0 || wait.timeout_ms < timeout_ms))
 		timeout_ms = wait.timeout_ms;
+	if (look_ms >= 0 && (timeout_ms < 0 || look_ms < timeout_ms))
+		timeout_ms = look_ms;
 	tap_worker_wait(wait.socket, wait.events, timeout_ms);
 }
 
@@ -253,8 +256,8 @@ between_transactions(TapPull *pull)
 	if (pull->is_sync)
 		return;
 
-	if (pull->unknown != NIL)
-		tap_pull_tables_take_unknown(pull);
+	if (tap_pull_unknown_any(pull))
+		tap_pull_unknown_take(pull);
 
 	/* what a sync worker does in the pause is read right below */
 	if (tap_worker_shared->join_waiting > 0)

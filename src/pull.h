@@ -21,15 +21,20 @@ extern void tap_pull_main(int32 pipeline);
 extern void tap_pull_sync_main(int32 pipeline, int32 table);
 
 /*
+ * Whether a table is not to be added; wanted are the names that will be, List
+ * of TapTableName *.
+ */
+typedef bool (*TapLeaveOut) (void *arg, const TapTableName *name, List *wanted);
+
+/*
  * Find tables that match the pipeline's patterns and are not yet part of it,
  * create their hub tables and rows of tapdata.pipeline_table.  Used by the
  * commands, with a session of TAP_PURPOSE_DISCOVER.  leave_out, unless NULL,
- * says of a table by its name that it is not to be added.  Returns how many.
+ * is asked of each by its name.  Returns how many were added.
  */
 struct TapOpenSession;
 extern int	tap_pull_add_matching(const TapPipelineRow *pipeline,
 								  struct TapOpenSession *session,
-								  bool (*leave_out) (void *arg, const TapTableName *name),
-								  void *arg);
+								  TapLeaveOut leave_out, void *arg);
 
 #endif							/* TAPDATA_PULL_H */

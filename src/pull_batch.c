@@ -188,7 +188,7 @@ tap_pull_acknowledge(TapPull *pull)
 static void
 publish_position(TapPull *pull)
 {
-	if (!pull->is_sync && pull->unknown == NIL)
+	if (!pull->is_sync && !tap_pull_unknown_any(pull))
 		tap_shmem_set_reached(tap_worker_shared, pull->position,
 							  pull->commit_time, pull->state != TAP_PULL_IDLE);
 }

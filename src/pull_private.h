@@ -88,6 +88,10 @@ typedef struct TapPull
 								 * place in the hub is taken */
 	List	   *unknown;		/* of char *: tables that match and are not
 								 * ours yet, met in the log */
+	List	   *refused;		/* of char *: those among them that could not
+								 * be taken up when last looked for */
+	TimestampTz refused_at;		/* when that was */
+	bool		refused_again;	/* some of them were met since */
 	bool		joining;		/* some carried table is not streaming yet */
 
 	TapPullState state;
@@ -239,12 +243,30 @@ extern void tap_pull_tables_joined(TapPull *pull);
 extern bool tap_pull_covered(const TapSourceCallbacks *source, const char *a,
 							 const char *b);
 
-/* Add tables that turned up in the log and match; start their copies. */
-extern void tap_pull_tables_take_unknown(TapPull *pull);
-
 /* Add the row of a table whose creation is in the log, with its hub table. */
 extern void tap_pull_table_created(TapPull *pull, TapPullTable *table,
 								   const TapSourceTable *source);
+
+/* ---- pull_unknown.c ---- */
+
+/*
+ * A table that matches was met, and is not the pipeline's: it is looked for at
+ * the source between transactions; at most once in a while, if it was looked
+ * for in vain.
+ */
+extern void tap_pull_unknown_met(TapPull *pull, const TapTableName *name);
+
+/* Whether there are tables to be looked for now. */
+extern bool tap_pull_unknown_any(const TapPull *pull);
+
+/*
+ * Add such tables and start their copies.  The stream has to stand between two
+ * transactions.
+ */
+extern void tap_pull_unknown_take(TapPull *pull);
+
+/* In how many milliseconds to look again for those not found; -1: not at all. */
+extern long tap_pull_unknown_due(const TapPull *pull);
 
 /* ---- pull_schema.c ---- */
 

@@ -18,9 +18,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "miscadmin.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "hubtable.h"
@@ -288,19 +286,6 @@ take_over(TapPull *pull, TapTableRow *row)
 	MemoryContextSwitchTo(old);
 }
 
-static bool
-is_among(const List *names, const char *name)
-{
-	ListCell   *cell;
-
-	foreach(cell, names)
-	{
-		if (strcmp(lfirst(cell), name) == 0)
-			return true;
-	}
-	return false;
-}
-
 void *
 tap_pull_table_followed(void *core_data, const TapTableName *name,
 						bool created, const char **definition)
@@ -308,7 +293,6 @@ tap_pull_table_followed(void *core_data, const TapTableName *name,
 	TapPull    *pull = core_data;
 	TapPullTable *table = find_table(pull, name);
 	TapTableRow row = {0};
-	MemoryContext old;
 
 	*definition = NULL;
 	if (table != NULL && table->carried)
@@ -331,11 +315,7 @@ tap_pull_table_followed(void *core_data, const TapTableName *name,
 		row.state = TAP_TABLE_STREAMING;
 		return add_table(pull, &row);
 	}
-	if (is_among(pull->taken, tap_table_name_text(name)))
-		return NULL;
-	old = MemoryContextSwitchTo(pull->context);
-	pull->unknown = lappend(pull->unknown, tap_table_name_text(name));
-	MemoryContextSwitchTo(old);
+	tap_pull_unknown_met(pull, name);
 	return NULL;
 }
 
@@ -504,76 +484,6 @@ tap_pull_tables_joined(TapPull *pull)
 		tap_shmem_set_state(tap_worker_shared, TAP_STATE_STREAMING);
 }
 
-/*
- * Whether the hub has something of its own in a new table's place: a table
- * that comes by itself must not stop the pipeline for that.
- */
-static bool
-is_taken(void *arg, const TapTableName *name)
-{
-	TapPull    *pull = arg;
-	Oid			schema = get_namespace_oid(pull->pipeline->into_schema, true);
-	MemoryContext old;
-
-	if (!OidIsValid(schema) || !OidIsValid(get_relname_relid(name->name, schema)))
-		return false;
-	if (is_among(pull->taken, tap_table_name_text(name)))
-		return true;
-	old = MemoryContextSwitchTo(pull->context);
-	pull->taken = lappend(pull->taken, tap_table_name_text(name));
-	MemoryContextSwitchTo(old);
-	tap_catalog_insert_event(pull->pipeline->name, name, "warning", "table left out",
-							 psprintf("\"%s\".\"%s\" is in the hub already: rename that table and call tapdata.add_tables(), "
-									  "or exclude this one by a pattern that begins with !",
-									  pull->pipeline->into_schema, name->name));
-	return true;
-}
-
-/*
- * Tables turned up that are not new in the log, but new to us: renamed so
- * that they match now, or just granted.
- */
-void
-tap_pull_tables_take_unknown(TapPull *pull)
-{
-	TapOpenSession *session = tap_pull_ask(pull);
-	ListCell   *cell;
-
-	tap_worker_begin();
-	foreach(cell, tap_catalog_tables(pull->pipeline->id))
-	{
-		TapTableRow *row = lfirst(cell);
-		ListCell   *name;
-
-		/* one that was gone is back under its name: copy it again */
-		foreach(name, pull->unknown)
-		{
-			if (row->state == TAP_TABLE_DROPPED &&
-				strcmp(tap_table_name_text(&row->source), lfirst(name)) == 0)
-			{
-				row->state = TAP_TABLE_NEW;
-				tap_catalog_update_table(row);
-			}
-		}
-	}
-	tap_pull_add_matching(pull->pipeline, session, is_taken, pull);
-	tap_worker_commit();
-	tap_session_close(session);
-
-	list_free_deep(pull->unknown);
-	pull->unknown = NIL;
-	tap_pull_tables_load(pull);
-	tap_pull_sync_start(pull);
-	if (pull->only_streams && tap_pull_tables_fresh(pull) != NIL)
-		tap_pull_start_stream(pull);
-	else
-		pull->source->stream_refollow(pull->session->session);
-
-	/* nobody was told of it while the tables had no rows */
-	pull->position_moved = true;
-	tap_pull_position_moved(pull, false);
-}
-
 /* A table that was dropped and is back may have come with other columns. */
 static void
 follow_format(TapPull *pull, const TapTableRow *row, const TapSourceTable *source)
@@ -618,55 +528,4 @@ tap_pull_table_created(TapPull *pull, TapPullTable *table,
 	table->carried = true;
 	table->shared = tap_shmem_table(row->id, true);
 	tap_pull_table_set_format(pull, table, source);
-}
-
-int
-tap_pull_add_matching(const TapPipelineRow *pipeline, TapOpenSession *session,
-					  bool (*leave_out) (void *arg, const TapTableName *name), void *arg)
-{
-	TapPatterns *patterns = tap_patterns_compile(pipeline->patterns);
-	List	   *known = tap_catalog_tables(pipeline->id);
-	List	   *wanted = NIL;
-	ListCell   *cell;
-	int			added = 0;
-
-	foreach(cell, session->source->list_tables(session->session))
-	{
-		TapTableName *name = lfirst(cell);
-		ListCell   *other;
-		bool		is_known = false;
-
-		foreach(other, known)
-		{
-			TapTableRow *row = lfirst(other);
-
-			if (strcmp(row->source.name, name->name) == 0 &&
-				(name->schema == NULL || strcmp(row->source.schema, name->schema) == 0))
-				is_known = true;
-		}
-		if (!is_known && tap_patterns_match(patterns, name) &&
-			(leave_out == NULL || !leave_out(arg, name)))
-			wanted = lappend(wanted, name);
-	}
-	if (wanted == NIL)
-		return 0;
-
-	foreach(cell, session->source->describe_tables(session->session, wanted))
-	{
-		TapSourceTable *source = lfirst(cell);
-		TapTableRow row = {0};
-
-		row.pipeline = pipeline->id;
-		row.source = source->name;
-		row.hub_table = tap_hubtable_create(source, pipeline->into_schema,
-											source->name.name);
-		row.state = TAP_TABLE_NEW;
-		row.created = true;
-		row.definition = source->definition;
-		row.id = tap_catalog_insert_table(&row);
-		tap_catalog_insert_event(pipeline->name, &row.source, "info", "table added",
-								 "the table will be copied");
-		added++;
-	}
-	return added;
 }
