@@ -62,7 +62,7 @@ note_parameters(TapSession *session, const char *parameters)
 	while (*parameters != '\0')
 	{
 		Size		length = strcspn(parameters, "&");
-		char	   *value = memchr(parameters, '=', length);
+		const char *value = memchr(parameters, '=', length);
 
 		if (value != NULL)
 		{

@@ -259,9 +259,12 @@ read_definition(AlterState *state, const char *name)
 	tap_mysql_resolve_column(state->session, column, is_mariadb);
 	if (present != NULL && agrees(column, present))
 	{
+		const TapMysqlColumn read = *column;
+
 		*column = *present;
 		column->name = pstrdup(name);
 		column->conversion = NULL;
+		tap_mysql_keep_default(column, &read);
 	}
 	return column;
 }
@@ -557,6 +560,32 @@ clause_convert(AlterState *state)
 	skip_clause(lexer);
 }
 
+/* ALTER [COLUMN] name SET DEFAULT ..., or DROP DEFAULT */
+static void
+clause_alter(AlterState *state)
+{
+	TapMysqlLexer *lexer = state->lexer;
+	char	   *name;
+	int			index;
+
+	if (!tap_mysql_lexer_accept(lexer, "COLUMN") && is_not_column(lexer))
+		return;
+	skip_if(lexer);
+	name = tap_mysql_lexer_name(lexer);
+	index = name ? find_column(state->columns, name) : -1;
+	if (index < 0)
+		return;
+	if (tap_mysql_lexer_accept(lexer, "SET") && tap_mysql_lexer_accept(lexer, "DEFAULT"))
+		tap_mysql_read_default(lexer, list_nth(state->columns, index));
+	else if (tap_mysql_lexer_accept(lexer, "DROP") && tap_mysql_lexer_accept(lexer, "DEFAULT"))
+	{
+		TapMysqlColumn *column = list_nth(state->columns, index);
+
+		column->default_value = NULL;
+		column->default_unknown = false;
+	}
+}
+
 static void
 clause(AlterState *state, const char *default_schema)
 {
@@ -574,6 +603,11 @@ clause(AlterState *state, const char *default_schema)
 		clause_rename(state, default_schema);
 	else if (tap_mysql_lexer_accept(lexer, "CONVERT"))
 		clause_convert(state);
+	else if (tap_mysql_lexer_accept(lexer, "ALTER"))
+	{
+		clause_alter(state);
+		skip_clause(lexer);
+	}
 	else if (tap_mysql_lexer_is(lexer, "TRUNCATE") || tap_mysql_lexer_is(lexer, "EXCHANGE") ||
 			 tap_mysql_lexer_is(lexer, "IMPORT"))
 	{
@@ -653,8 +687,11 @@ finish(AlterState *state)
 	set_key(table, state->key);
 	if (is_present(table, state->present))
 	{
+		const TapMysqlColumn *columns = table->columns;
+
 		*table = *state->present;
 		table->prepared = false;
+		tap_mysql_keep_defaults(table, columns);
 	}
 	state->alter->table = table;
 }

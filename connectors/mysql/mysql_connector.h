@@ -353,6 +353,17 @@ extern void tap_mysql_set_default(TapMysqlColumn *column, const char *text,
 								  const char *extra, bool is_mariadb);
 
 /*
+ * information_schema shows the defaults of today; these set those of a
+ * statement that may be older, where it tells them.  Of a table the columns
+ * are replaced by copies, in the current context.
+ */
+extern void tap_mysql_keep_default(TapMysqlColumn *column, const TapMysqlColumn *read);
+extern void tap_mysql_keep_defaults(TapMysqlTable *table, const TapMysqlColumn *read);
+
+/* Whether the columns of two tables of the same format have the same defaults. */
+extern bool tap_mysql_same_defaults(const TapMysqlTable *a, const TapMysqlTable *b);
+
+/*
  * What existing rows have in the column when it is added, in the input format
  * of its PostgreSQL type; NULL: NULL or not known.  In the current context.
  */

@@ -80,6 +80,29 @@ is_word_character(char c)
 		IS_HIGHBIT_SET(c);
 }
 
+/* The character that is written as a backslash and this one; a text ends at \0. */
+static char
+unescape(char c)
+{
+	switch (c)
+	{
+		case '0':
+			return '\0';
+		case 'b':
+			return '\b';
+		case 'n':
+			return '\n';
+		case 'r':
+			return '\r';
+		case 't':
+			return '\t';
+		case 'Z':
+			return '\032';
+		default:
+			return c;
+	}
+}
+
 /* A quoted name or string, with its quotes taken away. */
 static void
 read_quoted(TapMysqlLexer *lexer, char quote)
@@ -101,7 +124,7 @@ read_quoted(TapMysqlLexer *lexer, char quote)
 		}
 		else if (c == '\\' && is_string && !lexer->no_backslash_escapes &&
 				 lexer->position < lexer->end)
-			c = *lexer->position++;
+			c = unescape(*lexer->position++);
 		appendStringInfoChar(&text, c);
 	}
 	lexer->token.kind = is_string ? TAP_MYSQL_TOKEN_STRING : TAP_MYSQL_TOKEN_NAME;

@@ -2,7 +2,8 @@
  *
  * connectors/mysql/mysql_default.c
  *	  Defaults of columns: what rows that are there have in a column that is
- *	  added, which the log does not hold.
+ *	  added, and with binlog_row_image=MINIMAL what new rows have in columns that
+ *	  nobody gave a value.  The log does not hold either.
  *
  * Copyright (c) 2026, tapdata contributors
  *
@@ -80,6 +81,47 @@ tap_mysql_set_default(TapMysqlColumn *column, const char *text, const char *extr
 	}
 	tap_mysql_lexer_init(&lexer, text, strlen(text), 0);
 	tap_mysql_read_default(&lexer, column);
+}
+
+void
+tap_mysql_keep_default(TapMysqlColumn *column, const TapMysqlColumn *read)
+{
+	/*
+	 * an expression is told better by the source, and so is a time of some
+	 * zone
+	 */
+	if (read->default_unknown || column->kind == TAP_MYSQL_KIND_TIMESTAMP)
+		return;
+	column->default_value = read->default_value;
+	column->default_unknown = false;
+}
+
+void
+tap_mysql_keep_defaults(TapMysqlTable *table, const TapMysqlColumn *read)
+{
+	TapMysqlColumn *columns = palloc(sizeof(TapMysqlColumn) * Max(1, table->ncolumns));
+
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		columns[i] = table->columns[i];
+		tap_mysql_keep_default(&columns[i], &read[i]);
+	}
+	table->columns = columns;
+}
+
+bool
+tap_mysql_same_defaults(const TapMysqlTable *a, const TapMysqlTable *b)
+{
+	for (int i = 0; i < Min(a->ncolumns, b->ncolumns); i++)
+	{
+		const char *one = a->columns[i].default_value;
+		const char *other = b->columns[i].default_value;
+
+		if (a->columns[i].default_unknown != b->columns[i].default_unknown ||
+			(one == NULL) != (other == NULL) || (one != NULL && strcmp(one, other) != 0))
+			return false;
+	}
+	return true;
 }
 
 /* "b'101'" as the digits of a bit(n) */

@@ -292,7 +292,8 @@ on_alter(TapMysqlStream *stream, const TapMysqlStatement *statement,
 	if (!alter.complete && present != NULL)
 		alter.table = present;
 	warn_of_values(table->table, &alter);
-	if (!tap_mysql_same_format(table->table, alter.table))
+	if (!tap_mysql_same_format(table->table, alter.table) ||
+		!tap_mysql_same_defaults(table->table, alter.table))
 	{
 		alter.table->name = table->name;
 		tap_mysql_set_format(stream, table, alter.table);

@@ -95,6 +95,8 @@ tap_mysql_set_format(TapMysqlStream *stream, TapMysqlStreamTable *table,
 	table->new_present = palloc0(sizeof(bool) * natts);
 	table->partial = palloc0(sizeof(void *) * natts);
 	table->is_key = palloc0(sizeof(bool) * natts);
+	table->default_values = NULL;
+	table->default_nulls = NULL;
 	for (int i = 0; i < table->table->nkeys; i++)
 		table->is_key[table->table->keys[i] - 1] = true;
 	table->generation = ++stream->last_generation;

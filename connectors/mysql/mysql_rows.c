@@ -9,6 +9,7 @@
  */
 #include "mysql_stream.h"
 
+#include "access/xact.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -127,6 +128,88 @@ fill_new(TapMysqlStream *stream, TapEvent *event)
 }
 
 static void
+make_defaults(TapMysqlStreamTable *table)
+{
+	int			natts = table->table->ncolumns;
+	MemoryContext before = MemoryContextSwitchTo(table->context);
+	Datum	   *values = palloc0(sizeof(Datum) * natts);
+	bool		own_txn = !IsTransactionState();
+
+	table->default_nulls = palloc0(sizeof(bool) * natts);
+
+	/* the types are looked up in the catalog */
+	if (own_txn)
+		StartTransactionCommand();
+	MemoryContextSwitchTo(table->context);
+	for (int i = 0; i < natts; i++)
+	{
+		const TapMysqlColumn *column = &table->table->columns[i];
+		char	   *text = table->source->column_defaults[i];
+		Oid			input;
+		Oid			parameter;
+
+		table->default_nulls[i] = text == NULL;
+		if (text == NULL)
+			continue;
+		getTypeInputInfo(column->pg_type, &input, &parameter);
+		values[i] = OidInputFunctionCall(input, text, parameter, column->pg_typmod);
+	}
+	if (own_txn)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(before);
+	table->default_values = values;
+}
+
+/* MySQL tells a time as it was written, in the zone of a session that is gone. */
+static void
+check_default(const TapMysqlStreamTable *table, const TapMysqlColumn *column)
+{
+	const char *value = column->default_value;
+
+	if (column->kind != TAP_MYSQL_KIND_TIMESTAMP || table->table->is_mariadb ||
+		value == NULL || strncmp(value, "0000", 4) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the source did not send column \"%s\" of a new row of table \"%s\"",
+					column->name, tap_mysql_table_text(&table->name)),
+			 errdetail("It has its default, %s, whose time zone MySQL does not tell.", value),
+			 errhint("Run at the source: SET GLOBAL binlog_row_image = 'FULL'; close the sessions that are older, then copy the table again with tapdata.resync().")));
+}
+
+/*
+ * binlog_row_image=MINIMAL: an INSERT has the columns that were given a value,
+ * and those whose default is an expression.  The others have their defaults.
+ */
+static void
+fill_defaults(TapMysqlStream *stream, TapEvent *event)
+{
+	TapMysqlStreamTable *table = stream->map->table;
+	TupleTableSlot *slot = table->new_slot;
+	bool		complete = true;
+
+	if (table->default_values == NULL)
+		make_defaults(table);
+	for (int i = 0; i < stream->map->natts; i++)
+	{
+		const TapMysqlColumn *column = &table->table->columns[i];
+
+		if (table->new_present[i])
+			continue;
+		if (column->generated || column->default_unknown)
+		{
+			complete = false;
+			continue;
+		}
+		check_default(table, column);
+		slot->tts_values[i] = table->default_values[i];
+		slot->tts_isnull[i] = table->default_nulls[i];
+		table->new_present[i] = true;
+	}
+	event->new_row.present = complete ? NULL : table->new_present;
+}
+
+static void
 fill_event(TapMysqlStream *stream, TapEvent *event)
 {
 	switch (stream->event.kind)
@@ -134,6 +217,8 @@ fill_event(TapMysqlStream *stream, TapEvent *event)
 		case TAP_BINLOG_KIND_WRITE_ROWS:
 			event->change = TAP_CHANGE_INSERT;
 			fill_new(stream, event);
+			if (event->new_row.present != NULL)
+				fill_defaults(stream, event);
 			break;
 		case TAP_BINLOG_KIND_UPDATE_ROWS:
 			event->change = TAP_CHANGE_UPDATE;

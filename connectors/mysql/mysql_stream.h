@@ -46,6 +46,8 @@ typedef struct TapMysqlStreamTable
 	bool	   *new_present;
 	void	  **partial;
 	bool	   *is_key;			/* by attribute */
+	Datum	   *default_values; /* by attribute; NULL: not needed yet */
+	bool	   *default_nulls;
 	MemoryContext context;		/* of the format */
 } TapMysqlStreamTable;
 
