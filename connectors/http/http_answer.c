@@ -64,6 +64,15 @@ hide_secrets(TapSession *session, char *text)
 	}
 }
 
+static int
+by_length(const ListCell *a, const ListCell *b)
+{
+	Size		one = strlen(lfirst(a));
+	Size		other = strlen(lfirst(b));
+
+	return one > other ? -1 : one < other;
+}
+
 void
 tap_http_note_secret(TapSession *session, const char *secret)
 {
@@ -78,7 +87,10 @@ tap_http_note_secret(TapSession *session, const char *secret)
 			return;
 	}
 	before = MemoryContextSwitchTo(session->context);
+
+	/* the longest first: one that is a part of another would leave its rest */
 	session->secrets = lappend(session->secrets, pstrdup(secret));
+	list_sort(session->secrets, by_length);
 	MemoryContextSwitchTo(before);
 }
 

@@ -38,7 +38,7 @@ struct TapHttpPath
 	JsonPath   *compiled;		/* unless simple */
 	TapHttpPath *unfiltered;	/* what is before its first condition; NULL:
 								 * it has none */
-	bool		filter_is_last; /* nothing is behind that condition */
+	bool		filter_is_last; /* nothing but others is behind it */
 };
 
 /* ---------------------------------------------------------------------
@@ -107,7 +107,7 @@ read_steps(TapHttpPath *path)
 
 /*
  * Where a path's first condition begins, outside of strings and parentheses;
- * NULL: it has none.
+ * NULL: it has none.  is_last: nothing but conditions follows.
  */
 static const char *
 find_filter(const char *path, bool *is_last)
@@ -131,7 +131,7 @@ find_filter(const char *path, bool *is_last)
 			depth--;
 		else if (*c == '?' && depth == 0 && filter == NULL)
 			filter = c;
-		else if (filter != NULL && depth == 0 && strchr(" \t\r\n", *c) == NULL)
+		else if (filter != NULL && depth == 0 && strchr(" \t\r\n?", *c) == NULL)
 			*is_last = false;
 	}
 	return filter;

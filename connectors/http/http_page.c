@@ -127,6 +127,14 @@ encoding_of(const char *type)
  * ---------------------------------------------------------------------
  */
 
+/* {"items": null}, as an empty list is written by some. */
+static bool
+is_null(const TapHttpSlices *found)
+{
+	return found->nitems == 1 && found->items[0].length == 4 &&
+		memcmp(found->items[0].text, "null", 4) == 0;
+}
+
 static void
 open_json(const TapHttpEndpoint *endpoint, TapHttpPage *page)
 {
@@ -142,10 +150,15 @@ open_json(const TapHttpEndpoint *endpoint, TapHttpPage *page)
 							psprintf("It is no JSON, ends too early, or is nested deeper than %d: at byte %zu of %zu.",
 									 TAP_HTTP_JSON_DEPTH, (Size) (json.next - page->body), page->length));
 	tap_http_path_find(path, page->body, page->length, true, &page->values);
+
+	/*
+	 * where a condition is not the path's end, what is before it are no
+	 * records
+	 */
 	served = page->values;
-	if (unfiltered != path)
+	if (unfiltered != path && filter_is_last)
 		tap_http_path_find(unfiltered, page->body, page->length, true, &served);
-	page->nserved = served.nitems;
+	page->nserved = is_null(&served) ? 0 : served.nitems;
 	page->missing = served.missing && served.nitems == 0;
 	if (endpoint->compare && page->missing)
 		tap_http_page_raise(page->url, "The path \"records\" leads to nothing in it, and all rows would be deleted.");

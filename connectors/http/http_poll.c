@@ -191,15 +191,14 @@ may_begin_anew(const TapHttpPoll *poll, long status)
 
 /*
  * There are servers that have no page behind the last one.  One that said that
- * there is more has lost it; and where all that is missing would be deleted,
- * the answer has to come twice.
+ * there is more has lost it; and where what is missing would be deleted, or
+ * never be asked for again, the answer has to come twice.
  */
 static bool
 is_behind_last(const TapHttpPoll *poll, long status)
 {
 	return status == 404 && poll->state.place.pages > 0 &&
-		poll->endpoint->pagination == TAP_HTTP_PAGES_PAGE &&
-		(poll->endpoint->more == NULL || !poll->endpoint->compare);
+		poll->endpoint->pagination == TAP_HTTP_PAGES_PAGE && poll->endpoint->more == NULL;
 }
 
 /* The answer has come: its rows, or what else it means. */
@@ -223,7 +222,7 @@ take_answer(TapSession *session, TapHttpPoll *poll, const TapHttpAnswer *answer)
 	}
 	else if (is_behind_last(poll, answer->status))
 	{
-		if (poll->endpoint->compare && !poll->asked_again)
+		if ((poll->endpoint->compare || poll->endpoint->cursor != NULL) && !poll->asked_again)
 		{
 			poll->asked_again = true;
 			fetch_page(session, poll);

@@ -395,9 +395,10 @@ check_endpoint(const Settings *settings, const TapHttpEndpoint *endpoint)
 
 	if (endpoint->records != NULL)
 		(void) tap_http_path_unfiltered(endpoint->records, &filter_is_last);
-	if (endpoint->pagination == TAP_HTTP_PAGES_OFFSET && !filter_is_last)
-		report_bad(endpoint->name, "\"pagination\" is \"offset\", but how many records a page has cannot be told by \"records\".",
-				   "Let the path end with its condition, as $.items[*] ? (@.type == \"order\").");
+	if (!filter_is_last && (endpoint->pagination == TAP_HTTP_PAGES_OFFSET ||
+							(endpoint->pagination == TAP_HTTP_PAGES_PAGE && endpoint->more == NULL)))
+		report_bad(endpoint->name, "How many records a page has cannot be told by \"records\", which \"pagination\" needs.",
+				   "Let the path end with its condition, as $.items[*] ? (@.type == \"order\"); or, if \"pagination\" is \"page\", give \"more\".");
 	if (endpoint->compare && endpoint->key == NIL)
 		report_bad(endpoint->name, "\"deletes\" is \"compare\", but there is no \"key\".",
 				   "Name the columns that tell a row from all others with \"key\".");

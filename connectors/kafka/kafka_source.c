@@ -166,6 +166,9 @@ find_left_out(const char *name)
 static bool
 is_of_messages(const ErrorData *error)
 {
+	/* hosts that may not be spoken to, and what the login may not read */
+	if (error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
+		return false;
 	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
 	{
 		case ERRCODE_DATA_EXCEPTION:

@@ -122,12 +122,11 @@ sql_ok($hub, 'SELECT count(*) FROM p.t', '20', 'it carries on where it stood');
 for my $way ('SELECT tapdata.stop(\'p\'); SELECT tapdata.start(\'p\')', 'BEGIN; SELECT tapdata.stop(\'p\'), tapdata.start(\'p\'); COMMIT')
 {
 	my $pid = pipeline_pid($hub, 'p');
-	my $supervisor = pid_of('supervisor');
 	my $restarts = $hub->safe_psql('postgres', 'SELECT restarts FROM tapdata.status');
 
-	kill 'STOP', $supervisor;
+	stop_process('supervisor');
 	my ($code, undef, $err) = $hub->psql('postgres', $way);
-	kill 'CONT', $supervisor;
+	resume_process();
 	is($code, 0, 'a pipeline is stopped and started at once') or diag $err;
 	caught_up($hub, 'p');
 	isnt(pipeline_pid($hub, 'p'), $pid, 'which gives it another worker');

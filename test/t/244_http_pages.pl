@@ -94,6 +94,25 @@ sub filtered
 	my $parts = $json->encode({ endpoints => { items => { key => 'id', pagination => 'offset', records => '$.items[*] ? (@.a == "?)").parts[*]' } } });
 	sql_fails($hub, "SELECT tapdata.connect('x', '$uri', '$parts')", '22023', qr/cannot be told by "records".*end with its condition/s,
 		'what cannot be counted is refused');
+
+	# conditions that follow each other, and an empty page that is none
+	$server->api('/items' => { rows => [ map { { id => $_ } } 0 .. 5 ], pages => 'offset', wrap => ['items'] });
+	$server->faults({ path => '/items?offset=6', status => 200, body => '{"items": null}', headers => { 'Content-Type' => 'application/json' }, times => 1_000_000 });
+	polled('twice', { key => 'id', pagination => 'offset', records => '$.items[*] ? (@.id != 2) ? (@.id != 4)' });
+	is(ids('twice.items'), '0 1 3 5', 'two conditions');
+	stopped('twice');
+	$server->faults();
+
+	# an answer without the list, where the condition comes first
+	$server->api('/items' => { raw => '{"status": "ok", "data": [{"id": 1}]}' });
+	polled('status', { key => 'id', deletes => 'compare', records => '$ ? (@.status == "ok").data[*]' });
+	is(ids('status.items'), '1', 'a condition on the answer');
+	$server->api('/items' => { raw => '{"status": "error"}' });
+	my ($code) = $hub->psql('postgres', q{SELECT tapdata.wait('status', '1 s')});
+	isnt($code, 0, 'one that it does not fulfil is no empty list');
+	error_becomes($hub, 'status', qr/leads to nothing/, 'which is said');
+	is(ids('status.items'), '1', 'nothing is deleted');
+	stopped('status');
 	return;
 }
 
@@ -202,7 +221,7 @@ sub altered
 sub secrets
 {
 	$server->api('/items' => { rows => [ { id => 1 } ] });
-	polled('secrets', { key => 'id' }, { query => 'api_key=s%2Fcret-9&v=1' });
+	polled('secrets', { key => 'id' }, { query => 'app=s%2Fcret&api_key=s%2Fcret-9&v=1' });
 	$server->faults({ path => '/items', status => 500, body => 'bad key s/cret-9 (sent as s%2Fcret-9)', times => 1_000_000 });
 	$hub->psql('postgres', q{SELECT tapdata.wait('secrets', '1 s')});
 	my $error = error_becomes($hub, 'secrets', qr/bad key/, 'the error of the server is shown');
