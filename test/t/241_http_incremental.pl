@@ -25,12 +25,12 @@ sub sql
 }
 
 # Whether at least so many seconds, on average, are between requests at these times. They are noted
-# by the server, and one that it notes late is nearer to the next: so it may begin with any of some.
+# by the server; if it notes the first one late, that is nearer to the others.
 sub keeps_pace
 {
 	my ($seconds, @times) = @_;
 
-	foreach my $first (0 .. 4)
+	foreach my $first (0, 1)
 	{
 		return 1 if $times[-1] - $times[$first] > ($#times - $first) * $seconds;
 	}
