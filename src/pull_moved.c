@@ -26,7 +26,7 @@ tap_pull_moved_loaded(TapPull *pull, TapPullTable *table)
 
 	if (known && !table->row.unsure)
 		tap_moved_forget(table->moved);
-	else if (!known && table->row.unsure)
+	else if (!known && table->row.unsure && !table->row.exact)
 	{
 		if (table->moved == NULL)
 			table->moved = tap_moved_create(pull->context);

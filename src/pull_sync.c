@@ -62,6 +62,7 @@ static bool copied_again = false;	/* this process has given a copy up */
 static bool begin_stream(TapPull *pull);
 static void copy_or_give_up(TapPull *pull);
 static void give_up_copy(TapPull *pull, const char *why);
+static void forget_copy(TapPull *pull);
 static void copy_table(TapPull *pull);
 static void check_copy(TapPull *pull);
 static void copy_again(TapPull *pull, const char *why);
@@ -243,7 +244,6 @@ copy_or_give_up(TapPull *pull)
 static void
 give_up_copy(TapPull *pull, const char *why)
 {
-	TapOpenSession *session;
 	TapTableRow *row;
 
 	tap_worker_begin();
@@ -255,6 +255,17 @@ give_up_copy(TapPull *pull, const char *why)
 	}
 	tap_worker_commit();
 
+	forget_copy(pull);
+}
+
+/* A copy that begins anew after a pause needs nothing of the source meanwhile. */
+static void
+forget_copy(TapPull *pull)
+{
+	TapOpenSession *session;
+
+	if (pull->source->forget == NULL)
+		return;
 	session = tap_pull_ask(pull);
 	pull->source->forget(session->session, false);
 	tap_session_close(session);
@@ -267,13 +278,17 @@ give_up_copy(TapPull *pull, const char *why)
 static void
 copy_moved_again(TapPull *pull)
 {
+	bool		before = copied_again;
+
 	set_waiting(false);
-	if (copied_again)
-		ereport(ERROR,
-				(errcode(TAP_ERRCODE_COPY_AGAIN),
-				 errmsg(TAP_PULL_MOVED_WHY),
-				 errhint("Let the source send whole rows while the table is copied (PostgreSQL: ALTER TABLE ... REPLICA IDENTITY FULL; MySQL: binlog_row_image = FULL), or let keys rest meanwhile.")));
 	copy_again(pull, TAP_PULL_MOVED_WHY);
+	if (!before)
+		return;
+	forget_copy(pull);
+	ereport(ERROR,
+			(errcode(TAP_ERRCODE_COPY_AGAIN),
+			 errmsg(TAP_PULL_MOVED_WHY),
+			 errhint("Let the source send whole rows while the table is copied (PostgreSQL: ALTER TABLE ... REPLICA IDENTITY FULL; MySQL: binlog_row_image = FULL), or let keys rest meanwhile.")));
 }
 
 /* Copy the table; pull->position is where to replay from, NULL if it is gone. */
@@ -375,6 +390,9 @@ try_hand_over(TapPull *pull)
 	table->row.exact = true;
 	table->row.start_position = pull->position;
 	table->row.end_position = pull->position;
+
+	/* the end may have come without a commit of the table's */
+	tap_pull_moved_settle(table);
 	tap_worker_begin();
 	tap_catalog_update_table(&table->row);
 	tap_pull_moved_write(pull);

@@ -180,8 +180,9 @@ tap_pg_query_for_slot(TapSession *session, const char *doing, const char *sql)
 
 /*
  * Transactions that run have a lock, which goes when what they have done is
- * visible.  A snapshot would not name those that began last.  Prepared ones,
- * which have no process, are not committed yet.
+ * visible.  A snapshot would not name those that began last.  Prepared ones
+ * have no process, and are left out: a COMMIT PREPARED that waits for its
+ * standby is not seen here.
  */
 #define RUNNING \
 	"FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'transactionid' " \
@@ -219,7 +220,8 @@ look_at_running(TapSession *session, const char *transactions, bool seen,
 	rows = tap_pg_query(session, "ask the source for its transactions",
 						"SELECT EXISTS (SELECT " RUNNING " AND l.transactionid = ANY ('%s'::xid[])), %s",
 						transactions,
-						seen ? "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database())" :
+						seen ? psprintf("EXISTS (SELECT " RUNNING " AND l.transactionid = ANY ('%s'::xid[]) AND a.wait_event = 'SyncRep')",
+										transactions) :
 						"current_setting('synchronous_standby_names') <> ''");
 	*running = tap_pg_is_true(rows, 0, 0);
 	*waiting = tap_pg_is_true(rows, 0, 1);

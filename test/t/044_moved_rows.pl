@@ -31,8 +31,10 @@ my %cases = (
 my $hub = new_hub('moved', "tapdata.retry_min = 100ms\ntapdata.retry_max = 300ms\n");
 my $options = '{"chunk_rows": 10, "workers": 1, "batch_bytes": 1024}';
 my $source = Tapdata::Fake->new;
+my $others = 0;
 
 hold_chunks();
+$source->add_table('other');
 
 # tables that come by themselves would be copied before they can be held
 join_tables('p', 'first', $source->pull_sql('p', $options) =~ s/fake\.\*/fake.first*/r, grep { !/restarted/ } all_cases());
@@ -102,6 +104,9 @@ SQL
 		my ($again, %events) = @{ $tables{$table} };
 
 		$source->txn(map { s/#/$table/r } @{ $events{$number} }) if $events{$number};
+
+		# the end of a catch-up need not be a change of its table
+		$source->txn('insert other ' . ++$others . ' x') if $prefix eq 'added';
 		$hub->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 60000)") if $number == 99;
 		$hub->safe_psql('postgres', "DELETE FROM hold WHERE source_name = '$table' AND number = $number");
 	}

@@ -289,7 +289,6 @@ sub huge_rows
 {
 	my $digest = q(t.id, length(t.v), md5(t.v));
 	my $limit = 7 * $bytes / 1024;
-	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 	my $most = 0;
 
 	restart();
@@ -303,6 +302,7 @@ sub huge_rows
 	cmp_ok(high_water($pid), '<', $limit, 'memory is bounded');
 
 	$hub->safe_psql('postgres', q(SELECT tapdata.resync('p', 's.huge')));
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
 	until ($hub->safe_psql('postgres', q(SELECT state FROM tapdata.tables WHERE source_table = 's.huge')) eq 'streaming' || time > $end)
 	{
 		for my $now (map { high_water($_) } worker_pids($hub))

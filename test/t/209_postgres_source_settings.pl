@@ -60,8 +60,8 @@ at_source($source, map { "ALTER ROLE reader SET $_" }
 	"TimeZone = 'Asia/Kathmandu'", "client_encoding = 'LATIN1'", 'standard_conforming_strings = off', 'row_security = off',
 	"search_path = 's', 'pg_catalog'", 'quote_all_identifiers = on', "xmloption = 'document'", 'array_nulls = off',
 	"default_transaction_isolation = 'serializable'", 'default_transaction_deferrable = on', 'default_transaction_read_only = on',
-	'statement_timeout = 500', 'lock_timeout = 300', 'idle_in_transaction_session_timeout = 300', 'wal_sender_timeout = 300',
-	$source->pg_version < 14 ? () : 'idle_session_timeout = 300');
+	'statement_timeout = 2000', 'lock_timeout = 2000', 'idle_in_transaction_session_timeout = 2000', 'wal_sender_timeout = 2000',
+	$source->pg_version < 14 ? () : 'idle_session_timeout = 2000');
 
 check_read_only();
 check_settings('auto');
@@ -152,7 +152,7 @@ sub check_settings
 sub check_timeouts
 {
 	my $restarts = q(SELECT restarts FROM tapdata.status WHERE name = 'p');
-	my $mine = q{usename = 'reader' AND now() - state_change > '1 s'};
+	my $mine = q{usename = 'reader' AND now() - state_change > '3 s'};
 	my $waits = qq{SELECT count(*) > 0 FROM pg_stat_activity WHERE $mine AND wait_event_type = 'Lock'};
 	my $before = $hub->safe_psql('postgres', $restarts);
 	my $lock;
@@ -165,7 +165,7 @@ sub check_timeouts
 	$lock = $hub->background_psql('postgres');
 	$lock->query_safe('BEGIN; LOCK p.t');
 	insert_rows(60000, 60001);
-	wait_for_sql($hub, q{SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND now() - state_change > '1 s' AND application_name = 'tapdata pipeline p'});
+	wait_for_sql($hub, q{SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND now() - state_change > '3 s' AND application_name = 'tapdata pipeline p'});
 	$lock->query_safe('COMMIT');
 	$lock->quit;
 	same('a stream that was not listened to');
