@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -102,6 +103,9 @@ tap_publish_check_row(TapPublish *publish, TapTableRow *row, XLogRecPtr *gone_ls
 
 	if (row->state == TAP_TABLE_DROPPED)
 		return false;
+
+	/* what is there now stays until it has been looked at */
+	LockRelationOid(row->hub_table, AccessShareLock);
 	there = tap_publish_current_name(row->hub_table, &name);
 	if (!there || !same_name(&row->source, &name))
 	{

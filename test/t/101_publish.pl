@@ -309,6 +309,20 @@ published('never');
 is_deeply([ map { my $table = $_->{table}; map { "$table $_" } $_->{new}{id} } grep { $_->{kind} =~ /insert|update/ && $_->{table} ne 'later.gone' } $never->lines ],
 	[ 'later.a 1', 'later.a 2', (map { "later.b $_" } 1 .. 10), 'later.a 3', 'later.b 10', 'later.a 4', 'later.a 5', 'later.a 6', 'later.c 1' ],
 	'all changes of tables that came later, each once and in order');
+
+# one that is dropped while the worker looks at it
+my $failures = q{SELECT count(*) FROM tapdata.events WHERE pipeline = 'never' AND kind IN ('retry', 'failed')};
+my $failed_before = sql($failures);
+stop_pipeline($hub, 'never');
+sql(q{CREATE TABLE later.lost (id int PRIMARY KEY)});
+my $dropper = $hub->background_psql('postgres');
+$dropper->query_safe('BEGIN; DROP TABLE later.lost');
+sql(q{SELECT tapdata.start('never')});
+wait_for_sql($hub, q{SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = (SELECT oid FROM pg_class WHERE relname = 'lost')});
+$dropper->query_safe('COMMIT');
+$dropper->quit;
+published('never');
+is(sql($failures), $failed_before, 'a table that is dropped meanwhile is no error');
 sql(q{SELECT tapdata.drop_pipeline('never'); DROP SCHEMA later CASCADE});
 
 # --- the owner's rights -----------------------------------------------------------------------------
